@@ -1,0 +1,1 @@
+//! Certificates: loading, our own authority.

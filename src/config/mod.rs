@@ -1,0 +1,106 @@
+//! The configuration files: as written, then checked whole.
+
+mod secret;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::model::{Application, Endpoint, Host, Place};
+
+pub use secret::{SecretError, SecretSource};
+
+/// A gateway's configuration, checked whole.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// Where the gateway listens.
+    pub listen: Listen,
+    /// The SQLite file of the store.
+    pub store: PathBuf,
+    /// The key that seals secrets in the store; without one, a file beside the store.
+    pub store_key: Option<SecretSource>,
+    /// Certificates for people, chosen by server name.
+    pub certificates: Vec<CertificateFiles>,
+    /// What is published.
+    pub applications: Vec<Arc<Application>>,
+    /// Worker threads; the number of cores where it is absent.
+    pub workers: Option<NonZeroUsize>,
+}
+
+/// Where a gateway listens.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// For people and connectors, over TLS.
+    pub https: Vec<SocketAddr>,
+    /// For redirects to https, and for applications published with http.
+    pub http: Vec<SocketAddr>,
+    /// Where connectors dial; printed into tokens.
+    pub public: Vec<Endpoint>,
+}
+
+/// A certificate chain and its key, both PEM, with the places that name them.
+#[derive(Debug, Clone)]
+pub struct CertificateFiles {
+    /// The chain, leaf first.
+    pub chain: PathBuf,
+    /// Where the chain is named.
+    pub chain_place: Place,
+    /// The private key.
+    pub key: PathBuf,
+    /// Where the key is named.
+    pub key_place: Place,
+}
+
+/// A connector's configuration, checked whole.
+#[derive(Debug, Clone)]
+pub struct ConnectorConfig {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// Gateways to dial; where empty, those kept in the state.
+    pub gateways: Vec<Endpoint>,
+    /// The folder of identity and gateway list.
+    pub state: PathBuf,
+    /// What the connector may reach; empty reaches nothing.
+    pub allow: Vec<Allow>,
+    /// Connections to each gateway.
+    pub connections: u8,
+    /// Names.
+    pub dns: Dns,
+    /// Worker threads; the number of cores where it is absent.
+    pub workers: Option<NonZeroUsize>,
+}
+
+/// One line of the connector's allow-list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allow {
+    /// Which hosts.
+    pub hosts: AllowHosts,
+    /// Which port.
+    pub port: u16,
+}
+
+/// The hosts of one line of the allow-list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowHosts {
+    /// This name or address.
+    Exact(Host),
+    /// Every name that ends in a dot and this suffix.
+    Below(Arc<str>),
+    /// Every address of this network.
+    Network(IpNet),
+}
+
+/// How a connector resolves names.
+#[derive(Debug, Clone, Default)]
+pub struct Dns {
+    /// Name servers; the system's where empty.
+    pub servers: Vec<SocketAddr>,
+    /// Names with fixed addresses, by their normal form.
+    pub hosts: BTreeMap<String, Vec<IpAddr>>,
+}

@@ -1,0 +1,1 @@
+//! The private side: dials out and carries requests to applications.

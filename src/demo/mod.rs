@@ -1,0 +1,1 @@
+//! `appproxy demo`: the whole product on one machine.

@@ -1,0 +1,1 @@
+//! The public side: TLS, routing, decisions, forwarding.

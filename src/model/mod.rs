@@ -1,0 +1,20 @@
+//! Plain values, valid by construction: what the rest of the program talks about.
+
+mod application;
+mod code;
+mod finding;
+mod identity;
+mod ids;
+mod url;
+
+pub use application::{
+    Application, BackendTimeouts, Connectors, HostHeader, LinkTranslation, PreAuthentication,
+};
+pub use code::{ErrorCode, Side};
+pub use finding::{Finding, Place, Severity};
+pub use identity::Identity;
+pub use ids::{ApplicationName, ConnectorId, GroupName, NameError, RequestId};
+pub use url::{
+    Captured, Endpoint, ExternalUrl, Host, HostPattern, InternalHost, InternalUrl, PathPrefix,
+    Scheme, UrlError,
+};

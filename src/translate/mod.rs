@@ -1,0 +1,1 @@
+//! Link translation: internal URLs become external ones.

@@ -1,0 +1,1 @@
+//! The WebSocket splice: shared by both ends.
