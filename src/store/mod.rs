@@ -1,1 +1,221 @@
-//! What outlives a gateway's process.
+//! What outlives a gateway's process: its authority, enrolment tokens and connectors.
+//!
+//! [`Store`] speaks in the product's verbs. Private keys and secrets are sealed before they reach
+//! the database, so that a dump of it is not the tunnel's trust. Everything another process must
+//! learn of is a row of the change log, whose numbers have no gaps.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use futures_util::future::BoxFuture;
+use secrecy::SecretString;
+
+use crate::clock::Timestamp;
+use crate::model::{ConnectorId, GroupName};
+
+/// Persistent state, shared by every gateway on it.
+pub trait Store: Send + Sync + fmt::Debug {
+    /// The stored authority; `None` before [`Store::create_authority`].
+    fn authority(&self) -> Reply<'_, Option<AuthorityRecord>>;
+
+    /// Stores the authority unless one is stored already, and returns the one that counts: of two
+    /// gateways that start at once, both go on with the same.
+    fn create_authority(&self, new: AuthorityRecord) -> Reply<'_, AuthorityRecord>;
+
+    /// Stores an enrolment token.
+    fn create_token(&self, new: NewToken) -> Reply<'_, ()>;
+
+    /// All tokens, newest first.
+    fn tokens(&self) -> Reply<'_, Vec<TokenRecord>>;
+
+    /// Makes a token worthless from `now` on; `false` where there is none of this id.
+    fn revoke_token<'a>(&'a self, id: &'a str, now: Timestamp) -> Reply<'a, bool>;
+
+    /// Spends one use of a token and stores the connector, as one atomic statement. A second call
+    /// with the same secret and public key returns the same connector without spending another
+    /// use, so that a lost answer strands nobody.
+    fn spend_token(&self, spend: SpendToken) -> Reply<'_, Result<Enrolled, SpendRefusal>>;
+
+    /// All connectors, removed ones included, oldest first.
+    fn connectors(&self) -> Reply<'_, Vec<ConnectorRecord>>;
+
+    /// One connector; `None` where it was never enrolled here.
+    fn connector<'a>(&'a self, id: &'a ConnectorId) -> Reply<'a, Option<ConnectorRecord>>;
+
+    /// Revokes a connector for good and notes it in the change log; `false` where there is none,
+    /// or it was removed before.
+    fn remove_connector<'a>(&'a self, id: &'a ConnectorId, now: Timestamp) -> Reply<'a, bool>;
+
+    /// Notes that a connector was connected.
+    fn connector_seen<'a>(&'a self, id: &'a ConnectorId, seen: Seen) -> Reply<'a, ()>;
+
+    /// The number of the newest change; 0 where there is none.
+    fn last_change(&self) -> Reply<'_, u64>;
+
+    /// The changes after number `after`, in order.
+    fn changes(&self, after: u64) -> Reply<'_, Vec<Change>>;
+
+    /// Waits until another writer may have added a change (at most a quarter of a second after it
+    /// did). It may also return without one.
+    fn changed(&self) -> Reply<'_, ()>;
+}
+
+/// The answer of a store.
+pub type Reply<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// Why the store gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be opened, read or written.
+    #[error("the store cannot be used: {0}")]
+    Unavailable(String),
+    /// What is sealed in the store does not open with the given key.
+    #[error("the store key does not open this store")]
+    WrongKey,
+    /// What is stored cannot be understood.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// The store was written by a newer appproxy.
+    #[error("the store is of version {found}, and this appproxy knows versions up to {known}")]
+    TooNew {
+        /// The version of the store.
+        found: i64,
+        /// The newest version known here.
+        known: i64,
+    },
+}
+
+/// The gateways' own certificate authority.
+#[derive(Debug, Clone)]
+pub struct AuthorityRecord {
+    /// Its certificate, PEM.
+    pub certificate_pem: String,
+    /// Its private key, PKCS#8 PEM; sealed in the database.
+    pub key_pem: SecretString,
+}
+
+/// A token to be stored. The secret itself is never stored.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// Its public identifier, for `token list` and `token revoke`.
+    pub id: String,
+    /// SHA-256 of its secret.
+    pub secret_hash: [u8; 32],
+    /// The group its connectors join.
+    pub group: GroupName,
+    /// How many connectors it may enrol.
+    pub uses: u32,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it stops to work.
+    pub expires: Timestamp,
+}
+
+/// A stored token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRecord {
+    /// Its public identifier.
+    pub id: String,
+    /// The group its connectors join.
+    pub group: GroupName,
+    /// How many connectors it may enrol in all.
+    pub uses: u32,
+    /// How many it has enrolled.
+    pub used: u32,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it stops to work.
+    pub expires: Timestamp,
+    /// When it was revoked, if it was.
+    pub revoked: Option<Timestamp>,
+}
+
+/// A connector's attempt to enrol.
+#[derive(Debug, Clone)]
+pub struct SpendToken {
+    /// SHA-256 of the secret that was presented.
+    pub secret_hash: [u8; 32],
+    /// SHA-256 of the connector's public key (SubjectPublicKeyInfo, DER).
+    pub public_key_hash: [u8; 32],
+    /// The identifier to give, unless this key has one already.
+    pub id: ConnectorId,
+    /// What the connector calls itself: its host's name.
+    pub name: String,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// The outcome of a token well spent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolled {
+    /// The connector's identifier.
+    pub id: ConnectorId,
+    /// Its group.
+    pub group: GroupName,
+}
+
+/// Why a token bought nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SpendRefusal {
+    /// No token has this secret.
+    #[error("this gateway has not issued this token")]
+    Unknown,
+    /// Every use is spent.
+    #[error("this token has been used")]
+    Spent,
+    /// Its time is over.
+    #[error("this token has expired")]
+    Expired,
+    /// An operator revoked it.
+    #[error("this token was revoked")]
+    Revoked,
+    /// The connector of this key was removed.
+    #[error("the connector of this key was removed")]
+    Removed,
+}
+
+/// A stored connector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectorRecord {
+    /// Its identifier.
+    pub id: ConnectorId,
+    /// Its group.
+    pub group: GroupName,
+    /// What it calls itself.
+    pub name: String,
+    /// When it was enrolled.
+    pub enrolled: Timestamp,
+    /// When it was last connected, and from where.
+    pub seen: Option<Seen>,
+    /// When it was removed, if it was.
+    pub removed: Option<Timestamp>,
+}
+
+/// A connector was here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// When.
+    pub at: Timestamp,
+    /// From which address.
+    pub address: IpAddr,
+    /// With which version of appproxy.
+    pub version: String,
+}
+
+/// One row of the change log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its number: the one before plus one.
+    pub number: u64,
+    /// What changed.
+    pub what: Changed,
+}
+
+/// What changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// A connector was removed: its tunnels are cut.
+    ConnectorRemoved(ConnectorId),
+    /// Something this version does not know, written by a newer one on the same store.
+    Unknown(String),
+}
