@@ -37,6 +37,21 @@ pub trait Guard: Send {
     }
 }
 
+/// Two guards on one body.
+struct Both<G>(Box<dyn Guard>, G);
+
+impl<G: Guard> Guard for Both<G> {
+    fn complete(&mut self) {
+        self.0.complete();
+        self.1.complete();
+    }
+
+    fn progress(&mut self, octets: usize) {
+        self.0.progress(octets);
+        self.1.progress(octets);
+    }
+}
+
 #[derive(Default)]
 enum Inner {
     #[default]
@@ -93,10 +108,17 @@ impl Body {
         self
     }
 
-    /// Ties `guard` to the life of this body, in place of an earlier one.
+    /// Ties `guard` to the life of this body, beside those tied to it before. A body that is at its
+    /// end already completes it at once, since nobody need poll it again.
     #[must_use]
     pub fn with_guard(mut self, guard: impl Guard + 'static) -> Self {
-        self.guard = Some(Box::new(guard));
+        self.guard = Some(match self.guard.take() {
+            None => Box::new(guard),
+            Some(earlier) => Box::new(Both(earlier, guard)),
+        });
+        if self.is_end_stream() {
+            self.note_end();
+        }
         self
     }
 
@@ -187,5 +209,66 @@ impl std::fmt::Debug for Body {
             Inner::Boxed(_) => "boxed",
         };
         f.debug_tuple("Body").field(&kind).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[derive(Default, Clone)]
+    struct Counts(Arc<[AtomicUsize; 3]>);
+
+    impl Counts {
+        fn get(&self) -> [usize; 3] {
+            [0, 1, 2].map(|i| self.0[i].load(Ordering::SeqCst))
+        }
+    }
+
+    impl Guard for Counts {
+        fn complete(&mut self) {
+            self.0[0].fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn progress(&mut self, octets: usize) {
+            self.0[1].fetch_add(octets, Ordering::SeqCst);
+        }
+    }
+
+    impl Drop for Counts {
+        fn drop(&mut self) {
+            self.0[2].fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[tokio::test]
+    async fn guards_learn_octets_and_the_end_once() {
+        let (a, b) = (Counts::default(), Counts::default());
+        let body = Body::full("12345")
+            .with_guard(a.clone())
+            .with_guard(b.clone());
+        assert_eq!(a.get(), [0, 0, 0]);
+        let octets = body.collect().await.unwrap().to_bytes();
+        assert_eq!(&octets[..], b"12345");
+        assert_eq!((a.get(), b.get()), ([1, 5, 1], [1, 5, 1]));
+    }
+
+    #[test]
+    fn a_body_without_octets_completes_its_guard_at_once() {
+        let counts = Counts::default();
+        drop(Body::empty().with_guard(counts.clone()));
+        assert_eq!(counts.get(), [1, 0, 1]);
+    }
+
+    #[test]
+    fn an_abandoned_body_drops_its_guard_without_completing_it() {
+        let counts = Counts::default();
+        drop(Body::full("1").with_guard(counts.clone()));
+        assert_eq!(counts.get(), [0, 0, 1]);
     }
 }

@@ -1,1 +1,9 @@
-//! What both ends of a tunnel share.
+//! What both ends of a tunnel share: HTTP/2 with its roles reversed over mutually authenticated
+//! TLS 1.3, a control stream beside the requests, and the fields that travel with a request.
+
+pub mod control;
+pub mod link;
+mod profile;
+pub mod wire;
+
+pub use profile::{Profile, ProfileHash};

@@ -1,0 +1,126 @@
+//! The fields that travel beside an application's own in the tunnel.
+//!
+//! Every field of this family is ours: those a browser or an application sends under the same
+//! names are deleted before these are set.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::model::ErrorCode;
+
+/// Host and port the connector dials.
+pub const TARGET: HeaderName = HeaderName::from_static("appproxy-target");
+/// The request's reference.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("appproxy-request-id");
+/// The application's name, for the connector's log.
+pub const APPLICATION: HeaderName = HeaderName::from_static("appproxy-application");
+/// Which profile the connector is to use; the profile itself went over the control stream.
+pub const PROFILE: HeaderName = HeaderName::from_static("appproxy-profile");
+/// On an answer: the connector has no answer of the application, for this reason.
+pub const ERROR: HeaderName = HeaderName::from_static("appproxy-error");
+/// Beside [`ERROR`]: what happened, for the log.
+pub const ERROR_DETAIL: HeaderName = HeaderName::from_static("appproxy-error-detail");
+/// On an answer: how long the application took for its head, in microseconds.
+pub const TIMING: HeaderName = HeaderName::from_static("appproxy-timing");
+
+/// The path of the control stream.
+pub const CONTROL_PATH: &str = "/control";
+
+/// The longest detail that is carried, in octets.
+const DETAIL_MAX: usize = 1024;
+
+/// Writes why there is no answer.
+pub fn put_error(fields: &mut HeaderMap, code: ErrorCode, detail: &str) {
+    fields.insert(ERROR, HeaderValue::from_static(code.as_str()));
+    fields.insert(ERROR_DETAIL, printable(detail));
+}
+
+/// Reads why there is no answer; `None` where the answer is the application's. A word this version
+/// does not know, from a newer connector, is a lost tunnel: something went wrong on that side.
+#[must_use]
+pub fn take_error(fields: &mut HeaderMap) -> Option<(ErrorCode, String)> {
+    let word = fields.remove(ERROR)?;
+    let code = word
+        .to_str()
+        .ok()
+        .and_then(ErrorCode::from_word)
+        .unwrap_or(ErrorCode::TunnelLost);
+    let detail = fields.remove(ERROR_DETAIL);
+    let detail = detail.map(|d| String::from_utf8_lossy(d.as_bytes()).into_owned());
+    Some((code, detail.unwrap_or_default()))
+}
+
+/// Keeps secret and ever-changing values out of the compression table, where each would push out
+/// one that repeats.
+pub fn mark_sensitive(fields: &mut HeaderMap) {
+    const NAMES: [HeaderName; 6] = [
+        REQUEST_ID,
+        http::header::AUTHORIZATION,
+        http::header::COOKIE,
+        http::header::SET_COOKIE,
+        http::header::FORWARDED,
+        HeaderName::from_static("x-request-id"),
+    ];
+    for name in NAMES {
+        match fields.entry(name) {
+            http::header::Entry::Occupied(mut values) => {
+                values
+                    .iter_mut()
+                    .for_each(|value| value.set_sensitive(true));
+            }
+            http::header::Entry::Vacant(_) => {}
+        }
+    }
+}
+
+/// A detail as a field value: cut to size, what cannot stand in a field replaced.
+fn printable(detail: &str) -> HeaderValue {
+    let octets: Vec<u8> = detail
+        .bytes()
+        .take(DETAIL_MAX)
+        .map(|b| if (0x20..0x7f).contains(&b) { b } else { b'?' })
+        .collect();
+    HeaderValue::from_bytes(&octets).unwrap_or_else(|_| HeaderValue::from_static("?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_survives_the_wire() {
+        let mut fields = HeaderMap::new();
+        put_error(&mut fields, ErrorCode::BackendDns, "no such\r\nname: ä");
+        let (code, detail) = take_error(&mut fields).unwrap();
+        assert_eq!(
+            (code, detail.as_str()),
+            (ErrorCode::BackendDns, "no such??name: ??")
+        );
+        assert!(fields.is_empty() && take_error(&mut fields).is_none());
+    }
+
+    #[test]
+    fn an_unknown_error_is_still_an_error() {
+        let mut fields = HeaderMap::new();
+        fields.insert(ERROR, HeaderValue::from_static("from_the_future"));
+        assert_eq!(
+            take_error(&mut fields),
+            Some((ErrorCode::TunnelLost, String::new()))
+        );
+    }
+
+    #[test]
+    fn every_value_of_a_secret_field_is_marked() {
+        let mut fields = HeaderMap::new();
+        fields.append("set-cookie", HeaderValue::from_static("a=1"));
+        fields.append("set-cookie", HeaderValue::from_static("b=2"));
+        fields.append("accept", HeaderValue::from_static("*/*"));
+        mark_sensitive(&mut fields);
+        assert!(
+            fields
+                .get_all("set-cookie")
+                .iter()
+                .all(HeaderValue::is_sensitive)
+        );
+        assert!(!fields["accept"].is_sensitive());
+    }
+}
