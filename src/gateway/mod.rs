@@ -1,1 +1,4 @@
 //! The public side: TLS, routing, decisions, forwarding.
+
+mod route;
+mod tunnels;

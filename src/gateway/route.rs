@@ -1,0 +1,269 @@
+//! Which application a request is for: an immutable table, swapped whole.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::model::{Application, Captured, Host, HostPattern, Scheme};
+
+/// All applications by host; built once and never changed.
+#[derive(Debug, Default)]
+pub(crate) struct RouteTable {
+    exact: HashMap<Host, Site>,
+    /// By what follows `*.`; a wildcard stands for one label, so one look-up finds the only one.
+    wildcard: HashMap<Arc<str>, Site>,
+}
+
+/// The applications of one host or wildcard.
+#[derive(Debug, Default)]
+struct Site {
+    /// Longest path first, so that the first that fits is the most specific.
+    applications: Vec<Arc<Application>>,
+    /// Whether the decision depends on the path: then ambiguous spellings of it are refused.
+    path_sensitive: bool,
+}
+
+/// What is known of a request before its path is judged.
+#[derive(Debug)]
+pub(crate) struct Candidates<'t> {
+    site: &'t Site,
+    captured: Option<Captured>,
+}
+
+/// An application found for a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Match {
+    pub(crate) application: Arc<Application>,
+    /// The label a wildcard stood for.
+    pub(crate) captured: Option<Captured>,
+}
+
+/// The outcome of a look-up by path.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// This application.
+    Application(Match),
+    /// The path of this application without its last slash: the visitor is sent there.
+    Bare(Match),
+    /// None.
+    Nothing,
+}
+
+impl RouteTable {
+    /// Builds the table; configuration has refused applications of equal URLs.
+    pub(crate) fn new(applications: &[Arc<Application>]) -> Self {
+        let mut table = Self::default();
+        for application in applications {
+            let site = match &application.external.host {
+                HostPattern::Exact(host) => table.exact.entry(host.clone()).or_default(),
+                HostPattern::Wildcard { suffix } => {
+                    table.wildcard.entry(Arc::clone(suffix)).or_default()
+                }
+            };
+            site.applications.push(Arc::clone(application));
+        }
+        for site in table.exact.values_mut().chain(table.wildcard.values_mut()) {
+            let length = |a: &Arc<Application>| std::cmp::Reverse(a.external.path.as_str().len());
+            site.applications.sort_by_key(length);
+            site.path_sensitive = site.applications.len() > 1
+                || site
+                    .applications
+                    .iter()
+                    .any(|a| !a.internal.path.is_root() || !a.external.path.is_root());
+        }
+        table
+    }
+
+    /// The applications of a host: those published under it exactly, or else under the wildcard
+    /// that stands for it. An exact host owns its name: its wildcard sees nothing of it.
+    pub(crate) fn host(&self, host: &Host) -> Option<Candidates<'_>> {
+        if let Some(site) = self.exact.get(host) {
+            return Some(Candidates {
+                site,
+                captured: None,
+            });
+        }
+        let (label, suffix) = host.name()?.split_once('.')?;
+        let site = self.wildcard.get(suffix)?;
+        Some(Candidates {
+            site,
+            captured: Some(Captured::new(label)?),
+        })
+    }
+}
+
+impl Candidates<'_> {
+    /// Whether the decision depends on the path.
+    pub(crate) fn path_sensitive(&self) -> bool {
+        self.site.path_sensitive
+    }
+
+    /// The application of the longest path that `path` lies below, on segment boundaries.
+    pub(crate) fn find(&self, scheme: Scheme, port: u16, path: &str) -> Found {
+        let mut bare = None;
+        for application in &self.site.applications {
+            let external = &application.external;
+            if external.scheme != scheme || external.port != port {
+                continue;
+            }
+            let found = || Match {
+                application: Arc::clone(application),
+                captured: self.captured.clone(),
+            };
+            if external.path.rest(path).is_some() {
+                // A longer path's bare form beats a shorter path that holds it.
+                return bare.map_or_else(|| Found::Application(found()), Found::Bare);
+            }
+            if bare.is_none() && external.path.is_bare(path) {
+                bare = Some(found());
+            }
+        }
+        bare.map_or(Found::Nothing, Found::Bare)
+    }
+
+    /// Where a request over plain HTTP is sent: the https application of this path, whatever its
+    /// port.
+    pub(crate) fn secure(&self, path: &str) -> Option<Match> {
+        let below = |a: &&Arc<Application>| {
+            let external = &a.external;
+            external.scheme == Scheme::Https
+                && (external.path.rest(path).is_some() || external.path.is_bare(path))
+        };
+        let application = self.site.applications.iter().find(below)?;
+        Some(Match {
+            application: Arc::clone(application),
+            captured: self.captured.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::{
+        ApplicationName, BackendTimeouts, Connectors, ExternalUrl, GroupName, HostHeader,
+        InternalUrl, LinkTranslation, PreAuthentication,
+    };
+
+    use super::*;
+
+    fn application(name: &str, external: &str, internal: &str) -> Arc<Application> {
+        Arc::new(Application {
+            name: ApplicationName::new(name).unwrap(),
+            external: ExternalUrl::parse(external).unwrap(),
+            internal: InternalUrl::parse(internal).unwrap(),
+            connectors: Connectors::new(vec![GroupName::new("default").unwrap()]).unwrap(),
+            pre_authentication: vec![PreAuthentication::Passthrough],
+            host_header: HostHeader::Internal,
+            link_translation: LinkTranslation { headers: true },
+            timeouts: BackendTimeouts::default(),
+        })
+    }
+
+    fn table() -> RouteTable {
+        RouteTable::new(&[
+            application("wiki", "https://wiki.example.com/", "http://wiki.corp/"),
+            application(
+                "admin",
+                "https://wiki.example.com/admin/",
+                "http://admin.corp/",
+            ),
+            application(
+                "deep",
+                "https://wiki.example.com/admin/deep/",
+                "http://deep.corp/x/",
+            ),
+            application(
+                "other-port",
+                "https://wiki.example.com:8443/",
+                "http://alt.corp/",
+            ),
+            application(
+                "plain",
+                "http://wiki.example.com/plain/",
+                "http://plain.corp/",
+            ),
+            application("any", "https://*.apps.example.com/", "http://*.corp.local/"),
+            application(
+                "one",
+                "https://one.apps.example.com/only/",
+                "http://one.corp/",
+            ),
+        ])
+    }
+
+    fn look_up(host: &str, scheme: Scheme, port: u16, path: &str) -> String {
+        let table = table();
+        let Some(candidates) = table.host(&Host::parse(host).unwrap()) else {
+            return "no host".into();
+        };
+        let label = |m: Match| {
+            let captured = m
+                .captured
+                .map(|c| format!("({})", c.as_str()))
+                .unwrap_or_default();
+            format!("{}{captured}", m.application.name)
+        };
+        match candidates.find(scheme, port, path) {
+            Found::Application(found) => label(found),
+            Found::Bare(found) => format!("bare {}", label(found)),
+            Found::Nothing => "nothing".into(),
+        }
+    }
+
+    #[test]
+    fn exact_hosts_then_wildcards_and_the_longest_path_on_segment_boundaries() {
+        let https = |host, path| look_up(host, Scheme::Https, 443, path);
+        for (host, path, expected) in [
+            ("wiki.example.com", "/", "wiki"),
+            ("wiki.example.com", "/administrator", "wiki"),
+            ("wiki.example.com", "/admin/", "admin"),
+            ("wiki.example.com", "/admin/x", "admin"),
+            ("wiki.example.com", "/admin", "bare admin"),
+            ("wiki.example.com", "/admin/deep", "bare deep"),
+            ("wiki.example.com", "/admin/deep/", "deep"),
+            ("wiki.example.com", "/admin/deeper/", "admin"),
+            ("wiki.example.com", "/Admin/", "wiki"),
+            ("a.apps.example.com", "/x", "any(a)"),
+            ("a.b.apps.example.com", "/x", "no host"),
+            ("apps.example.com", "/x", "no host"),
+            ("one.apps.example.com", "/only/", "one"),
+            ("one.apps.example.com", "/", "nothing"),
+            ("my_host.apps.example.com", "/", "no host"),
+            ("127.0.0.1", "/", "no host"),
+        ] {
+            assert_eq!(https(host, path), expected, "{host}{path}");
+        }
+    }
+
+    #[test]
+    fn scheme_and_port_are_part_of_the_name() {
+        assert_eq!(
+            look_up("wiki.example.com", Scheme::Https, 8443, "/"),
+            "other-port"
+        );
+        assert_eq!(
+            look_up("wiki.example.com", Scheme::Https, 9, "/"),
+            "nothing"
+        );
+        assert_eq!(
+            look_up("wiki.example.com", Scheme::Http, 80, "/plain/x"),
+            "plain"
+        );
+        assert_eq!(
+            look_up("wiki.example.com", Scheme::Http, 80, "/"),
+            "nothing"
+        );
+    }
+
+    #[test]
+    fn a_host_is_path_sensitive_where_its_path_decides() {
+        let table = table();
+        let sensitive = |host| {
+            table
+                .host(&Host::parse(host).unwrap())
+                .unwrap()
+                .path_sensitive()
+        };
+        assert!(sensitive("wiki.example.com") && sensitive("one.apps.example.com"));
+        assert!(!sensitive("a.apps.example.com"));
+    }
+}
