@@ -1,1 +1,9 @@
 //! Names, addresses and sockets.
+
+mod dial;
+mod options;
+mod resolve;
+
+pub use dial::{DialError, Dialler, Refused};
+pub use options::{bind, inherited_listeners, tune_client, tune_tunnel};
+pub use resolve::{ResolveError, Resolver};

@@ -1,0 +1,263 @@
+//! Dials endpoints: resolves, asks permission for every address, tries them as RFC 8305 has it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::options::{tune_client, tune_tunnel};
+use super::resolve::{ResolveError, Resolver};
+use crate::model::Endpoint;
+
+/// How long one attempt runs alone before the next address is tried beside it (RFC 8305, section 5).
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Addresses tried for one name; an answer with hundreds must not turn a dial into a scan.
+const MOST_ADDRESSES: usize = 16;
+
+/// Why an address may not be dialled, as a sentence for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused(pub String);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why no connection came about. Each text names the addresses that were tried.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The name has no address.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// None of the addresses may be dialled; nothing was sent to any of them.
+    #[error("{0}")]
+    NotPermitted(Refused),
+    /// A host answered that nothing listens there.
+    #[error("{target} refused the connection (tried {tried}): nothing listens on that port")]
+    Refused {
+        /// What was to be dialled.
+        target: Endpoint,
+        /// The addresses, separated by commas.
+        tried: String,
+        /// The last answer.
+        source: io::Error,
+    },
+    /// There is no way to the host, or the attempt failed otherwise.
+    #[error("{target} cannot be reached (tried {tried}): {source}")]
+    Unreachable {
+        /// What was to be dialled.
+        target: Endpoint,
+        /// The addresses, separated by commas.
+        tried: String,
+        /// What the last attempt said.
+        source: io::Error,
+    },
+    /// Nobody answered in time.
+    #[error("{target} did not answer in time ({})", tried_or_name(tried))]
+    Timeout {
+        /// What was to be dialled.
+        target: Endpoint,
+        /// The addresses, separated by commas; empty where the time went into the look-up.
+        tried: String,
+    },
+}
+
+fn tried_or_name(tried: &str) -> String {
+    if tried.is_empty() {
+        "the look-up of its name took too long".to_owned()
+    } else {
+        format!("tried {tried}")
+    }
+}
+
+/// Dials endpoints; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Dialler {
+    resolver: Resolver,
+}
+
+impl Dialler {
+    /// Resolves names with `resolver`.
+    #[must_use]
+    pub fn new(resolver: Resolver) -> Self {
+        Self { resolver }
+    }
+
+    /// Dials a gateway; the socket is tuned for a tunnel. Whom to dial is the operator's own
+    /// word, so no address is asked about.
+    ///
+    /// # Errors
+    /// Where no connection came about before `deadline`.
+    pub async fn connect_tunnel(
+        &self,
+        target: &Endpoint,
+        deadline: Instant,
+    ) -> Result<TcpStream, DialError> {
+        let stream = self.connect(target, &|_| Ok(()), deadline).await?;
+        tune_tunnel(&stream);
+        Ok(stream)
+    }
+
+    /// Dials an application. `permitted` is asked about every address right before it is dialled,
+    /// so that a name which resolves to something else than a moment ago gains nothing.
+    ///
+    /// # Errors
+    /// Where no address is permitted, or no connection came about before `deadline`.
+    pub async fn connect_backend(
+        &self,
+        target: &Endpoint,
+        permitted: &(dyn Fn(SocketAddr) -> Result<(), Refused> + Sync),
+        deadline: Instant,
+    ) -> Result<TcpStream, DialError> {
+        let stream = self.connect(target, permitted, deadline).await?;
+        tune_client(&stream);
+        Ok(stream)
+    }
+
+    async fn connect(
+        &self,
+        target: &Endpoint,
+        permitted: &(dyn Fn(SocketAddr) -> Result<(), Refused> + Sync),
+        deadline: Instant,
+    ) -> Result<TcpStream, DialError> {
+        let resolved = timeout_at(deadline, self.resolver.resolve(&target.host)).await;
+        let addresses = resolved.map_err(|_| DialError::Timeout {
+            target: target.clone(),
+            tried: String::new(),
+        })??;
+        let mut refusal = None;
+        let mut allowed = Vec::new();
+        for address in addresses {
+            let address = SocketAddr::new(address, target.port);
+            match permitted(address) {
+                Ok(()) => allowed.push(address),
+                Err(refused) => refusal = refusal.or(Some(refused)),
+            }
+        }
+        if let (true, Some(refused)) = (allowed.is_empty(), refusal) {
+            return Err(DialError::NotPermitted(refused));
+        }
+        let mut race = Race::new(interleave(allowed));
+        match timeout_at(deadline, race.run()).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(race.explain(target, error)),
+            Err(_) => Err(DialError::Timeout {
+                target: target.clone(),
+                tried: race.tried(),
+            }),
+        }
+    }
+}
+
+/// Attempts beside each other; the first connection wins and the others are dropped.
+struct Race {
+    waiting: VecDeque<SocketAddr>,
+    begun: Vec<SocketAddr>,
+    running: JoinSet<io::Result<TcpStream>>,
+}
+
+impl Race {
+    fn new(addresses: impl Iterator<Item = SocketAddr>) -> Self {
+        Self {
+            waiting: addresses.take(MOST_ADDRESSES).collect(),
+            begun: Vec::new(),
+            running: JoinSet::new(),
+        }
+    }
+
+    fn begin_next(&mut self) {
+        if let Some(address) = self.waiting.pop_front() {
+            self.begun.push(address);
+            self.running.spawn(connect_one(address));
+        }
+    }
+
+    async fn run(&mut self) -> io::Result<TcpStream> {
+        let mut telling: Option<io::Error> = None;
+        self.begin_next();
+        let mut next = Instant::now() + STAGGER;
+        loop {
+            tokio::select! {
+                done = self.running.join_next() => {
+                    let error = match done {
+                        Some(Ok(Ok(stream))) => return Ok(stream),
+                        Some(Ok(Err(error))) => error,
+                        Some(Err(ended)) => io::Error::other(ended),
+                        None => {
+                            let none = || io::Error::from(io::ErrorKind::AddrNotAvailable);
+                            return Err(telling.unwrap_or_else(none));
+                        }
+                    };
+                    // That a host refused says more than that another has no route.
+                    if telling.as_ref().is_none_or(|known| known.kind() != io::ErrorKind::ConnectionRefused) {
+                        telling = Some(error);
+                    }
+                    self.begin_next();
+                    next = Instant::now() + STAGGER;
+                }
+                () = sleep_until(next), if !self.waiting.is_empty() => {
+                    self.begin_next();
+                    next = Instant::now() + STAGGER;
+                }
+            }
+        }
+    }
+
+    fn tried(&self) -> String {
+        let tried: Vec<_> = self.begun.iter().map(ToString::to_string).collect();
+        tried.join(", ")
+    }
+
+    fn explain(&self, target: &Endpoint, source: io::Error) -> DialError {
+        let target = target.clone();
+        let tried = self.tried();
+        match source.kind() {
+            io::ErrorKind::ConnectionRefused => DialError::Refused {
+                target,
+                tried,
+                source,
+            },
+            io::ErrorKind::TimedOut => DialError::Timeout { target, tried },
+            _ => DialError::Unreachable {
+                target,
+                tried,
+                source,
+            },
+        }
+    }
+}
+
+async fn connect_one(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    // TCP can connect a socket to itself where nothing listens on a local port out of the range
+    // the system picks from; what we send would come back as an answer.
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
+}
+
+/// Families in turn, beginning with that of the first address (RFC 8305, section 4).
+fn interleave(addresses: Vec<SocketAddr>) -> impl Iterator<Item = SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (mut own, mut other): (VecDeque<_>, VecDeque<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv6() == first_is_v6);
+    let mut turn = false;
+    std::iter::from_fn(move || {
+        turn = !turn;
+        let (now, then) = if turn {
+            (&mut own, &mut other)
+        } else {
+            (&mut other, &mut own)
+        };
+        now.pop_front().or_else(|| then.pop_front())
+    })
+}

@@ -1,0 +1,140 @@
+//! Socket options and listening sockets.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use listenfd::ListenFd;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::TcpStream;
+
+/// Unsent octets the kernel holds for a tunnel. More would only be a queue behind which small
+/// answers wait: beside a download under loss, 64 KiB answers in an eighteenth of the time, and it
+/// costs nothing otherwise.
+const TUNNEL_UNSENT: u32 = 64 * 1024;
+
+/// After this long without an acknowledgement the kernel gives a tunnel up. Longer than one
+/// missed PING and its deadline (5 s each), so that the kernel ends only what no PING can.
+const TUNNEL_UNACKNOWLEDGED: Duration = Duration::from_secs(15);
+
+/// Idle time before the kernel asks whether a peer is alive: below the 350 s and 240 s after which
+/// the common load balancers forget a connection.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// Between two such questions.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Unanswered questions after which the connection is dead.
+const KEEPALIVE_RETRIES: u32 = 4;
+
+/// Connections that may wait for `accept`: a burst after a restart must not meet refusals. The
+/// kernel lowers it to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Sets what a tunnel's socket needs, at both ends. What the system refuses is logged and left:
+/// the tunnel works without.
+pub fn tune_tunnel(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    set("TCP_NODELAY", socket.set_tcp_nodelay(true));
+    set(
+        "TCP_NOTSENT_LOWAT",
+        socket.set_tcp_notsent_lowat(TUNNEL_UNSENT),
+    );
+    set(
+        "TCP_USER_TIMEOUT",
+        socket.set_tcp_user_timeout(Some(TUNNEL_UNACKNOWLEDGED)),
+    );
+}
+
+/// Sets what the socket of a client or an application needs. What the system refuses is logged
+/// and left.
+pub fn tune_client(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES);
+    set("TCP_NODELAY", socket.set_tcp_nodelay(true));
+    set("SO_KEEPALIVE", socket.set_tcp_keepalive(&keepalive));
+}
+
+fn set(option: &'static str, result: io::Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!(option, %error, "socket option not set");
+    }
+}
+
+/// Listens on an address; `[::]` takes IPv4 as well, also on a system without IPv6. The socket
+/// does not block, as tokio wants it.
+///
+/// # Errors
+/// With the address and what to do, where the system does not give the socket.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listen = |address: SocketAddr| {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        // Without it a restart has to wait until the last connections' TIME_WAIT is over.
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(!address.ip().is_unspecified())?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    let no_ipv6 = |error: &io::Error| {
+        address.is_ipv6()
+            && address.ip().is_unspecified()
+            && matches!(
+                error.kind(),
+                io::ErrorKind::Unsupported | io::ErrorKind::AddrNotAvailable
+            )
+    };
+    match listen(address) {
+        Err(error) if no_ipv6(&error) => listen((Ipv4Addr::UNSPECIFIED, address.port()).into()),
+        result => result,
+    }
+    .map_err(|error: io::Error| {
+        let remedy = match error.kind() {
+            io::ErrorKind::AddrInUse => "; another program listens there, or this one already runs",
+            io::ErrorKind::PermissionDenied => {
+                "; a port below 1024 needs CAP_NET_BIND_SERVICE, or let the service manager pass the socket"
+            }
+            io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
+            _ => "",
+        };
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{remedy}"))
+    })
+}
+
+/// The TCP listeners a service manager or a former process passed on (`LISTEN_FDS`, with
+/// `LISTEN_FDS_FIRST_FD` where they do not begin at 3, and `LISTEN_PID` only where it is set), in
+/// their order; none where nothing was passed. Takes them out of the environment, so call it once,
+/// before there are threads.
+///
+/// # Errors
+/// Where one of them is not a listening TCP socket.
+pub fn inherited_listeners() -> io::Result<Vec<TcpListener>> {
+    let mut passed = ListenFd::from_env();
+    let mut listeners = Vec::with_capacity(passed.len());
+    for index in 0..passed.len() {
+        let explain = |error: io::Error| {
+            let text = format!("LISTEN_FDS: socket {index} cannot be used: {error}");
+            io::Error::new(error.kind(), text)
+        };
+        let Some(listener) = passed.take_tcp_listener(index).map_err(explain)? else {
+            continue;
+        };
+        if !SockRef::from(&listener).is_listener().map_err(explain)? {
+            return Err(explain(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it does not listen",
+            )));
+        }
+        listener.set_nonblocking(true).map_err(explain)?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}

@@ -1,0 +1,376 @@
+//! Names to addresses, without the system's `getaddrinfo`: in a static binary it loads the host's
+//! modules and may crash.
+//!
+//! The order is: literal addresses, `localhost`, fixed hosts, the system's hosts file, DNS. The
+//! search list is walked here, so that "does not exist" under one name never hides a name server
+//! that failed under another.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::{Query, ResponseCode};
+use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::{Hosts, TokioResolver, system_conf};
+
+use crate::model::Host;
+
+/// How long one question to a name server may take. The library asks twice, so a silent server
+/// costs twice this: less than the patience of whoever waits for a page.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the library calls attempts are repetitions after the first question.
+const REPETITIONS: usize = 1;
+
+/// How long a received IPv4 answer waits for the IPv6 one (RFC 8305, section 3): some name servers
+/// never answer questions for AAAA.
+const AAAA_DELAY: Duration = Duration::from_millis(50);
+
+/// Why a name has no address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// NXDOMAIN under every name tried.
+    #[error("the name `{name}` does not exist (name server's answer: NXDOMAIN)")]
+    NotFound {
+        /// The name that was asked for.
+        name: String,
+    },
+    /// The name exists and has neither A nor AAAA records.
+    #[error("the name `{name}` exists but has no address")]
+    NoAddress {
+        /// The name that was asked for.
+        name: String,
+    },
+    /// No name server answered in time.
+    #[error("no name server answered for `{name}` in time (asked: {servers})")]
+    Timeout {
+        /// The name that was asked for.
+        name: String,
+        /// The servers, separated by commas.
+        servers: String,
+    },
+    /// The name server will not answer us.
+    #[error("the name server refuses to answer for `{name}` (asked: {servers})")]
+    Refused {
+        /// The name that was asked for.
+        name: String,
+        /// The servers, separated by commas.
+        servers: String,
+    },
+    /// SERVFAIL, a malformed answer, or the server cannot be reached.
+    #[error("the name `{name}` could not be looked up: {why} (asked: {servers})")]
+    Failed {
+        /// The name that was asked for.
+        name: String,
+        /// The servers, separated by commas.
+        servers: String,
+        /// What happened.
+        why: String,
+    },
+    /// There is no name server to ask.
+    #[error(
+        "the name `{name}` could not be looked up: there is no name server to ask ({why}); set dns.servers, or give the name an address in dns.hosts"
+    )]
+    NoServers {
+        /// The name that was asked for.
+        name: String,
+        /// Why there is none.
+        why: String,
+    },
+}
+
+/// Resolves names; cheap to clone, the clones share one cache.
+#[derive(Clone)]
+pub struct Resolver {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    fixed: BTreeMap<String, Vec<IpAddr>>,
+    hosts_file: Hosts,
+    /// The asker, or why there is none.
+    dns: Result<Dns, String>,
+}
+
+struct Dns {
+    asker: TokioResolver,
+    search: Vec<Name>,
+    ndots: usize,
+    servers: String,
+}
+
+/// What the system says about names.
+struct System {
+    config: Result<(ResolverConfig, ResolverOpts), String>,
+    hosts_file: Hosts,
+}
+
+impl Resolver {
+    /// Asks `servers`, or those of the system where there are none; `hosts` are names in normal
+    /// form with fixed addresses, which win over everything but `localhost`.
+    ///
+    /// Search list, `ndots` and hosts file are read from the system now, once. A system without
+    /// name servers is not an error here: names that need one get
+    /// [`ResolveError::NoServers`].
+    #[must_use]
+    pub fn new(servers: &[SocketAddr], hosts: BTreeMap<String, Vec<IpAddr>>) -> Self {
+        let system = System {
+            config: system_conf::read_system_conf()
+                .map_err(|error| format!("/etc/resolv.conf: {error}")),
+            hosts_file: Hosts::from_system().unwrap_or_default(),
+        };
+        Self::with_system(servers, hosts, system)
+    }
+
+    fn with_system(
+        servers: &[SocketAddr],
+        fixed: BTreeMap<String, Vec<IpAddr>>,
+        system: System,
+    ) -> Self {
+        let configured: Vec<_> = servers.iter().map(|&server| name_server(server)).collect();
+        let dns = match (system.config, configured.is_empty()) {
+            (Ok((config, options)), true) => Dns::new(config, options),
+            (Ok((config, options)), false) => {
+                let (domain, search, _) = config.into_parts();
+                let config = ResolverConfig::from_parts(domain, search, configured);
+                Dns::new(config, options)
+            }
+            (Err(_), false) => Dns::new(
+                ResolverConfig::from_name_servers(configured),
+                ResolverOpts::default(),
+            ),
+            (Err(why), true) => Err(why),
+        };
+        Self {
+            inner: Arc::new(Inner {
+                fixed,
+                hosts_file: system.hosts_file,
+                dns,
+            }),
+        }
+    }
+
+    /// The addresses of a host, in the order of preference; never empty.
+    ///
+    /// # Errors
+    /// Where the host has no address, or nobody could say.
+    pub async fn resolve(&self, host: &Host) -> Result<Vec<IpAddr>, ResolveError> {
+        let name = match host {
+            Host::Address(address) => return Ok(vec![*address]),
+            Host::Name(name) => &**name,
+        };
+        // RFC 6761, section 6.3: nobody else may say where localhost is.
+        if name == "localhost" || name.ends_with(".localhost") {
+            return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+        }
+        if let Some(fixed) = self.inner.fixed.get(name) {
+            return some(fixed.clone(), name);
+        }
+        let parsed = Name::from_ascii(name).map_err(|error| ResolveError::Failed {
+            name: name.to_owned(),
+            servers: "none".to_owned(),
+            why: error.to_string(),
+        })?;
+        let listed = from_hosts_file(&self.inner.hosts_file, &parsed);
+        if !listed.is_empty() {
+            return Ok(listed);
+        }
+        match &self.inner.dns {
+            Ok(dns) => dns.ask(name, parsed).await,
+            Err(why) => Err(ResolveError::NoServers {
+                name: name.to_owned(),
+                why: why.clone(),
+            }),
+        }
+    }
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resolver").finish_non_exhaustive()
+    }
+}
+
+impl Dns {
+    fn new(config: ResolverConfig, mut options: ResolverOpts) -> Result<Self, String> {
+        let mut search = config.search().to_vec();
+        if search.is_empty() {
+            search.extend(config.domain().cloned());
+        }
+        // `search .` means no suffix, which is tried anyway.
+        search.retain(|suffix| !suffix.is_root());
+        let servers: Vec<_> = config
+            .name_servers()
+            .iter()
+            .map(|server| match server.connections.first() {
+                Some(connection) => SocketAddr::new(server.ip, connection.port).to_string(),
+                None => server.ip.to_string(),
+            })
+            .collect();
+        let ndots = options.ndots;
+        options.timeout = QUERY_TIMEOUT;
+        options.attempts = REPETITIONS;
+        // The library takes one family from the file and asks the DNS for the other.
+        options.use_hosts_file = ResolveHosts::Never;
+        let mut builder =
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        *builder.options_mut() = options;
+        Ok(Self {
+            asker: builder.build().map_err(|error| error.to_string())?,
+            search,
+            ndots,
+            servers: servers.join(", "),
+        })
+    }
+
+    /// Walks the search list as resolv.conf(5) has it. A failure under one name does not end the
+    /// walk, and is what is reported in the end unless a later name has addresses.
+    async fn ask(&self, name: &str, parsed: Name) -> Result<Vec<IpAddr>, ResolveError> {
+        let mut worst = ResolveError::NotFound {
+            name: name.to_owned(),
+        };
+        for candidate in self.candidates(parsed) {
+            match self.ask_exactly(name, candidate).await {
+                Ok(addresses) => return Ok(addresses),
+                Err(error) if error.weight() > worst.weight() => worst = error,
+                Err(_) => {}
+            }
+        }
+        Err(worst)
+    }
+
+    fn candidates(&self, name: Name) -> Vec<Name> {
+        let absolute_first = usize::from(name.num_labels()) > self.ndots;
+        let suffixed = self
+            .search
+            .iter()
+            // A name that grows past 255 octets is no candidate.
+            .filter_map(|suffix| name.clone().append_domain(suffix).ok());
+        let mut all: Vec<Name> = suffixed.collect();
+        all.insert(if absolute_first { 0 } else { all.len() }, name.clone());
+        for candidate in &mut all {
+            candidate.set_fqdn(true);
+        }
+        all
+    }
+
+    async fn ask_exactly(&self, name: &str, fqdn: Name) -> Result<Vec<IpAddr>, ResolveError> {
+        let v4 = self.records(name, fqdn.clone(), RecordType::A);
+        let v6 = self.records(name, fqdn, RecordType::AAAA);
+        tokio::pin!(v4, v6);
+        let (v4, v6) = tokio::select! {
+            v4 = &mut v4 => match v4 {
+                Ok(v4) => match tokio::time::timeout(AAAA_DELAY, v6).await {
+                    Ok(v6) => (Ok(v4), v6),
+                    Err(_) => return Ok(v4),
+                },
+                // The name as a whole does not exist (RFC 8020); the other question is moot.
+                Err(error @ ResolveError::NotFound { .. }) => return Err(error),
+                Err(error) => (Err(error), v6.await),
+            },
+            v6 = &mut v6 => match v6 {
+                Err(error @ ResolveError::NotFound { .. }) => return Err(error),
+                v6 => (v4.await, v6),
+            },
+        };
+        match (v4, v6) {
+            (Ok(v4), Ok(mut v6)) => {
+                v6.extend(v4);
+                Ok(v6)
+            }
+            (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(one),
+            (Err(v4), Err(v6)) if v6.weight() > v4.weight() => Err(v6),
+            (Err(v4), Err(_)) => Err(v4),
+        }
+    }
+
+    async fn records(
+        &self,
+        name: &str,
+        fqdn: Name,
+        kind: RecordType,
+    ) -> Result<Vec<IpAddr>, ResolveError> {
+        let lookup = self
+            .asker
+            .lookup(fqdn, kind)
+            .await
+            .map_err(|error| self.explain(name, &error))?;
+        // CNAMEs on the way are answers too.
+        let addresses = lookup.answers().iter().filter_map(|r| r.data.ip_addr());
+        some(addresses.collect(), name)
+    }
+
+    fn explain(&self, name: &str, error: &NetError) -> ResolveError {
+        let name = name.to_owned();
+        let servers = self.servers.clone();
+        match error {
+            NetError::Dns(DnsError::NoRecordsFound(_)) if error.is_nx_domain() => {
+                ResolveError::NotFound { name }
+            }
+            NetError::Dns(DnsError::NoRecordsFound(_)) => ResolveError::NoAddress { name },
+            NetError::Dns(DnsError::ResponseCode(ResponseCode::Refused)) => {
+                ResolveError::Refused { name, servers }
+            }
+            NetError::Dns(DnsError::ResponseCode(code)) => ResolveError::Failed {
+                name,
+                servers,
+                why: format!("the name server answered \"{code}\""),
+            },
+            NetError::Timeout => ResolveError::Timeout { name, servers },
+            other => ResolveError::Failed {
+                name,
+                servers,
+                why: other.to_string(),
+            },
+        }
+    }
+}
+
+impl ResolveError {
+    /// Which of two failures says more about what is wrong.
+    fn weight(&self) -> u8 {
+        match self {
+            Self::NotFound { .. } => 0,
+            Self::NoAddress { .. } => 1,
+            Self::Refused { .. } => 2,
+            Self::Failed { .. } => 3,
+            Self::Timeout { .. } => 4,
+            Self::NoServers { .. } => 5,
+        }
+    }
+}
+
+fn name_server(server: SocketAddr) -> NameServerConfig {
+    let mut config = NameServerConfig::udp_and_tcp(server.ip());
+    config.connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+    for connection in &mut config.connections {
+        connection.port = server.port();
+    }
+    config
+}
+
+fn from_hosts_file(hosts: &Hosts, name: &Name) -> Vec<IpAddr> {
+    [RecordType::AAAA, RecordType::A]
+        .into_iter()
+        .filter_map(|kind| hosts.lookup_static_host(&Query::query(name.clone(), kind)))
+        .flat_map(|lookup| {
+            let addresses = lookup.answers().iter().filter_map(|r| r.data.ip_addr());
+            addresses.collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn some(addresses: Vec<IpAddr>, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+    if addresses.is_empty() {
+        return Err(ResolveError::NoAddress {
+            name: name.to_owned(),
+        });
+    }
+    Ok(addresses)
+}
