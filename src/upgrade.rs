@@ -1,1 +1,0 @@
-//! The WebSocket splice: shared by both ends.
