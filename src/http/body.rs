@@ -31,6 +31,9 @@ pub trait Guard: Send {
     /// The body was read to its end, trailers included.
     fn complete(&mut self) {}
 
+    /// The body broke at its source. A guard dropped with neither call was given up by its reader.
+    fn broken(&mut self) {}
+
     /// A data frame of `octets` passed.
     fn progress(&mut self, octets: usize) {
         let _ = octets;
@@ -156,7 +159,9 @@ impl HttpBody for Body {
                 return Poll::Ready(None);
             }
             Some(Err(error)) => {
-                this.guard = None;
+                if let Some(mut guard) = this.guard.take() {
+                    guard.broken();
+                }
                 return Poll::Ready(Some(Err(error)));
             }
             Some(Ok(frame)) => frame,

@@ -17,6 +17,20 @@ pub enum Side {
     Application,
 }
 
+impl Side {
+    /// The word for programs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Gateway => "gateway",
+            Self::Provider => "provider",
+            Self::Connector => "connector",
+            Self::Application => "application",
+        }
+    }
+}
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $side:ident;)*) => {
         /// Every way a request can end without an application's answer.
