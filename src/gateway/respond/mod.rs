@@ -1,0 +1,281 @@
+//! Answers of our own: every error and every redirect becomes a response here, and nowhere else.
+//!
+//! The one chooser of our status codes, from the closed list of [`ErrorCode`]. An answer says what
+//! happened, on whose side and what the visitor can do, with the reference that is in the log; the
+//! inner detail stays in the log. hyper's own refusals of requests it cannot parse are the one
+//! exception: they are counted from the connection's error.
+//!
+//! Each answer carries `Appproxy-Answer: gateway` (RFC 9651; with the code as the parameter
+//! `error`), so that it can be told from an application's. Fields of that beginning are deleted
+//! from what applications send, so none can pretend.
+
+mod page;
+mod words;
+
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+    HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Response, StatusCode};
+
+use crate::auth::{Challenge, Denied};
+use crate::http::Body;
+use crate::model::{ErrorCode, ExternalUrl, Host, HostPattern, PathPrefix, RequestId};
+
+/// The reference of a request, in answers to the visitor and in requests to the application.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Which hop made an answer.
+const ANSWER: HeaderName = HeaderName::from_static("appproxy-answer");
+
+/// How a stage of the pipeline ends a request: what the visitor is told and what the log is told.
+#[derive(Debug, thiserror::Error)]
+#[error("{code}: {detail}")]
+pub(crate) struct Failure {
+    code: ErrorCode,
+    detail: String,
+    close: bool,
+}
+
+impl Failure {
+    /// Ends the request with `code`; `detail` is for the log only.
+    pub(crate) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            close: false,
+        }
+    }
+
+    /// A fault of ours.
+    pub(crate) fn internal(detail: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Internal, detail)
+    }
+
+    /// The request's framing cannot be trusted, or its body was not taken: what follows on the
+    /// connection must not be read as a request.
+    pub(crate) fn closing(mut self) -> Self {
+        self.close = true;
+        self
+    }
+
+    /// What the visitor is told.
+    pub(crate) const fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    /// What the log is told, beside the code.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Whether the connection ends after the answer: over HTTP/1 the connection then says
+    /// `Connection: close`, over HTTP/2 nothing is needed.
+    pub(crate) const fn closes(&self) -> bool {
+        self.close
+    }
+}
+
+impl From<Challenge> for Failure {
+    fn from(challenge: Challenge) -> Self {
+        Self::new(challenge.code(), challenge.to_string())
+    }
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        Self::new(denied.code(), denied.to_string())
+    }
+}
+
+/// What kind of answer the client can use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asked {
+    form: Form,
+    body: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Page,
+    Json,
+}
+
+impl Asked {
+    /// A page for a person who navigates or a client that prefers HTML, JSON for a program.
+    pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Self {
+        let navigates = headers
+            .get("sec-fetch-mode")
+            .is_some_and(|mode| mode == "navigate");
+        let form = if navigates || prefers_html(headers) {
+            Form::Page
+        } else {
+            Form::Json
+        };
+        Self {
+            form,
+            body: method != Method::HEAD,
+        }
+    }
+}
+
+/// Whether `Accept` (RFC 9110, section 12.5.1) names HTML, and not JSON above it.
+fn prefers_html(headers: &HeaderMap) -> bool {
+    let (mut html, mut json) = (0.0_f32, 0.0_f32);
+    let fields = headers.get_all(ACCEPT).iter();
+    for range in fields
+        .filter_map(|f| f.to_str().ok())
+        .flat_map(|f| f.split(','))
+    {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default();
+        let quality = parts
+            .find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q=")))
+            .map_or(1.0, |q| q.parse().unwrap_or(0.0));
+        if kind.eq_ignore_ascii_case("text/html") {
+            html = quality;
+        } else if kind.eq_ignore_ascii_case("application/json") {
+            json = quality;
+        }
+    }
+    html > 0.0 && html >= json
+}
+
+/// The answer to a request that ended with `code`.
+pub(crate) fn failure(code: ErrorCode, asked: &Asked, id: &RequestId) -> Response<Body> {
+    let (text, kind, policy) = match asked.form {
+        Form::Page => (
+            page::render(code, id.as_str()),
+            "text/html; charset=utf-8",
+            page::POLICY,
+        ),
+        Form::Json => (
+            json(code, id.as_str()),
+            "application/json",
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+    };
+    // The same fields for HEAD as for GET, the length among them (RFC 9110, section 9.3.2).
+    let length = HeaderValue::from(text.len());
+    let body = if asked.body {
+        Body::full(text)
+    } else {
+        Body::empty()
+    };
+    let mut response = own(words::status(code), body, id);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, length);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    if let Ok(answer) = HeaderValue::try_from(format!("gateway;error={code}")) {
+        headers.insert(ANSWER, answer);
+    }
+    if let Some(seconds) = words::retry_after(code) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if code == ErrorCode::SignInRequired {
+        // A 401 must name a scheme (RFC 9110, section 15.5.2). A registered one would make
+        // browsers ask for a password that nobody has.
+        headers.insert(
+            WWW_AUTHENTICATE,
+            HeaderValue::from_static("Appproxy realm=\"appproxy\""),
+        );
+    }
+    response
+}
+
+/// Sends a visitor of the plain-HTTP listener to the same place over TLS.
+///
+/// Scheme and port are the configuration's, and so is the host: `host`, taken from the request,
+/// counts only for a wildcard, and only where the wildcard matches it.
+///
+/// # Errors
+/// Where `external` does not publish `host`, or the target cannot stand in a header field.
+pub(crate) fn redirect_to_https(
+    external: &ExternalUrl,
+    host: &Host,
+    target: &PathAndQuery,
+    id: &RequestId,
+) -> Result<Response<Body>, Failure> {
+    let host = match &external.host {
+        HostPattern::Exact(own) => own,
+        pattern @ HostPattern::Wildcard { .. } if pattern.matches(host).is_some() => host,
+        HostPattern::Wildcard { .. } => {
+            let detail = format!("{external} does not publish the host {host}");
+            return Err(Failure::new(ErrorCode::NoRoute, detail));
+        }
+    };
+    // `OPTIONS *` is about the server as a whole.
+    let target = match target.as_str() {
+        "*" => "/",
+        target => target,
+    };
+    moved(format!("https://{}{target}", external.authority(host)), id)
+}
+
+/// Sends a visitor of `/wiki` to `/wiki/`, where the application's relative links resolve.
+///
+/// Same-origin by construction: the target is a path of the configuration, which cannot begin
+/// with `//`, and the query changes nothing about where it leads.
+///
+/// # Errors
+/// Where the query cannot stand in a header field.
+pub(crate) fn redirect_bare_path(
+    prefix: &PathPrefix,
+    query: Option<&str>,
+    id: &RequestId,
+) -> Result<Response<Body>, Failure> {
+    let path = prefix.as_str();
+    moved(
+        query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}")),
+        id,
+    )
+}
+
+/// 308 keeps the method and the body, which 301 may not (RFC 9110, section 15.4.9).
+fn moved(location: String, id: &RequestId) -> Result<Response<Body>, Failure> {
+    let location = HeaderValue::try_from(location)
+        .map_err(|e| Failure::new(ErrorCode::BadRequest, format!("redirect target: {e}")))?;
+    let mut response = own(StatusCode::PERMANENT_REDIRECT, Body::empty(), id);
+    response.headers_mut().insert(LOCATION, location);
+    Ok(response)
+}
+
+/// What every answer of ours carries.
+fn own(status: StatusCode, body: Body, id: &RequestId) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+        (ANSWER, "gateway"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // An id of ours is hexadecimal; one that is no field value is left out.
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(X_REQUEST_ID, id);
+    }
+    response
+}
+
+fn json(code: ErrorCode, id: &str) -> String {
+    let mut text = serde_json::json!({
+        "error": {
+            "code": code.as_str(),
+            "status": words::status(code).as_u16(),
+            "message": words::message(code),
+            "side": code.side().as_str(),
+            "request_id": id,
+        }
+    })
+    .to_string();
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests;
