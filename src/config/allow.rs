@@ -1,0 +1,167 @@
+//! The connector's allow-list as an operator writes it.
+
+use ipnet::IpNet;
+
+use super::field::Field;
+use super::{Allow, AllowHosts};
+use crate::model::Host;
+
+const FORMS: &str = "write `host:port`, `*.suffix:port`, `10.1.0.0/16:port`, `[fd00::1]:port` or \
+                     `[fd00::/8]:port`";
+
+/// Reads one line of the list.
+pub(super) fn entry(field: Field<'_>) -> Option<Allow> {
+    let text = field.text()?;
+    match parse(text) {
+        Ok(allow) => Some(allow),
+        Err(_) if text.contains('@') => field.refuse(
+            "bad_allow",
+            "a user name or password cannot stand here",
+            FORMS,
+        ),
+        Err(Refused { why, instead }) => {
+            let remedy = instead.map_or_else(|| FORMS.to_owned(), |form| format!("write `{form}`"));
+            field.refuse("bad_allow", format!("`{text}` cannot be allowed: {why}"), remedy)
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct Refused {
+    why: String,
+    /// What was most likely meant.
+    instead: Option<String>,
+}
+
+fn refuse<T>(why: impl Into<String>, instead: Option<String>) -> Result<T, Refused> {
+    Err(Refused {
+        why: why.into(),
+        instead,
+    })
+}
+
+fn parse(text: &str) -> Result<Allow, Refused> {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        return refuse("it is a URL", from_url(scheme, rest));
+    }
+    let bracket = text.rfind(']').map_or(0, |at| at + 1);
+    let Some(colon) = text[bracket..].rfind(':').map(|at| bracket + at) else {
+        return refuse("the port is missing", None);
+    };
+    let (host, port) = (&text[..colon], &text[colon + 1..]);
+    if bracket == 0 && host.contains(':') {
+        let whole = text.parse::<IpNet>().is_ok() || text.parse::<std::net::Ipv6Addr>().is_ok();
+        let why = "an IPv6 address or network stands in brackets before the port";
+        let instead = (!whole).then(|| format!("[{host}]:{port}"));
+        return refuse(why, instead);
+    }
+    let digits = port.bytes().all(|b| b.is_ascii_digit());
+    let port = match port.parse::<u16>() {
+        Ok(port) if digits && port != 0 => port,
+        _ => return refuse("the port must be a number from 1 to 65535", None),
+    };
+    Ok(Allow {
+        hosts: hosts(host, port)?,
+        port,
+    })
+}
+
+fn hosts(text: &str, port: u16) -> Result<AllowHosts, Refused> {
+    let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+    if inner.unwrap_or(text).contains('/') {
+        return network(inner, text, port);
+    }
+    if let Some(suffix) = text.strip_prefix("*.") {
+        return match Host::parse(suffix) {
+            Ok(Host::Name(suffix)) => Ok(AllowHosts::Below(suffix)),
+            Ok(Host::Address(_)) => refuse("`*.` stands before a name, never an address", None),
+            Err(error) => refuse(error.to_string(), None),
+        };
+    }
+    if text.contains('*') {
+        return refuse("`*` can only stand as `*.` before a suffix", None);
+    }
+    match Host::parse(text) {
+        Ok(host) => Ok(AllowHosts::Exact(host)),
+        Err(error) => refuse(error.to_string(), None),
+    }
+}
+
+/// `inner` is what stands in brackets, which is where an IPv6 network belongs and no other.
+fn network(inner: Option<&str>, text: &str, port: u16) -> Result<AllowHosts, Refused> {
+    let written = inner.unwrap_or(text);
+    let Ok(net) = written.parse::<IpNet>() else {
+        return refuse("this is not a network", None);
+    };
+    let meant = match net.trunc() {
+        IpNet::V4(net) => format!("{net}:{port}"),
+        IpNet::V6(net) => format!("[{net}]:{port}"),
+    };
+    if inner.is_some() != matches!(net, IpNet::V6(_)) {
+        let why = "brackets stand around an IPv6 network, and only there";
+        return refuse(why, Some(meant));
+    }
+    if net != net.trunc() {
+        let why = "the address has bits beyond the length of the network";
+        return refuse(why, Some(meant));
+    }
+    Ok(AllowHosts::Network(net))
+}
+
+fn from_url(scheme: &str, rest: &str) -> Option<String> {
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let port = match scheme {
+        "http" => 80,
+        "https" => 443,
+        _ => return None,
+    };
+    let bare = Host::parse(authority).is_ok();
+    let instead = if bare {
+        format!("{authority}:{port}")
+    } else {
+        authority.to_owned()
+    };
+    parse(&instead).is_ok().then_some(instead)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<AllowHosts> {
+        parse(text).ok().map(|allow| allow.hosts)
+    }
+
+    #[test]
+    fn every_form_is_read() {
+        let exact = |host| Host::parse(host).ok().map(AllowHosts::Exact);
+        let net = |net: &str| net.parse().ok().map(AllowHosts::Network);
+        assert_eq!(read("Wiki.corp.local:8888"), exact("wiki.corp.local"));
+        assert_eq!(read("10.1.2.3:80"), exact("10.1.2.3"));
+        assert_eq!(read("[fd00::1]:80"), exact("[fd00::1]"));
+        assert_eq!(
+            read("*.corp.local:443"),
+            Some(AllowHosts::Below("corp.local".into()))
+        );
+        assert_eq!(read("10.1.0.0/16:80"), net("10.1.0.0/16"));
+        assert_eq!(read("[fd00::/8]:443"), net("fd00::/8"));
+        assert_eq!(parse("a.b:65535").map(|a| a.port), Ok(65535));
+    }
+
+    #[test]
+    fn everything_else_is_refused_with_what_was_meant() {
+        let instead = |text| parse(text).err().and_then(|e| e.instead);
+        assert_eq!(instead("http://wiki:8888/a"), Some("wiki:8888".into()));
+        assert_eq!(instead("https://wiki/"), Some("wiki:443".into()));
+        assert_eq!(instead("10.1.2.3/16:80"), Some("10.1.0.0/16:80".into()));
+        assert_eq!(instead("[10.0.0.0/8]:80"), Some("10.0.0.0/8:80".into()));
+        assert_eq!(instead("fd00::/8:443"), Some("[fd00::/8]:443".into()));
+        for bad in [
+            "wiki", "wiki:", "wiki:0", "wiki:+1", "wiki:http", "wiki:99999", ":80", "*:80",
+            "*:*", "a.*.b:80", "*.:80", "*.10.0.0.1:80", "10.0.0.0/33:80", "[fd00::1:80",
+            "fd00::1", "fd00::/8", "[]:80", "a b:80", "wiki:80/path", "é/8:80", "]:80",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Values with a unit. A bare number is refused: nobody remembers whether it means seconds.
+
+use std::time::Duration;
+
+/// Longer than any setting needs, and short enough that adding it to a moment cannot overflow.
+const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
+
+const DURATION_UNITS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
+
+/// Why a length of time was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum DurationError {
+    /// A number alone.
+    #[error("`{0}` has no unit")]
+    NoUnit(String),
+    /// Not a number and one of the units.
+    #[error("`{0}` is not a length of time")]
+    Malformed(String),
+    /// Nothing, or longer than ten years.
+    #[error("`{0}` is out of range")]
+    Range(String),
+}
+
+impl DurationError {
+    pub(super) const fn code(&self) -> &'static str {
+        match self {
+            Self::NoUnit(_) => "missing_unit",
+            Self::Malformed(_) => "bad_duration",
+            Self::Range(_) => "out_of_range",
+        }
+    }
+
+    pub(super) fn remedy(&self) -> String {
+        match self {
+            Self::NoUnit(number) => format!("write `{number}s` for seconds, `{number}m` for minutes"),
+            Self::Malformed(_) => "write a whole number and its unit without a space: \
+                                   ms, s, m, h or d, such as `85s`"
+                .to_owned(),
+            Self::Range(_) => "write more than `0s` and at most `3650d`".to_owned(),
+        }
+    }
+}
+
+/// Reads a length of time such as `250ms`, `10s`, `5m`, `12h` or `365d`.
+pub(super) fn duration(text: &str) -> Result<Duration, DurationError> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    if number.is_empty() {
+        return Err(DurationError::Malformed(text.to_owned()));
+    }
+    if unit.is_empty() {
+        return Err(DurationError::NoUnit(text.to_owned()));
+    }
+    let millis = DURATION_UNITS.iter().find(|(name, _)| *name == unit);
+    let (_, millis) = millis.ok_or_else(|| DurationError::Malformed(text.to_owned()))?;
+    number
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(*millis))
+        .map(Duration::from_millis)
+        .filter(|d| !d.is_zero() && *d <= LONGEST)
+        .ok_or_else(|| DurationError::Range(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_their_unit() {
+        for (text, seconds) in [("10s", 10), ("5m", 300), ("2h", 7_200), ("365d", 31_536_000)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        for (text, code) in [
+            ("10", "missing_unit"),
+            ("10 s", "bad_duration"),
+            ("10sec", "bad_duration"),
+            ("1.5s", "bad_duration"),
+            ("-1s", "bad_duration"),
+            ("s", "bad_duration"),
+            ("10S", "bad_duration"),
+            ("1m30s", "bad_duration"),
+            ("0s", "out_of_range"),
+            ("3651d", "out_of_range"),
+            ("99999999999999999999d", "out_of_range"),
+        ] {
+            assert_eq!(duration(text).map_err(|e| e.code()), Err(code), "{text}");
+        }
+    }
+}
