@@ -1,3 +1,7 @@
-//! The `appproxy` program; see the library for how it is built.
+//! The `appproxy` program; the library says how it is built.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    appproxy::cli::main()
+}

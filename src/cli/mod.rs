@@ -1,1 +1,181 @@
 //! The command line.
+
+mod connector;
+mod connectors;
+mod demo;
+mod gateway;
+mod register;
+mod token;
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{ConnectorConfig, GatewayConfig};
+use crate::model::{Finding, Place};
+use crate::telemetry::{self, LogFormat, LogOptions};
+
+/// Publishes web applications of a private network to the internet.
+#[derive(Debug, Parser)]
+#[command(name = "appproxy", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct LogArgs {
+    /// How much is logged: error, warn, info, debug or trace, or tracing directives
+    #[arg(long, global = true, env = "APPPROXY_LOG", default_value = "info", value_name = "LEVEL")]
+    log_level: String,
+    /// How it is logged
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a gateway, or look after its tokens and connectors
+    #[command(args_conflicts_with_subcommands = true)]
+    Gateway {
+        #[command(flatten)]
+        config: GatewayFile,
+        #[command(subcommand)]
+        command: Option<GatewayCommand>,
+    },
+    /// Run a connector, or register it
+    #[command(args_conflicts_with_subcommands = true)]
+    Connector {
+        #[command(flatten)]
+        config: ConnectorFile,
+        #[command(subcommand)]
+        command: Option<ConnectorCommand>,
+    },
+    /// Register this connector with a one-time token (the same as `connector register`)
+    Register(register::RegisterArgs),
+    /// Show the whole product on this machine, without root and without a network
+    Demo(demo::DemoArgs),
+}
+
+#[derive(Debug, Args)]
+struct GatewayFile {
+    /// The gateway's configuration
+    #[arg(long, value_name = "FILE", default_value = "/etc/appproxy/gateway.yaml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct ConnectorFile {
+    /// The connector's configuration
+    #[arg(long, value_name = "FILE", default_value = "/etc/appproxy/connector.yaml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum GatewayCommand {
+    /// One-time tokens that turn into connectors
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Enrolled connectors
+    #[command(subcommand)]
+    Connector(connectors::ConnectorsCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConnectorCommand {
+    /// Turn a one-time token into this connector's certificate
+    Register(register::RegisterArgs),
+}
+
+/// How a command ended, other than well.
+#[derive(Debug)]
+enum Exit {
+    /// It failed while it ran: exit code 1.
+    Failed(String),
+    /// What the operator wrote cannot be used: exit code 64.
+    Findings(Vec<Finding>),
+}
+
+impl Exit {
+    fn failed(text: impl Into<String>) -> Self {
+        Self::Failed(text.into())
+    }
+
+    fn configuration(file: &Path, key: &str, what: String) -> Self {
+        let place = Place { file: file.to_owned(), key: key.to_owned(), ..Place::default() };
+        let remedy = "correct it and start again; nothing was started";
+        Self::Findings(vec![Finding::error("unusable", what, remedy).at(place)])
+    }
+}
+
+/// Runs the command line and returns the process's exit code: 0 done, 1 failed while running,
+/// 64 usage or configuration.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
+        }
+    };
+    let options = LogOptions { format: cli.log.log_format, level: cli.log.log_level };
+    if let Err(error) = telemetry::init(&options) {
+        return report(&Exit::Failed(error.to_string()), 64);
+    }
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(exit @ Exit::Failed(_)) => report(&exit, 1),
+        Err(exit @ Exit::Findings(_)) => report(&exit, 64),
+    }
+}
+
+fn run(command: Command) -> Result<(), Exit> {
+    match command {
+        Command::Gateway { config, command: None } => gateway::run(&config.config),
+        Command::Gateway { command: Some(GatewayCommand::Token(command)), .. } => {
+            with_store(token::config_of(&command), async |config, store, out| {
+                token::run(&command, config, store, out).await
+            })
+        }
+        Command::Gateway { command: Some(GatewayCommand::Connector(command)), .. } => {
+            with_store(connectors::config_of(&command), async |config, store, out| {
+                connectors::run(&command, config, store, out).await
+            })
+        }
+        Command::Connector { config, command: None } => connector::run(&config.config),
+        Command::Connector { command: Some(ConnectorCommand::Register(args)), .. }
+        | Command::Register(args) => register::run(&args),
+        Command::Demo(args) => demo::run(&args),
+    }
+}
+
+fn report(exit: &Exit, code: u8) -> ExitCode {
+    let mut text = String::new();
+    match exit {
+        Exit::Failed(what) => {
+            let _ = writeln!(text, "appproxy: {what}");
+        }
+        Exit::Findings(findings) => {
+            for finding in findings {
+                let _ = writeln!(text, "{finding}");
+            }
+        }
+    }
+    let _ = std::io::stderr().write_all(text.as_bytes());
+    ExitCode::from(code)
+}
+
+fn runtime(workers: Option<NonZeroUsize>) -> Result<tokio::runtime::Runtime, Exit> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(workers) = workers {
+        builder.worker_threads(workers.get());
+    }
+    builder.enable_all().build().map_err(|e| Exit::failed(format!("cannot start threads: {e}")))
+}

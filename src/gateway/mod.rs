@@ -1,5 +1,190 @@
 //! The public side: TLS, routing, decisions, forwarding.
 
+mod attach;
+mod connection;
+mod enrol;
+mod forward;
+mod listener;
+mod pipeline;
 mod respond;
 mod route;
+mod tls;
 mod tunnels;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::certs::{Authority, AuthorityError, LoadedCertificate};
+use crate::clock::Clock;
+use crate::config::GatewayConfig;
+use crate::model::Scheme;
+use crate::store::{AuthorityRecord, Store, StoreError};
+use crate::telemetry::RequestIds;
+
+use enrol::Enrolment;
+use route::RouteTable;
+use tls::Configs;
+use tunnels::Tunnels;
+
+/// How long a stopping gateway waits for answers in flight.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// How often the gateway gives itself a new certificate for the tunnel.
+const REISSUE: Duration = Duration::from_secs(24 * 3600);
+
+/// What a gateway is made of: everything that can be wrong has been looked at.
+#[derive(Debug)]
+pub struct Parts {
+    /// The checked configuration.
+    pub config: GatewayConfig,
+    /// Its certificates, loaded.
+    pub certificates: Vec<LoadedCertificate>,
+    /// Its store, open.
+    pub store: Arc<dyn Store>,
+    /// Sockets that accept TLS.
+    pub https: Vec<TcpListener>,
+    /// Sockets that accept plain HTTP.
+    pub http: Vec<TcpListener>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store gave no answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The gateway's own authority cannot be made or used.
+    #[error("the gateway's own authority cannot be used: {0}")]
+    Authority(#[from] AuthorityError),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// There is no certificate for people.
+    #[error("no certificate is configured")]
+    NoCertificate,
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    table: RouteTable,
+    tunnels: Tunnels,
+    store: Arc<dyn Store>,
+    enrolment: Enrolment,
+    tls: Configs,
+    /// Where connectors dial, handed to them in welcome.
+    public: Vec<String>,
+    ids: RequestIds,
+    clock: Clock,
+    /// No new connections and requests.
+    stop: CancellationToken,
+    /// No more tunnels: everything that could be waited for is done.
+    cut_tunnels: CancellationToken,
+    /// Connections of people and connectors.
+    connections: TaskTracker,
+    /// WebSockets, which outlive their connections' requests.
+    websockets: TaskTracker,
+}
+
+impl Gateway {
+    /// Takes the sockets into service.
+    ///
+    /// # Errors
+    /// Where the store, the authority or TLS cannot be used.
+    pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
+        let Parts { config, certificates, store, https, http, clock } = parts;
+        let authority = Arc::new(authority(&*store, &clock).await?);
+        let by_name = tls::ByName::new(&certificates).ok_or(StartError::NoCertificate)?;
+        let configs = Configs::new(by_name, &authority, &clock)?;
+        // Changes from here on are followed; what was removed before is refused at the handshake.
+        let changes = store.last_change().await?;
+        let public: Vec<String> = config.listen.public.iter().map(ToString::to_string).collect();
+        let gateway = Arc::new(Self {
+            table: RouteTable::new(&config.applications),
+            tunnels: Tunnels::default(),
+            enrolment: Enrolment::new(
+                Arc::clone(&authority),
+                Arc::clone(&store),
+                clock.clone(),
+                config.listen.public.clone(),
+            ),
+            store,
+            tls: configs,
+            public,
+            ids: RequestIds::new(),
+            clock,
+            stop: CancellationToken::new(),
+            cut_tunnels: CancellationToken::new(),
+            connections: TaskTracker::new(),
+            websockets: TaskTracker::new(),
+        });
+        tokio::spawn(attach::watch_removals(Arc::clone(&gateway), changes));
+        tokio::spawn(reissue(Arc::clone(&gateway), authority));
+        for (listeners, scheme) in [(https, Scheme::Https), (http, Scheme::Http)] {
+            for listener in listeners {
+                tokio::spawn(listener::accept(Arc::clone(&gateway), listener, scheme));
+            }
+        }
+        Ok(gateway)
+    }
+
+    /// How many connectors' tunnels are open.
+    #[must_use]
+    pub fn open_tunnels(&self) -> usize {
+        self.tunnels.len()
+    }
+
+    /// Stops: accepts nothing new, lets answers in flight end within their deadline, then ends
+    /// the tunnels. Returns whether everything ended by itself.
+    pub async fn stop(&self) -> bool {
+        self.stop.cancel();
+        self.websockets.close();
+        let drained = timeout(DRAIN, self.websockets.wait()).await.is_ok();
+        self.cut_tunnels.cancel();
+        self.connections.close();
+        timeout(DRAIN, self.connections.wait()).await.is_ok() && drained
+    }
+
+    async fn enrol(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) {
+        self.enrolment.serve(stream, peer).await;
+    }
+}
+
+/// The stored authority, made where there is none yet; of two gateways that start at once, both go
+/// on with the same.
+async fn authority(store: &dyn Store, clock: &Clock) -> Result<Authority, StartError> {
+    let record = match store.authority().await? {
+        Some(record) => record,
+        None => {
+            let new = Authority::create(clock.now())?;
+            let new = AuthorityRecord {
+                certificate_pem: new.certificate_pem(),
+                key_pem: new.key_pem(),
+            };
+            store.create_authority(new).await?
+        }
+    };
+    Ok(Authority::from_pem(&record.certificate_pem, &record.key_pem)?)
+}
+
+/// Renews the gateway's own certificate long before it ends.
+async fn reissue(gateway: Arc<Gateway>, authority: Arc<Authority>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(REISSUE) => {}
+            () = gateway.stop.cancelled() => return,
+        }
+        if let Err(error) = gateway.tls.reissue(&authority, &gateway.clock) {
+            tracing::error!(%error, "cannot renew the gateway's own certificate for the tunnel");
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! Keeps tunnels open: dials every gateway, tries again when one is lost, drains at the end.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::backend::{Backend, chain};
+use super::profiles::Profiles;
+use super::serve::{InFlight, Server};
+use crate::clock::Clock;
+use crate::http::Body;
+use crate::model::{Endpoint, ErrorCode, Host};
+use crate::net::Dialler;
+use crate::tunnel::control::{self, Down, Messages, PROTOCOL_VERSION, Up};
+use crate::tunnel::{ALPN_TUNNEL, link, wire};
+
+/// For the TCP connection and TLS together; and then again until the gateway has said welcome.
+const DIAL: Duration = Duration::from_secs(5);
+
+/// The first pause after a failure; it doubles up to [`PAUSE_MOST`].
+const PAUSE_FIRST: Duration = Duration::from_millis(500);
+const PAUSE_MOST: Duration = Duration::from_secs(5);
+
+/// A tunnel that stood this long was a good one: the next pause is short again.
+const STABLE: Duration = Duration::from_secs(30);
+
+/// How long a stopping connector waits for what is in flight.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// How long WebSockets get to say Close, and the connection to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What all tunnels of a connector share.
+pub(super) struct Supervisor {
+    pub(super) backend: Arc<Backend>,
+    pub(super) dialler: Dialler,
+    pub(super) tls: Arc<rustls::ClientConfig>,
+    pub(super) id: String,
+    pub(super) instance: String,
+    pub(super) clock: Clock,
+    /// No new requests: tell the gateways.
+    pub(super) stop: CancellationToken,
+}
+
+/// Why a tunnel ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ended {
+    /// It was drained.
+    Stopped,
+    /// The connector was removed at the gateway.
+    Removed,
+    /// Anything else, in words; it is dialled again.
+    Lost(String),
+}
+
+impl Supervisor {
+    /// Keeps `connections` tunnels to each gateway until `stop`, and drains them. Returns whether
+    /// it ended because every gateway has removed this connector.
+    pub(super) async fn run(self, gateways: &[Endpoint], connections: u8) -> Outcome {
+        let shared = Arc::new(Shared {
+            in_flight: Arc::default(),
+            going_away: CancellationToken::new(),
+            drained: CancellationToken::new(),
+            supervisor: self,
+        });
+        let removed = Arc::new(AtomicBool::new(true));
+        let tracker = TaskTracker::new();
+        for gateway in gateways {
+            for connection in 1..=connections {
+                let (shared, gateway) = (Arc::clone(&shared), gateway.clone());
+                let removed = Arc::clone(&removed);
+                tracker.spawn(async move {
+                    if shared.keep(&gateway, connection).await != Ended::Removed {
+                        removed.store(false, Ordering::Relaxed);
+                    }
+                });
+            }
+        }
+        tracker.close();
+        tokio::select! {
+            () = tracker.wait() => {}
+            () = shared.supervisor.stop.cancelled() => shared.drain(&tracker).await,
+        }
+        if removed.load(Ordering::Relaxed) { Outcome::Removed } else { Outcome::Stopped }
+    }
+}
+
+/// How a connector's run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Stopped,
+    Removed,
+}
+
+struct Shared {
+    supervisor: Supervisor,
+    in_flight: Arc<InFlight>,
+    going_away: CancellationToken,
+    drained: CancellationToken,
+}
+
+impl Shared {
+    async fn drain(&self, tracker: &TaskTracker) {
+        let waiting = self.in_flight.count();
+        tracing::info!(in_flight = waiting, "draining: the gateways send no new requests");
+        if timeout(DRAIN, self.in_flight.none()).await.is_err() {
+            let left = self.in_flight.count();
+            tracing::warn!(in_flight = left, "the drain's deadline has come: what is left is cut");
+            self.going_away.cancel();
+            let _ = timeout(FAREWELL, self.in_flight.none()).await;
+        }
+        self.drained.cancel();
+        let _ = timeout(FAREWELL, tracker.wait()).await;
+        tracing::info!("connector stopped");
+    }
+
+    /// Keeps one tunnel to one gateway.
+    async fn keep(&self, gateway: &Endpoint, connection: u8) -> Ended {
+        let stop = &self.supervisor.stop;
+        let mut failures = 0_u32;
+        let mut told = String::new();
+        loop {
+            let began = Instant::now();
+            let ended = tokio::select! {
+                dialled = self.dial(gateway) => match dialled {
+                    Ok(stream) => self.serve(stream, gateway, connection, &mut told).await,
+                    Err(reason) => Ended::Lost(reason),
+                },
+                () = stop.cancelled() => Ended::Stopped,
+            };
+            let reason = match ended {
+                Ended::Lost(reason) => reason,
+                Ended::Removed => {
+                    tracing::error!(%gateway, connection, "this connector was removed at the gateway; register it again with a new token");
+                    return Ended::Removed;
+                }
+                Ended::Stopped => return Ended::Stopped,
+            };
+            if began.elapsed() >= STABLE {
+                failures = 0;
+            }
+            // The same reason again and again is said once.
+            if told != reason {
+                tracing::warn!(%gateway, connection, reason, "no tunnel; trying again");
+                told = reason;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause(failures, random())) => {}
+                () = stop.cancelled() => return Ended::Stopped,
+            }
+            failures = failures.saturating_add(1);
+        }
+    }
+
+    async fn dial(&self, gateway: &Endpoint) -> Result<TlsStream<TcpStream>, String> {
+        let deadline = Instant::now() + DIAL;
+        let supervisor = &self.supervisor;
+        let stream = supervisor.dialler.connect_tunnel(gateway, deadline).await;
+        let stream = stream.map_err(|e| e.to_string())?;
+        // The name in the handshake is for routing on the way; what is verified is the fixed name.
+        let name = match &gateway.host {
+            Host::Name(name) => ServerName::try_from(name.to_string()).map_err(|e| e.to_string())?,
+            Host::Address(address) => ServerName::from(*address),
+        };
+        let connector = TlsConnector::from(Arc::clone(&supervisor.tls));
+        let stream = timeout_at(deadline, connector.connect(name, stream))
+            .await
+            .map_err(|_| format!("{gateway} did not finish the TLS handshake within {DIAL:?}"))?
+            .map_err(|e| format!("TLS with {gateway} failed: {}", chain(&e)))?;
+        if stream.get_ref().1.alpn_protocol() != Some(ALPN_TUNNEL) {
+            return Err(format!(
+                "{gateway} did not agree to the tunnel's protocol (ALPN): something in between changes TLS"
+            ));
+        }
+        Ok(stream)
+    }
+
+    /// Serves one tunnel until it ends.
+    async fn serve(
+        &self,
+        stream: TlsStream<TcpStream>,
+        gateway: &Endpoint,
+        connection: u8,
+        told: &mut String,
+    ) -> Ended {
+        let tunnel = Arc::new(Tunnel::new(self));
+        let service = service_fn({
+            let tunnel = Arc::clone(&tunnel);
+            move |request| Arc::clone(&tunnel).call(request)
+        });
+        let mut http = std::pin::pin!(link::server().serve_connection(TokioIo::new(stream), service));
+        let stop = &self.supervisor.stop;
+        let welcome_by = Instant::now() + DIAL;
+        let (mut welcomed, mut drain_said) = (false, false);
+        loop {
+            tokio::select! {
+                ended = &mut http => {
+                    return tunnel.reason().unwrap_or_else(|| Ended::Lost(match ended {
+                        Ok(()) => "the gateway closed the tunnel".to_owned(),
+                        Err(error) => format!("the tunnel broke: {}", chain(&error)),
+                    }));
+                }
+                () = tunnel.over.cancelled() => {
+                    return tunnel.reason().unwrap_or_else(|| Ended::Lost("the control stream ended".to_owned()));
+                }
+                () = tunnel.welcome.cancelled(), if !welcomed => {
+                    welcomed = true;
+                    told.clear();
+                    tracing::info!(%gateway, connection, "tunnel open");
+                }
+                () = tokio::time::sleep_until(welcome_by), if !welcomed => {
+                    return Ended::Lost(format!("{gateway} did not say welcome within {DIAL:?}"));
+                }
+                () = stop.cancelled(), if !drain_said => {
+                    drain_said = true;
+                    tunnel.say(&Up::Drain { deadline_s: DRAIN.as_secs() });
+                }
+                () = self.drained.cancelled() => {
+                    tunnel.hang_up();
+                    http.as_mut().graceful_shutdown();
+                    let _ = timeout(FAREWELL, http.as_mut()).await;
+                    return Ended::Stopped;
+                }
+            }
+        }
+    }
+}
+
+/// One tunnel as the connector sees it.
+struct Tunnel {
+    server: Server,
+    hello: Up,
+    control: Mutex<Control>,
+    /// The gateway said welcome: application streams may come.
+    welcome: CancellationToken,
+    /// The control stream has ended, and the tunnel with it.
+    over: CancellationToken,
+}
+
+#[derive(Default)]
+struct Control {
+    sender: Option<control::Sender>,
+    opened: bool,
+    ended: Option<Ended>,
+}
+
+impl Tunnel {
+    fn new(shared: &Shared) -> Self {
+        let supervisor = &shared.supervisor;
+        Self {
+            server: Server {
+                backend: Arc::clone(&supervisor.backend),
+                profiles: Profiles::new(),
+                in_flight: Arc::clone(&shared.in_flight),
+                going_away: shared.going_away.clone(),
+            },
+            hello: Up::Hello {
+                version: PROTOCOL_VERSION,
+                id: supervisor.id.clone(),
+                instance: supervisor.instance.clone(),
+                time: supervisor.clock.now().0,
+                max_streams: link::MAX_STREAMS,
+                software: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+            control: Mutex::default(),
+            welcome: CancellationToken::new(),
+            over: CancellationToken::new(),
+        }
+    }
+
+    async fn call(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        if is_control(&request) {
+            return Ok(self.open_control(request));
+        }
+        if !self.welcome.is_cancelled() {
+            // A gateway that sends requests before hello and welcome is not one of ours.
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::BAD_GATEWAY;
+            wire::put_error(response.headers_mut(), ErrorCode::TunnelLost, "no welcome yet");
+            return Ok(response);
+        }
+        self.server.serve(request).await
+    }
+
+    fn open_control(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let (sender, body) = control::channel();
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut control.opened, true) {
+            drop(control);
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::CONFLICT;
+            return response;
+        }
+        // The queue is empty, so the first message always fits.
+        let _ = sender.send(&self.hello);
+        control.sender = Some(sender);
+        drop(control);
+        let tunnel = Arc::clone(&self);
+        tokio::spawn(async move {
+            let ended = tunnel.listen(request.into_body()).await;
+            let mut control = tunnel.control.lock().unwrap_or_else(PoisonError::into_inner);
+            control.ended = Some(ended);
+            drop(control);
+            tunnel.over.cancel();
+        });
+        Response::new(body)
+    }
+
+    /// Follows the gateway's messages to the end of the control stream.
+    async fn listen(&self, body: Incoming) -> Ended {
+        let mut messages = Messages::new(body);
+        loop {
+            match messages.next().await {
+                Ok(Some(Down::Welcome { .. })) => self.welcome.cancel(),
+                Ok(Some(Down::Profile { hash, profile })) => self.server.profiles.learn(hash, profile),
+                Ok(Some(Down::Removed)) => return Ended::Removed,
+                Ok(Some(Down::Refused { reason })) => {
+                    return Ended::Lost(format!("the gateway refuses this connector: {reason}"));
+                }
+                Ok(Some(Down::Unknown)) => {}
+                Ok(None) => return Ended::Lost("the gateway closed the tunnel".to_owned()),
+                Err(error) => return Ended::Lost(error.to_string()),
+            }
+        }
+    }
+
+    fn say(&self, message: &Up) {
+        let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = &control.sender {
+            // A gateway that reads nothing is noticed by its missing answers to pings.
+            let _ = sender.send(message);
+        }
+    }
+
+    /// Ends our half of the control stream.
+    fn hang_up(&self) {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner).sender = None;
+    }
+
+    fn reason(&self) -> Option<Ended> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner).ended.clone()
+    }
+}
+
+/// The control stream is told from requests by what no request lacks: a target.
+fn is_control(request: &Request<Incoming>) -> bool {
+    request.method() == Method::POST
+        && request.uri().path() == wire::CONTROL_PATH
+        && !request.headers().contains_key(wire::TARGET)
+}
+
+/// Exponential back-off with full jitter: a thousand connectors do not come back in step.
+fn pause(failures: u32, random: u64) -> Duration {
+    let most = PAUSE_FIRST.saturating_mul(1 << failures.min(8)).min(PAUSE_MOST);
+    let millis = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(random % (millis + 1))
+}
+
+fn random() -> u64 {
+    // Without randomness all come back in step, which is no reason not to come back.
+    crate::certs::random().map(u64::from_ne_bytes).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_five_seconds_and_are_spread_over_all_of_it() {
+        let most = |failures| (0..10_000).map(|r| pause(failures, r)).max().unwrap().as_millis();
+        assert_eq!([0, 1, 2, 3, 4, 40].map(most), [500, 1000, 2000, 4000, 5000, 5000]);
+        assert_eq!(pause(9, 0), Duration::ZERO);
+    }
+}

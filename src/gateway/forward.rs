@@ -1,0 +1,275 @@
+//! One allowed request into the tunnel, and its answer back.
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::uri::{PathAndQuery, Scheme as UriScheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use hyper::ext::Protocol;
+use hyper::upgrade::OnUpgrade;
+
+use super::Gateway;
+use super::respond::Failure;
+use super::tunnels::Lease;
+use crate::auth::Permit;
+use crate::http::{self as rules, Body, Upgrade};
+use crate::model::{
+    Application, Captured, Endpoint, ErrorCode, Host, HostHeader, RequestId, Scheme,
+};
+use crate::translate::{self, UrlMap};
+use crate::tunnel::link::Place;
+use crate::tunnel::{Profile, wire};
+use crate::upgrade;
+
+/// Tunnels tried for one request. A request comes back for a second only if nothing of it was sent.
+const TRIES: usize = 3;
+
+/// What the gateway knows of a request beside the request itself.
+#[derive(Debug)]
+pub(super) struct Errand<'a> {
+    /// The label a wildcard stood for.
+    pub(super) captured: Option<&'a Captured>,
+    /// The host people used.
+    pub(super) host: &'a Host,
+    /// Facts for the application.
+    pub(super) facts: rules::Facts<'a>,
+    pub(super) id: &'a RequestId,
+}
+
+/// What came of it.
+pub(super) struct Forwarded {
+    pub(super) response: Response<Body>,
+    /// Both ends of a WebSocket that was agreed to.
+    pub(super) websocket: Option<WebSocket>,
+    /// Which connector carried it.
+    pub(super) connector: String,
+    /// Microseconds between the request's head at the connector and the answer's.
+    pub(super) backend_micros: Option<u64>,
+}
+
+/// The two ends of a WebSocket, before both have become streams of octets.
+pub(super) struct WebSocket {
+    pub(super) client: OnUpgrade,
+    pub(super) application: OnUpgrade,
+    pub(super) place: Place,
+}
+
+/// Forwards a request for which policy gave a permit.
+pub(super) async fn forward(
+    gateway: &Gateway,
+    permit: Permit,
+    errand: &Errand<'_>,
+    mut request: Request<Incoming>,
+) -> Result<Forwarded, Failure> {
+    let application = permit.application();
+    let asked = rules::websocket_upgrade(&request);
+    if let Upgrade::Refused(why) = &asked {
+        return Err(Failure::new(ErrorCode::BadRequest, why.to_string()));
+    }
+    let is_websocket = asked != Upgrade::None;
+    let client = is_websocket.then(|| hyper::upgrade::on(&mut request));
+    let target = target(application, errand)?;
+    let profile = Profile::new(&application.timeouts);
+    let mut request = compose(request, application, errand, &target, &profile, is_websocket)?;
+    let mut lease = choose(gateway, application, None)?;
+    let mut answer = None;
+    for _ in 0..TRIES {
+        // A connector that takes no more messages is as good as gone.
+        if lease.tunnel.tell(&profile.hash(), &profile).is_ok() {
+            match lease.tunnel.requests().try_send_request(request).await {
+                Ok(response) => {
+                    answer = Some(response);
+                    break;
+                }
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(lost(&lease, &error.into_error())),
+                },
+            }
+        }
+        lease = choose(gateway, application, Some(&lease))?;
+    }
+    let Some(answer) = answer else {
+        let detail = format!("{TRIES} tunnels were lost before the request could be sent");
+        return Err(Failure::new(ErrorCode::TunnelLost, detail));
+    };
+    let connector = lease.tunnel.connector.to_string();
+    let mut forwarded = receive(answer, application, errand, lease.place, client, &asked);
+    if let Ok(forwarded) = &mut forwarded {
+        forwarded.connector = connector;
+    }
+    forwarded
+}
+
+fn choose(
+    gateway: &Gateway,
+    application: &Application,
+    except: Option<&Lease>,
+) -> Result<Lease, Failure> {
+    let groups = application.connectors.groups();
+    gateway.tunnels.choose(groups, except.map(|lease| &lease.tunnel)).map_err(|code| {
+        let groups: Vec<&str> = groups.iter().map(|group| group.as_str()).collect();
+        let detail = match code {
+            ErrorCode::TunnelBusy => "every tunnel of the groups carries as many requests as it may",
+            _ => "no connector of the groups is connected",
+        };
+        Failure::new(code, format!("{detail}: {}", groups.join(", ")))
+    })
+}
+
+fn lost(lease: &Lease, error: &hyper::Error) -> Failure {
+    let tunnel = &lease.tunnel;
+    let mut detail = format!("{tunnel:?} was lost: {error}");
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        detail.push_str(": ");
+        detail.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    Failure::new(ErrorCode::TunnelLost, detail)
+}
+
+/// Host and port the connector is to dial.
+fn target(application: &Application, errand: &Errand<'_>) -> Result<Endpoint, Failure> {
+    let internal = &application.internal;
+    let host = internal.host_for(errand.captured).ok_or_else(|| {
+        Failure::new(ErrorCode::Internal, "the internal URL's wildcard has no label to take")
+    })?;
+    Ok(Endpoint { host, port: internal.port })
+}
+
+/// The request as the application is to receive it, and beside it what the connector needs.
+fn compose(
+    request: Request<Incoming>,
+    application: &Application,
+    errand: &Errand<'_>,
+    target: &Endpoint,
+    profile: &Profile,
+    is_websocket: bool,
+) -> Result<Request<Body>, Failure> {
+    let (mut parts, body) = request.into_parts();
+    let fields = &mut parts.headers;
+    rules::strip_request(fields);
+    rules::deny_request(fields);
+    rules::join_cookies(fields);
+    translate::strip_own_cookies(fields);
+    fields.remove(HOST);
+    errand.facts.set(fields);
+    put(fields, wire::TARGET, &target.to_string())?;
+    put(fields, wire::APPLICATION, application.name.as_str())?;
+    put(fields, wire::REQUEST_ID, errand.id.as_str())?;
+    put(fields, wire::PROFILE, profile.hash().as_str())?;
+    let body = if is_websocket {
+        // The connector makes a key of its own: it is the one that checks the answer.
+        fields.remove(SEC_WEBSOCKET_KEY);
+        fields.remove(CONTENT_LENGTH);
+        parts.extensions.insert(Protocol::from_static("websocket"));
+        parts.method = Method::CONNECT;
+        Body::empty()
+    } else if http_body::Body::is_end_stream(&body) {
+        Body::empty()
+    } else {
+        Body::incoming(body).with_trailers(rules::deny_request_trailers)
+    };
+    wire::mark_sensitive(fields);
+    let uri = uri(application, errand, target, parts.uri.path_and_query())?;
+    let pseudo = [
+        parts.method.as_str().len(),
+        uri.authority().map_or(0, |a| a.as_str().len()),
+        uri.path_and_query().map_or(1, |p| p.as_str().len()),
+        "https".len(),
+        "websocket".len(),
+    ];
+    rules::fits_tunnel(fields, &pseudo)
+        .map_err(|excess| Failure::new(ErrorCode::TooLarge, excess.to_string()))?;
+    parts.uri = uri;
+    parts.version = http::Version::HTTP_2;
+    Ok(Request::from_parts(parts, body))
+}
+
+fn put(fields: &mut HeaderMap, name: http::HeaderName, value: &str) -> Result<(), Failure> {
+    let value = HeaderValue::from_str(value)
+        .map_err(|e| Failure::new(ErrorCode::Internal, format!("{name}: {e}")))?;
+    fields.insert(name, value);
+    Ok(())
+}
+
+/// Scheme, authority and path exactly as the application is to receive them.
+fn uri(
+    application: &Application,
+    errand: &Errand<'_>,
+    target: &Endpoint,
+    path: Option<&PathAndQuery>,
+) -> Result<Uri, Failure> {
+    let internal = |e: &dyn std::fmt::Display| Failure::new(ErrorCode::Internal, e.to_string());
+    let path = path.ok_or_else(|| internal(&"the request has no path"))?;
+    let (external, inside) = (&application.external, &application.internal);
+    let path = rules::map_path(&external.path, &inside.path, path)
+        .ok_or_else(|| internal(&"the path is not below the published one"))?;
+    let authority = match &application.host_header {
+        HostHeader::Internal => inside.authority(&target.host),
+        HostHeader::External => external.authority(errand.host),
+        HostHeader::Fixed(name) => name.to_string(),
+    };
+    let scheme = match inside.scheme {
+        Scheme::Http => UriScheme::HTTP,
+        Scheme::Https => UriScheme::HTTPS,
+    };
+    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path);
+    uri.build().map_err(|e| internal(&e))
+}
+
+/// The answer as the visitor is to receive it.
+fn receive(
+    answer: Response<Incoming>,
+    application: &Application,
+    errand: &Errand<'_>,
+    place: Place,
+    client: Option<OnUpgrade>,
+    asked: &Upgrade,
+) -> Result<Forwarded, Failure> {
+    let (mut parts, body) = answer.into_parts();
+    if let Some((code, detail)) = wire::take_error(&mut parts.headers) {
+        return Err(Failure::new(code, detail));
+    }
+    let micros = parts.headers.remove(wire::TIMING);
+    let backend_micros = micros.and_then(|m| m.to_str().ok()?.parse().ok());
+    rules::strip_response(&mut parts.headers);
+    rules::deny_response(&mut parts.headers);
+    let map = UrlMap::new(application, errand.captured, errand.host);
+    translate::response_headers(&mut parts.headers, &map, application.link_translation);
+    parts.version = http::Version::HTTP_11;
+    let mut forwarded = Forwarded {
+        response: Response::new(Body::empty()),
+        websocket: None,
+        connector: String::new(),
+        backend_micros,
+    };
+    // In the tunnel 200 means that the application agreed to the handshake.
+    if let (Some(client), StatusCode::OK) = (client, parts.status) {
+        let mut answer = Response::from_parts(parts, body);
+        let application = hyper::upgrade::on(&mut answer);
+        let mut response = answer.map(|_| Body::empty());
+        if let Upgrade::WebSocketH1 { key } = asked {
+            switch_protocols(&mut response, key)?;
+        }
+        forwarded.response = response;
+        forwarded.websocket = Some(WebSocket { client, application, place });
+        return Ok(forwarded);
+    }
+    let body = Body::incoming(body).with_trailers(rules::deny_response_trailers).with_guard(place);
+    forwarded.response = Response::from_parts(parts, body);
+    Ok(forwarded)
+}
+
+/// The answer to a handshake of RFC 6455.
+fn switch_protocols(response: &mut Response<Body>, key: &HeaderValue) -> Result<(), Failure> {
+    let internal = |e: &dyn std::fmt::Display| Failure::new(ErrorCode::Internal, e.to_string());
+    let key = key.to_str().map_err(|e| internal(&e))?;
+    let accept = HeaderValue::from_str(&upgrade::accept_for(key)).map_err(|e| internal(&e))?;
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let fields = response.headers_mut();
+    fields.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    fields.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(())
+}

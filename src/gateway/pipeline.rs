@@ -1,0 +1,139 @@
+//! The life of a request, stage by stage, in one screen: route → authenticate → authorise →
+//! forward → respond. A stage leaves what the next one demands, so none can be skipped.
+
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+
+use super::Gateway;
+use super::connection::Transport;
+use super::forward::{self, Errand, Forwarded, WebSocket};
+use super::respond::{self, Asked, Failure};
+use super::route::{Found, Match};
+use crate::auth;
+use crate::http::{self as rules, Body, HeaderLimits, RequestHost};
+use crate::model::{ErrorCode, RequestId, Scheme};
+use crate::telemetry::AccessLine;
+use crate::upgrade::{self, Cut};
+
+/// Answers one request; whatever goes wrong is an answer too, and a line in the log.
+pub(super) async fn handle(
+    gateway: Arc<Gateway>,
+    transport: Transport,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let id = gateway.ids.next();
+    let asked = Asked::of(request.method(), request.headers());
+    let mut access = AccessLine::begin(&id, transport.peer.ip(), &request);
+    let outcome = decide(&gateway, transport, &id, &mut access, request).await;
+    let (mut response, websocket) = match outcome {
+        Ok(Answer::Forwarded(forwarded)) => {
+            access.forwarded(&forwarded.connector, forwarded.backend_micros);
+            (forwarded.response, forwarded.websocket)
+        }
+        Ok(Answer::Own(response)) => (*response, None),
+        Err(failure) => {
+            access.failed(&failure);
+            (respond::failure(failure.code(), &asked, &id), None)
+        }
+    };
+    respond::mark(&mut response, &id);
+    access.answered(response.status());
+    match websocket {
+        None => response.map(|body| body.with_guard(access)),
+        Some(websocket) => {
+            let task = run_websocket(Arc::clone(&gateway), websocket, access);
+            gateway.websockets.spawn(task);
+            response
+        }
+    }
+}
+
+/// What a request that passed every stage gets.
+enum Answer {
+    Forwarded(Forwarded),
+    /// A redirect of our own.
+    Own(Box<Response<Body>>),
+}
+
+async fn decide(
+    gateway: &Gateway,
+    transport: Transport,
+    id: &RequestId,
+    access: &mut AccessLine,
+    request: Request<Incoming>,
+) -> Result<Answer, Failure> {
+    let bad = |why: String| Failure::new(ErrorCode::BadRequest, why);
+    HeaderLimits::default()
+        .check(request.headers())
+        .map_err(|excess| Failure::new(ErrorCode::TooLarge, excess.to_string()))?;
+
+    // Route.
+    let target = rules::request_host(&request).map_err(|why| bad(why.to_string()))?;
+    let no_route = || Failure::new(ErrorCode::NoRoute, "no application is published there");
+    let candidates = gateway.table.host(&target.host).ok_or_else(no_route)?;
+    let raw = request.uri().path();
+    let path = rules::canonical(raw, candidates.path_sensitive());
+    let path = path.map_err(|why| bad(why.to_string()))?.as_str();
+    let port = target.port.unwrap_or(transport.scheme.default_port());
+    let found = match candidates.find(transport.scheme, port, path) {
+        Found::Application(found) => found,
+        Found::Bare(found) => {
+            access.application(&found.application.name);
+            let prefix = &found.application.external.path;
+            return respond::redirect_bare_path(prefix, request.uri().query(), id).map(own);
+        }
+        Found::Nothing if transport.scheme == Scheme::Http => {
+            let found = candidates.secure(path).ok_or_else(no_route)?;
+            access.application(&found.application.name);
+            let external = &found.application.external;
+            let path = request.uri().path_and_query().ok_or_else(no_route)?;
+            return respond::redirect_to_https(external, &target.host, path, id).map(own);
+        }
+        Found::Nothing => return Err(no_route()),
+    };
+    let Match { application, captured } = found;
+    access.application(&application.name);
+
+    // Authenticate, authorise.
+    let facts = auth::Facts { client: transport.peer.ip(), method: request.method(), path };
+    let identity = auth::authenticate(&application, &facts)?;
+    let permit = auth::authorise(&identity, &application, &facts)?;
+
+    // Forward.
+    let RequestHost { host, .. } = &target;
+    let errand = Errand {
+        captured: captured.as_ref(),
+        host,
+        facts: rules::Facts {
+            client: transport.peer.ip(),
+            scheme: transport.scheme,
+            host,
+            port,
+            id,
+        },
+        id,
+    };
+    forward::forward(gateway, permit, &errand, request).await.map(Answer::Forwarded)
+}
+
+fn own(response: Response<Body>) -> Answer {
+    Answer::Own(Box::new(response))
+}
+
+/// Carries a WebSocket until one side ends it or the gateway stops; its access line comes then.
+async fn run_websocket(gateway: Arc<Gateway>, websocket: WebSocket, mut access: AccessLine) {
+    let WebSocket { client, application, place } = websocket;
+    let _place = place;
+    // Where one end is gone before both are streams, dropping the other ends it too.
+    if let (Ok(client), Ok(application)) = (client.await, application.await) {
+        let cut = async {
+            gateway.stop.cancelled().await;
+            Cut::going_away()
+        };
+        let summary = upgrade::splice(TokioIo::new(client), TokioIo::new(application), cut).await;
+        access.websocket_ended(&summary);
+    }
+}
