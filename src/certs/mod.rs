@@ -1,1 +1,18 @@
-//! Certificates: loading, our own authority.
+//! Certificates: the files people's certificates are loaded from, and our own authority, which
+//! vouches for gateways and connectors to one another.
+
+mod authority;
+mod crypto;
+mod load;
+mod peer;
+
+pub use authority::{
+    Authority, AuthorityError, ConnectorRequest, IssuedCertificate, Pin, RequestError,
+};
+pub use crypto::{RandomError, provider, random, sha256, system_roots};
+pub use load::{LoadedCertificate, load};
+pub use peer::{PeerConnector, PeerError};
+
+/// The one name every gateway's tunnel certificate is issued for. It is not in the public DNS:
+/// a connector trusts the authority and the role, wherever the gateway happens to be.
+pub const GATEWAY_NAME: &str = "gateway.appproxy.internal";

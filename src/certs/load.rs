@@ -1,0 +1,373 @@
+//! Certificates for people: a PEM chain and its PEM key, each fault named with what to do about it.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::{self, PemObject as _, SectionKind};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::{CertifiedKey, SigningKey};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use zeroize::Zeroizing;
+
+use super::crypto::provider;
+use crate::clock::Timestamp;
+use crate::config::CertificateFiles;
+use crate::model::{Finding, Host, HostPattern, Place, Severity};
+
+/// A certificate ready to serve, and what it is for.
+#[derive(Debug, Clone)]
+pub struct LoadedCertificate {
+    /// Chain and key.
+    pub key: Arc<CertifiedKey>,
+    /// The names, wildcards and addresses of the leaf.
+    pub names: Vec<HostPattern>,
+    /// When the leaf ends.
+    pub not_after: Timestamp,
+    /// What will be a problem for visitors, though the gateway can start with it.
+    pub warnings: Vec<Finding>,
+}
+
+/// Reads a chain and its key and checks that visitors can be served with them.
+///
+/// # Errors
+/// Everything that keeps the gateway from using them, each at the place that names the file.
+pub fn load(files: &CertificateFiles, now: Timestamp) -> Result<LoadedCertificate, Vec<Finding>> {
+    let chain = read(&files.chain, &files.chain_place).and_then(|text| read_chain(&text, files));
+    let key = read(&files.key, &files.key_place).and_then(|text| read_key(&text, files));
+    let (chain, key) = match (chain, key) {
+        (Ok(chain), Ok(key)) => (chain, key),
+        (chain, key) => return Err([chain.err(), key.err()].into_iter().flatten().collect()),
+    };
+    let leaf = Leaf::read(&chain, files)?;
+    let certified = CertifiedKey::new(chain, key);
+    if let Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) =
+        certified.keys_match()
+    {
+        return Err(vec![mismatch(&certified, files)]);
+    }
+    if leaf.names.is_empty() {
+        return Err(vec![
+            Finding::error(
+                "certificate_names",
+                format!(
+                    "the certificate in {} has no DNS name or address in its subjectAltName, and browsers accept nothing else",
+                    files.chain.display()
+                ),
+                "have it issued anew with the names people open as subjectAltName",
+            )
+            .at(files.chain_place.clone()),
+        ]);
+    }
+    Ok(LoadedCertificate {
+        warnings: warnings(&leaf, &certified.cert, files, now),
+        names: leaf.names,
+        not_after: leaf.not_after,
+        key: Arc::new(certified),
+    })
+}
+
+fn read(path: &Path, place: &Place) -> Result<Zeroizing<Vec<u8>>, Finding> {
+    let unreadable = |e: &io::Error| {
+        let remedy = match e.kind() {
+            io::ErrorKind::NotFound => "check the path: there is no such file",
+            io::ErrorKind::PermissionDenied => {
+                "let the account appproxy runs as read the file and every folder above it"
+            }
+            _ => "check that the path names a readable file",
+        };
+        Finding::error(
+            "file_unreadable",
+            format!("cannot read {}: {e}", path.display()),
+            remedy,
+        )
+        .at(place.clone())
+    };
+    let text = Zeroizing::new(std::fs::read(path).map_err(|e| unreadable(&e))?);
+    if text.trim_ascii().is_empty() {
+        return Err(Finding::error(
+            "file_empty",
+            format!("{} is empty", path.display()),
+            "write the PEM text into it, or name another file",
+        )
+        .at(place.clone()));
+    }
+    Ok(text)
+}
+
+fn read_chain(
+    text: &[u8],
+    files: &CertificateFiles,
+) -> Result<Vec<CertificateDer<'static>>, Finding> {
+    let path = files.chain.display();
+    let sections = sections(text, &files.chain, &files.chain_place)?;
+    let holds_key = sections.iter().any(|(kind, _)| is_key(*kind)) || is_encrypted(text);
+    let chain: Vec<_> = sections
+        .into_iter()
+        .filter(|(kind, _)| *kind == SectionKind::Certificate)
+        .map(|(_, der)| CertificateDer::from(der))
+        .collect();
+    if !chain.is_empty() {
+        return Ok(chain);
+    }
+    let (what, remedy) = if holds_key {
+        (
+            format!("{path} holds a private key and no certificate"),
+            "name the certificate chain here and the private key under `key`: the two may be exchanged",
+        )
+    } else {
+        (
+            format!("{path} holds no certificate"),
+            "the file must hold a section `-----BEGIN CERTIFICATE-----`: the leaf first, then its intermediates",
+        )
+    };
+    Err(Finding::error("certificate_missing", what, remedy).at(files.chain_place.clone()))
+}
+
+fn read_key(text: &[u8], files: &CertificateFiles) -> Result<Arc<dyn SigningKey>, Finding> {
+    let path = files.key.display();
+    let fault = |code, what: String, remedy: &str| {
+        Err(Finding::error(code, what, remedy).at(files.key_place.clone()))
+    };
+    if is_encrypted(text) {
+        return fault(
+            "key_encrypted",
+            format!("the private key in {path} is encrypted"),
+            "write it without a passphrase (`openssl pkey -in KEY -out NEW`) into a file only appproxy can read",
+        );
+    }
+    let sections = sections(text, &files.key, &files.key_place)?;
+    let holds_certificate = sections
+        .iter()
+        .any(|(kind, _)| *kind == SectionKind::Certificate);
+    let key = sections
+        .into_iter()
+        .find_map(|(kind, der)| PrivateKeyDer::from_pem(kind, der));
+    match key {
+        Some(key) => provider().key_provider.load_private_key(key).or_else(|_| {
+            fault(
+                "key_unsupported",
+                format!("the private key in {path} is damaged or of a kind TLS does not use"),
+                "use an ECDSA key (P-256, P-384, P-521), an RSA key of 2048 bits or more, or Ed25519",
+            )
+        }),
+        None if holds_certificate => fault(
+            "key_missing",
+            format!("{path} holds a certificate and no private key"),
+            "name the private key here and the certificate chain under `chain`: the two may be exchanged",
+        ),
+        None => fault(
+            "key_missing",
+            format!("{path} holds no private key"),
+            "the file must hold a section `-----BEGIN PRIVATE KEY-----` (or `EC PRIVATE KEY`, `RSA PRIVATE KEY`)",
+        ),
+    }
+}
+
+/// The PEM sections of a file. No octet of it gets into the finding: it could be a key's.
+fn sections(
+    text: &[u8],
+    path: &Path,
+    place: &Place,
+) -> Result<Vec<(SectionKind, Vec<u8>)>, Finding> {
+    if !contains(text, b"-----BEGIN ") {
+        return Err(Finding::error(
+            "not_pem",
+            format!(
+                "{} is not PEM: it has no line `-----BEGIN …-----`",
+                path.display()
+            ),
+            "convert it to PEM, for instance with `openssl x509 -inform der` or `openssl pkcs12`",
+        )
+        .at(place.clone()));
+    }
+    <(SectionKind, Vec<u8>)>::pem_slice_iter(text)
+        .collect::<Result<_, _>>()
+        .map_err(|e| {
+            let what = match e {
+                pem::Error::MissingSectionEnd { .. } => {
+                    "a section has no end line: it may be cut off"
+                }
+                pem::Error::IllegalSectionStart { .. } => "a line `-----BEGIN …-----` is malformed",
+                _ => "a section is not valid base64",
+            };
+            Finding::error(
+                "pem_damaged",
+                format!("{} is damaged: {what}", path.display()),
+                "copy the file again, whole",
+            )
+            .at(place.clone())
+        })
+}
+
+fn is_key(kind: SectionKind) -> bool {
+    matches!(
+        kind,
+        SectionKind::PrivateKey | SectionKind::EcPrivateKey | SectionKind::RsaPrivateKey
+    )
+}
+
+fn is_encrypted(text: &[u8]) -> bool {
+    contains(text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+        || contains(text, b"Proc-Type: 4,ENCRYPTED")
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+fn mismatch(certified: &CertifiedKey, files: &CertificateFiles) -> Finding {
+    let fits = certified.cert.iter().position(|certificate| {
+        CertifiedKey::new(vec![certificate.clone()], Arc::clone(&certified.key))
+            .keys_match()
+            .is_ok()
+    });
+    match fits {
+        Some(position) => Finding::error(
+            "chain_order",
+            format!(
+                "the chain in {} is in the wrong order: the certificate of the key is number {}, and it must be the first",
+                files.chain.display(),
+                position + 1
+            ),
+            "put the leaf first, then each certificate's issuer",
+        )
+        .at(files.chain_place.clone()),
+        None => Finding::error(
+            "key_mismatch",
+            format!(
+                "the private key in {} does not belong to the certificate in {}",
+                files.key.display(),
+                files.chain.display()
+            ),
+            "name the key the certificate was requested with, or have the certificate issued anew for this key",
+        )
+        .at(files.key_place.clone()),
+    }
+}
+
+struct Leaf {
+    names: Vec<HostPattern>,
+    not_before: Timestamp,
+    not_after: Timestamp,
+}
+
+impl Leaf {
+    fn read(
+        chain: &[CertificateDer<'static>],
+        files: &CertificateFiles,
+    ) -> Result<Self, Vec<Finding>> {
+        let parse = |der: &CertificateDer<'static>| {
+            x509_parser::parse_x509_certificate(der)
+                .ok()
+                .and_then(|(_, parsed)| {
+                    Some(Self {
+                        names: names(&parsed)?,
+                        not_before: Timestamp(parsed.validity().not_before.timestamp()),
+                        not_after: Timestamp(parsed.validity().not_after.timestamp()),
+                    })
+                })
+        };
+        chain.first().and_then(parse).ok_or_else(|| {
+            vec![
+                Finding::error(
+                    "certificate_damaged",
+                    format!(
+                        "the first certificate in {} cannot be understood",
+                        files.chain.display()
+                    ),
+                    "copy the certificate again from where it was issued",
+                )
+                .at(files.chain_place.clone()),
+            ]
+        })
+    }
+}
+
+/// The names of a leaf; `None` where the extension is damaged. Names no URL can have are left out.
+fn names(leaf: &X509Certificate<'_>) -> Option<Vec<HostPattern>> {
+    let Some(extension) = leaf.subject_alternative_name().ok()? else {
+        return Some(Vec::new());
+    };
+    let pattern = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => match name.strip_prefix("*.") {
+            Some(suffix) => match Host::parse(suffix).ok()? {
+                Host::Name(suffix) => Some(HostPattern::Wildcard { suffix }),
+                Host::Address(_) => None,
+            },
+            None => Host::parse(name).ok().map(HostPattern::Exact),
+        },
+        GeneralName::IPAddress(octets) => {
+            let address = match octets.len() {
+                4 => IpAddr::from(<[u8; 4]>::try_from(*octets).ok()?),
+                16 => IpAddr::from(<[u8; 16]>::try_from(*octets).ok()?),
+                _ => return None,
+            };
+            Some(HostPattern::Exact(Host::Address(address)))
+        }
+        _ => None,
+    };
+    Some(
+        extension
+            .value
+            .general_names
+            .iter()
+            .filter_map(pattern)
+            .collect(),
+    )
+}
+
+fn warnings(
+    leaf: &Leaf,
+    chain: &[CertificateDer<'static>],
+    files: &CertificateFiles,
+    now: Timestamp,
+) -> Vec<Finding> {
+    let path = files.chain.display();
+    let warning = |code, what: String, remedy: &str| Finding {
+        severity: Severity::Warning,
+        ..Finding::error(code, what, remedy).at(files.chain_place.clone())
+    };
+    let mut found = Vec::new();
+    if now > leaf.not_after {
+        found.push(warning(
+            "certificate_expired",
+            format!(
+                "the certificate in {path} expired at {}: browsers refuse it",
+                leaf.not_after.to_rfc3339()
+            ),
+            "renew it, or check this host's clock",
+        ));
+    }
+    if now < leaf.not_before {
+        found.push(warning(
+            "certificate_not_yet_valid",
+            format!(
+                "the certificate in {path} is valid only from {}: browsers refuse it until then",
+                leaf.not_before.to_rfc3339()
+            ),
+            "wait, or check this host's clock",
+        ));
+    }
+    let parsed: Vec<_> = chain
+        .iter()
+        .filter_map(|der| x509_parser::parse_x509_certificate(der).ok())
+        .collect();
+    let broken = parsed
+        .windows(2)
+        .position(|pair| pair[0].1.issuer().as_raw() != pair[1].1.subject().as_raw());
+    if let Some(position) = broken {
+        found.push(warning(
+            "chain_order",
+            format!(
+                "in the chain of {path} certificate {} did not issue certificate {}: some clients refuse it",
+                position + 2,
+                position + 1
+            ),
+            "put the leaf first, then each certificate's issuer, and nothing else",
+        ));
+    }
+    found
+}

@@ -1,0 +1,92 @@
+//! Who a connector is, by its certificate.
+
+use rustls::pki_types::CertificateDer;
+use x509_parser::extensions::GeneralName;
+
+use crate::clock::Timestamp;
+use crate::model::{ConnectorId, GroupName};
+
+const ID: &str = "urn:appproxy:connector:";
+const GROUP: &str = "urn:appproxy:group:";
+
+/// A connector as its certificate names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerConnector {
+    /// Its identifier.
+    pub id: ConnectorId,
+    /// The group it speaks for.
+    pub group: GroupName,
+    /// When its certificate ends.
+    pub not_after: Timestamp,
+}
+
+/// Why a certificate is not a connector's, though our authority signed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PeerError {
+    /// It cannot be read.
+    #[error("the certificate cannot be read")]
+    Malformed,
+    /// It is an authority's, a gateway's, or for more than clients.
+    #[error("the certificate is not for a connector's role")]
+    Role,
+    /// Its names are not exactly one connector and one group.
+    #[error("the certificate does not name exactly one connector and one group")]
+    Names,
+}
+
+impl PeerConnector {
+    /// Reads a certificate whose chain and dates were verified before. It must be exactly what
+    /// [`super::Authority::issue_connector`] issues: for clients only, no authority, and with the
+    /// two names of ours and no others.
+    ///
+    /// # Errors
+    /// Where it is anything else.
+    pub fn from_certificate(certificate: &CertificateDer<'_>) -> Result<Self, PeerError> {
+        let (rest, parsed) =
+            x509_parser::parse_x509_certificate(certificate).map_err(|_| PeerError::Malformed)?;
+        if !rest.is_empty() {
+            return Err(PeerError::Malformed);
+        }
+        let usage = parsed
+            .extended_key_usage()
+            .map_err(|_| PeerError::Malformed)?
+            .ok_or(PeerError::Role)?
+            .value;
+        let other_roles = usage.any
+            || usage.server_auth
+            || usage.code_signing
+            || usage.email_protection
+            || usage.time_stamping
+            || usage.ocsp_signing
+            || !usage.other.is_empty();
+        if !usage.client_auth || other_roles || parsed.is_ca() {
+            return Err(PeerError::Role);
+        }
+        let names = parsed
+            .subject_alternative_name()
+            .map_err(|_| PeerError::Malformed)?
+            .ok_or(PeerError::Names)?;
+        let (id, group) = match names.value.general_names.as_slice() {
+            [GeneralName::URI(a), GeneralName::URI(b)] => match a.strip_prefix(ID) {
+                Some(id) => (Some(id), b.strip_prefix(GROUP)),
+                None => (b.strip_prefix(ID), a.strip_prefix(GROUP)),
+            },
+            _ => (None, None),
+        };
+        let id = id.and_then(|t| ConnectorId::new(t).ok());
+        let group = group.and_then(|t| GroupName::new(t).ok());
+        Ok(Self {
+            id: id.ok_or(PeerError::Names)?,
+            group: group.ok_or(PeerError::Names)?,
+            not_after: Timestamp(parsed.validity().not_after.timestamp()),
+        })
+    }
+
+    pub(super) fn id_uri(id: &ConnectorId) -> String {
+        format!("{ID}{id}")
+    }
+
+    pub(super) fn group_uri(group: &GroupName) -> String {
+        format!("{GROUP}{group}")
+    }
+}
