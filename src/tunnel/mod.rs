@@ -4,6 +4,7 @@
 pub mod control;
 pub mod link;
 mod profile;
+pub mod tls;
 pub mod wire;
 
 pub use profile::{Profile, ProfileHash};
