@@ -4,6 +4,12 @@
 //! the database, so that a dump of it is not the tunnel's trust. Everything another process must
 //! learn of is a row of the change log, whose numbers have no gaps.
 
+#[cfg(test)]
+mod contract;
+mod keys;
+mod seal;
+mod sqlite;
+
 use std::fmt;
 use std::net::IpAddr;
 
@@ -12,6 +18,10 @@ use secrecy::SecretString;
 
 use crate::clock::Timestamp;
 use crate::model::{ConnectorId, GroupName};
+
+pub use keys::KeyError;
+pub use seal::StoreKeys;
+pub use sqlite::open_sqlite;
 
 /// Persistent state, shared by every gateway on it.
 pub trait Store: Send + Sync + fmt::Debug {
@@ -28,12 +38,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// All tokens, newest first.
     fn tokens(&self) -> Reply<'_, Vec<TokenRecord>>;
 
-    /// Makes a token worthless from `now` on; `false` where there is none of this id.
+    /// Makes a token worthless from `now` on, also for keys that spent it; `false` where there is
+    /// none of this id.
     fn revoke_token<'a>(&'a self, id: &'a str, now: Timestamp) -> Reply<'a, bool>;
 
     /// Spends one use of a token and stores the connector, as one atomic statement. A second call
     /// with the same secret and public key returns the same connector without spending another
-    /// use, so that a lost answer strands nobody.
+    /// use, until a day after the token's end, so that a lost answer strands nobody. A key that
+    /// comes with another token keeps its identifier and joins that token's group.
     fn spend_token(&self, spend: SpendToken) -> Reply<'_, Result<Enrolled, SpendRefusal>>;
 
     /// All connectors, removed ones included, oldest first.
@@ -46,7 +58,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// or it was removed before.
     fn remove_connector<'a>(&'a self, id: &'a ConnectorId, now: Timestamp) -> Reply<'a, bool>;
 
-    /// Notes that a connector was connected.
+    /// Notes that a connector was connected; nothing where there is none. To be called when a
+    /// tunnel comes up, never per heartbeat: it may be a synced write. What repeats within a
+    /// minute, from the same address and version, may be left out.
     fn connector_seen<'a>(&'a self, id: &'a ConnectorId, seen: Seen) -> Reply<'a, ()>;
 
     /// The number of the newest change; 0 where there is none.
@@ -56,7 +70,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn changes(&self, after: u64) -> Reply<'_, Vec<Change>>;
 
     /// Waits until another writer may have added a change (at most a quarter of a second after it
-    /// did). It may also return without one.
+    /// did). It may also return without one, and does where the log cannot be read.
+    ///
+    /// The wait begins with this call, before the future is first polled. So call it, then read
+    /// [`Store::changes`], then await it: what is written in between is not missed.
     fn changed(&self) -> Reply<'_, ()>;
 }
 
