@@ -79,15 +79,8 @@ fn prepare(
 
 /// Opens the store of a configuration; the gateway and the commands beside it do so alike.
 pub(super) async fn open_store(config: &GatewayConfig) -> Result<Arc<dyn Store>, Exit> {
-    let keys = match &config.store_key {
-        Some(source) => source
-            .read()
-            .map_err(|e| e.to_string())
-            .and_then(|text| StoreKeys::parse(&text).map_err(|e| e.to_string()))
-            .map_err(|e| Exit::configuration(&config.file, "store_key", e))?,
-        None => StoreKeys::load_or_create(&config.store)
-            .map_err(|e| Exit::configuration(&config.file, "store", e.to_string()))?,
-    };
+    let keys = StoreKeys::for_store(config.store_key.as_ref(), &config.store)
+        .map_err(|e| Exit::configuration(&config.file, "store_key", e.to_string()))?;
     let opened = store::open_sqlite(&config.store, keys).await;
     opened.map_err(|error| match error {
         StoreError::WrongKey => Exit::configuration(&config.file, "store_key", error.to_string()),

@@ -25,7 +25,8 @@ use crate::http::Body;
 use crate::model::{Endpoint, ErrorCode, Host};
 use crate::net::Dialler;
 use crate::tunnel::control::{self, Down, Messages, PROTOCOL_VERSION, Up};
-use crate::tunnel::{ALPN_TUNNEL, link, wire};
+use crate::tunnel::tls::ALPN_TUNNEL;
+use crate::tunnel::{link, wire};
 
 /// For the TCP connection and TLS together; and then again until the gateway has said welcome.
 const DIAL: Duration = Duration::from_secs(5);

@@ -16,7 +16,7 @@ use super::connection::{self, Transport};
 use super::{Gateway, attach, enrol};
 use crate::model::Scheme;
 use crate::net;
-use crate::tunnel::{ALPN_ENROL, ALPN_TUNNEL};
+use crate::tunnel::tls::{ALPN_ENROL, ALPN_TUNNEL};
 
 /// From the TCP connection to the end of the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -78,16 +78,16 @@ async fn serve_tls(gateway: Arc<Gateway>, stream: TcpStream, peer: SocketAddr) -
     let client = hello.client_hello();
     let offers = |wanted: &[u8]| client.alpn().is_some_and(|mut alpn| alpn.any(|p| p == wanted));
     if offers(ALPN_TUNNEL) {
-        let config = gateway.tls.tunnel();
+        let config = gateway.tunnel_tls.tunnel();
         let stream = timeout_at(deadline, hello.into_stream(config)).await.map_err(late)??;
         net::tune_tunnel(stream.get_ref().0);
         attach::serve(gateway, stream, peer).await;
     } else if offers(ALPN_ENROL) {
-        let config = gateway.tls.enrol();
+        let config = gateway.tunnel_tls.enrol();
         let stream = timeout_at(deadline, hello.into_stream(config)).await.map_err(late)??;
         gateway.enrol(stream, peer).await;
     } else {
-        let config = gateway.tls.people();
+        let config = Arc::clone(&gateway.people_tls);
         let stream = timeout_at(deadline, hello.into_stream(config)).await.map_err(late)??;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         connection::serve(gateway, stream, Transport::tls(peer, h2)).await;

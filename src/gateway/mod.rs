@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
@@ -27,10 +28,10 @@ use crate::config::GatewayConfig;
 use crate::model::Scheme;
 use crate::store::{AuthorityRecord, Store, StoreError};
 use crate::telemetry::RequestIds;
+use crate::tunnel::tls::GatewayTls;
 
 use enrol::Enrolment;
 use route::RouteTable;
-use tls::Configs;
 use tunnels::Tunnels;
 
 /// How long a stopping gateway waits for answers in flight.
@@ -80,7 +81,10 @@ pub struct Gateway {
     tunnels: Tunnels,
     store: Arc<dyn Store>,
     enrolment: Enrolment,
-    tls: Configs,
+    /// For browsers and programs.
+    people_tls: Arc<ServerConfig>,
+    /// For connectors, with certificates of our own authority.
+    tunnel_tls: GatewayTls,
     /// Where connectors dial, handed to them in welcome.
     public: Vec<String>,
     ids: RequestIds,
@@ -104,7 +108,7 @@ impl Gateway {
         let Parts { config, certificates, store, https, http, clock } = parts;
         let authority = Arc::new(authority(&*store, &clock).await?);
         let by_name = tls::ByName::new(&certificates).ok_or(StartError::NoCertificate)?;
-        let configs = Configs::new(by_name, &authority, &clock)?;
+        let tunnel_tls = GatewayTls::new(Arc::clone(&authority), clock.now())?;
         // Changes from here on are followed; what was removed before is refused at the handshake.
         let changes = store.last_change().await?;
         let public: Vec<String> = config.listen.public.iter().map(ToString::to_string).collect();
@@ -118,7 +122,8 @@ impl Gateway {
                 config.listen.public.clone(),
             ),
             store,
-            tls: configs,
+            people_tls: tls::for_people(by_name)?,
+            tunnel_tls,
             public,
             ids: RequestIds::new(),
             clock,
@@ -128,7 +133,7 @@ impl Gateway {
             websockets: TaskTracker::new(),
         });
         tokio::spawn(attach::watch_removals(Arc::clone(&gateway), changes));
-        tokio::spawn(reissue(Arc::clone(&gateway), authority));
+        tokio::spawn(reissue(Arc::clone(&gateway)));
         for (listeners, scheme) in [(https, Scheme::Https), (http, Scheme::Http)] {
             for listener in listeners {
                 tokio::spawn(listener::accept(Arc::clone(&gateway), listener, scheme));
@@ -177,13 +182,13 @@ async fn authority(store: &dyn Store, clock: &Clock) -> Result<Authority, StartE
 }
 
 /// Renews the gateway's own certificate long before it ends.
-async fn reissue(gateway: Arc<Gateway>, authority: Arc<Authority>) {
+async fn reissue(gateway: Arc<Gateway>) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(REISSUE) => {}
             () = gateway.stop.cancelled() => return,
         }
-        if let Err(error) = gateway.tls.reissue(&authority, &gateway.clock) {
+        if let Err(error) = gateway.tunnel_tls.renew(gateway.clock.now()) {
             tracing::error!(%error, "cannot renew the gateway's own certificate for the tunnel");
         }
     }
