@@ -417,3 +417,276 @@ impl ClientCertVerifier for ConnectorVerifier {
         self.chain.supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+    use crate::certs::ConnectorRequest;
+    use crate::clock::Clock;
+    use crate::model::{ConnectorId, GroupName};
+
+    const DAYS: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+
+    fn now() -> Timestamp {
+        Clock::system().now()
+    }
+
+    fn authority() -> Authority {
+        Authority::create(now()).unwrap()
+    }
+
+    fn id() -> ConnectorId {
+        ConnectorId::new("c012345678901234567890123").unwrap()
+    }
+
+    fn connector(authority: &Authority, at: Timestamp) -> Credentials {
+        let key = KeyPair::generate().unwrap();
+        let csr = CertificateParams::default()
+            .serialize_request(&key)
+            .unwrap();
+        let request = ConnectorRequest::from_der(csr.der()).unwrap();
+        let group = GroupName::new("hq").unwrap();
+        let issued = authority
+            .issue_connector(&request, &id(), &group, at)
+            .unwrap();
+        Credentials {
+            chain: vec![issued.certificate],
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            authority: authority.certificate().clone(),
+        }
+    }
+
+    /// A leaf of `authority` with whatever `change` makes of a gateway's.
+    fn odd_leaf(authority: &Authority, change: impl FnOnce(&mut CertificateParams)) -> Credentials {
+        let ca_key = KeyPair::from_pem(secrecy::ExposeSecret::expose_secret(&authority.key_pem()));
+        let issuer = Issuer::from_ca_cert_der(authority.certificate(), ca_key.unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![GATEWAY_NAME.to_owned()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        change(&mut params);
+        Credentials {
+            chain: vec![
+                params.signed_by(&key, &issuer).unwrap().der().clone(),
+                authority.certificate().clone(),
+            ],
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            authority: authority.certificate().clone(),
+        }
+    }
+
+    fn as_server(credentials: Credentials) -> Arc<CertifiedKey> {
+        let key = CertifiedKey::from_der(credentials.chain, credentials.key, &provider());
+        Arc::new(key.unwrap())
+    }
+
+    type Outcome = (io::Result<PeerConnector>, io::Result<()>);
+
+    /// Handshakes over a pipe and passes an octet each way, so that both ends learn the verdict.
+    async fn handshake(server: ServerConfig, client: ClientConfig) -> Outcome {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let accept = async move {
+            let mut tls = TlsAcceptor::from(Arc::new(server)).accept(near).await?;
+            let peer = tls
+                .get_ref()
+                .1
+                .peer_certificates()
+                .and_then(|chain| PeerConnector::from_certificate(chain.first()?).ok());
+            tls.write_all(b"!").await?;
+            tls.read_u8().await?;
+            peer.ok_or_else(|| io::Error::other("no certificate"))
+        };
+        let dial = async move {
+            let name = ServerName::try_from("gw1.example.com").unwrap();
+            let mut tls = TlsConnector::from(Arc::new(client))
+                .connect(name, far)
+                .await?;
+            tls.write_all(b"?").await?;
+            tls.read_u8().await.map(drop)
+        };
+        tokio::join!(accept, dial)
+    }
+
+    fn refusal(outcome: &Outcome) -> GatewayRefusal {
+        assert!(outcome.0.is_err());
+        let error = outcome.1.as_ref().unwrap_err();
+        GatewayRefusal::of(error)
+            .unwrap_or_else(|| panic!("another error: {error}"))
+            .clone()
+    }
+
+    #[tokio::test]
+    async fn a_connector_and_its_gateway_know_one_another() {
+        let authority = Arc::new(authority());
+        let tls = GatewayTls::new(Arc::clone(&authority), now()).unwrap();
+        let client = connector_tunnel(&connector(&authority, now())).unwrap();
+        let (peer, done) = handshake(Arc::unwrap_or_clone(tls.tunnel()), client.clone()).await;
+        done.unwrap();
+        let peer = peer.unwrap();
+        assert_eq!((peer.id, peer.group.as_str()), (id(), "hq"));
+        tls.renew(now()).unwrap();
+        let (peer, _) = handshake(Arc::unwrap_or_clone(tls.tunnel()), client).await;
+        assert_eq!(peer.unwrap().id, id());
+    }
+
+    #[tokio::test]
+    async fn a_connector_cannot_pose_as_a_gateway() {
+        let authority = authority();
+        let posing = as_server(connector(&authority, now()));
+        let server = gateway_tunnel(&authority, posing).unwrap();
+        let client = connector_tunnel(&connector(&authority, now())).unwrap();
+        assert_eq!(
+            refusal(&handshake(server, client).await),
+            GatewayRefusal::Role
+        );
+    }
+
+    #[tokio::test]
+    async fn a_gateways_certificate_must_have_the_role_and_the_name() {
+        let authority = authority();
+        let cases: [fn(&mut CertificateParams); 4] = [
+            |p| p.extended_key_usages.clear(),
+            |p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any],
+            |p| p.subject_alt_names.clear(),
+            |p| p.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained),
+        ];
+        for change in cases {
+            let leaf = as_server(odd_leaf(&authority, change));
+            let client = connector_tunnel(&connector(&authority, now())).unwrap();
+            let server = gateway_tunnel(&authority, leaf).unwrap();
+            assert_eq!(
+                refusal(&handshake(server, client).await),
+                GatewayRefusal::Role
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn another_installations_gateway_is_told_from_a_device_on_the_way() {
+        let (own, other) = (authority(), authority());
+        let leaf = other.issue_gateway(now()).unwrap();
+        let client = connector_tunnel(&connector(&own, now())).unwrap();
+        let outcome = handshake(gateway_tunnel(&other, leaf).unwrap(), client.clone()).await;
+        assert_eq!(refusal(&outcome), GatewayRefusal::OtherAuthority);
+
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["gw1.example.com".to_owned()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Inspector");
+        let der = params.self_signed(&key).unwrap().der().clone();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let leaf = CertifiedKey::from_der(vec![der], key, &provider()).unwrap();
+        let outcome = handshake(gateway_tunnel(&own, Arc::new(leaf)).unwrap(), client).await;
+        let issuer = "CN=Inspector".to_owned();
+        assert_eq!(refusal(&outcome), GatewayRefusal::Foreign { issuer });
+    }
+
+    #[tokio::test]
+    async fn an_expired_gateway_is_refused() {
+        let authority = authority();
+        let client = connector_tunnel(&connector(&authority, now())).unwrap();
+        for (at, expected) in [
+            (now().minus(DAYS * 31), GatewayRefusal::Expired),
+            (now().plus(DAYS), GatewayRefusal::NotYetValid),
+        ] {
+            let leaf = authority.issue_gateway(at).unwrap();
+            let server = gateway_tunnel(&authority, leaf).unwrap();
+            assert_eq!(refusal(&handshake(server, client.clone()).await), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gateway_refuses_who_is_no_connector_of_its_own() {
+        let (own, other) = (authority(), authority());
+        let gateway_leaf = odd_leaf(&own, |_| ());
+        let both = odd_leaf(&own, |p| {
+            p.extended_key_usages
+                .push(ExtendedKeyUsagePurpose::ClientAuth);
+        });
+        let nameless = odd_leaf(&own, |p| {
+            p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            p.subject_alt_names.clear();
+        });
+        let mut foreign = connector(&other, now());
+        foreign.authority = own.certificate().clone();
+        let expired = connector(&own, now().minus(DAYS * 91));
+        for credentials in [gateway_leaf, both, nameless, foreign, expired] {
+            let server = gateway_tunnel(&own, own.issue_gateway(now()).unwrap()).unwrap();
+            let client = connector_tunnel(&credentials).unwrap();
+            let (accepted, dialled) = handshake(server, client).await;
+            assert!(accepted.is_err());
+            // In TLS 1.3 the client hears of it with its first read.
+            assert!(dialled.is_err());
+        }
+        let server = gateway_tunnel(&own, own.issue_gateway(now()).unwrap()).unwrap();
+        let mut anonymous = connector_enrol(own.pin()).unwrap();
+        anonymous.alpn_protocols = vec![ALPN_TUNNEL.to_vec()];
+        assert!(handshake(server, anonymous).await.0.is_err());
+    }
+
+    #[tokio::test]
+    async fn enrolment_trusts_the_pin_and_nothing_else() {
+        let (own, other) = (authority(), authority());
+        let server = || gateway_enrol(own.issue_gateway(now()).unwrap()).unwrap();
+        let outcome = handshake(server(), connector_enrol(own.pin()).unwrap()).await;
+        outcome.1.unwrap();
+
+        let outcome = handshake(server(), connector_enrol(other.pin()).unwrap()).await;
+        assert_eq!(refusal(&outcome), GatewayRefusal::OtherAuthority);
+
+        // A pinned authority in the chain is worth nothing unless it issued the leaf.
+        let mut mixed = odd_leaf(&other, |_| ());
+        mixed.chain[1] = own.certificate().clone();
+        let server = gateway_enrol(as_server(mixed)).unwrap();
+        let outcome = handshake(server, connector_enrol(own.pin()).unwrap()).await;
+        assert_eq!(refusal(&outcome), GatewayRefusal::OtherAuthority);
+
+        let posing = connector(&own, now());
+        let mut chain = posing.chain.clone();
+        chain.push(own.certificate().clone());
+        let server = gateway_enrol(as_server(Credentials { chain, ..posing })).unwrap();
+        let outcome = handshake(server, connector_enrol(own.pin()).unwrap()).await;
+        assert_eq!(refusal(&outcome), GatewayRefusal::Role);
+    }
+
+    #[tokio::test]
+    async fn tls_1_2_and_other_protocols_are_refused() {
+        let authority = authority();
+        let leaf = authority.issue_gateway(now()).unwrap();
+        let config = gateway_enrol(Arc::clone(&leaf)).unwrap();
+        assert_eq!(
+            (config.send_tls13_tickets, config.max_early_data_size),
+            (0, 0)
+        );
+        let old = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS12])
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        assert!(handshake(config, old).await.0.is_err());
+        let mut client = connector_enrol(authority.pin()).unwrap();
+        client.alpn_protocols = vec![b"h2".to_vec()];
+        assert!(
+            handshake(gateway_enrol(leaf).unwrap(), client)
+                .await
+                .0
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn credentials_do_not_print_the_key() {
+        let own = connector(&authority(), now());
+        let text = format!("{own:?}");
+        assert!(
+            text.contains("elided") || text.contains("redacted"),
+            "{text}"
+        );
+    }
+}
