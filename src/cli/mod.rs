@@ -32,8 +32,8 @@ struct Cli {
 #[derive(Debug, Args)]
 struct LogArgs {
     /// How much is logged: error, warn, info, debug or trace, or tracing directives
-    #[arg(long, global = true, env = "APPPROXY_LOG", default_value = "info", value_name = "LEVEL")]
-    log_level: String,
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
     /// How it is logged
     #[arg(long, global = true, value_enum, default_value = "text")]
     log_format: LogFormat,

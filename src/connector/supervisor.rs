@@ -25,7 +25,7 @@ use crate::http::Body;
 use crate::model::{Endpoint, ErrorCode, Host};
 use crate::net::Dialler;
 use crate::tunnel::control::{self, Down, Messages, PROTOCOL_VERSION, Up};
-use crate::tunnel::tls::ALPN_TUNNEL;
+use crate::tunnel::tls::{ALPN_TUNNEL, GatewayRefusal};
 use crate::tunnel::{link, wire};
 
 /// For the TCP connection and TLS together; and then again until the gateway has said welcome.
@@ -180,7 +180,10 @@ impl Shared {
         let stream = timeout_at(deadline, connector.connect(name, stream))
             .await
             .map_err(|_| format!("{gateway} did not finish the TLS handshake within {DIAL:?}"))?
-            .map_err(|e| format!("TLS with {gateway} failed: {}", chain(&e)))?;
+            .map_err(|error| match GatewayRefusal::of(&error) {
+                Some(refusal) => format!("{gateway}: {refusal}"),
+                None => format!("TLS with {gateway} failed: {}", chain(&error)),
+            })?;
         if stream.get_ref().1.alpn_protocol() != Some(ALPN_TUNNEL) {
             return Err(format!(
                 "{gateway} did not agree to the tunnel's protocol (ALPN): something in between changes TLS"

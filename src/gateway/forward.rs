@@ -1,5 +1,7 @@
 //! One allowed request into the tunnel, and its answer back.
 
+use std::time::Duration;
+
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::uri::{PathAndQuery, Scheme as UriScheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -15,6 +17,7 @@ use crate::http::{self as rules, Body, Upgrade};
 use crate::model::{
     Application, Captured, Endpoint, ErrorCode, Host, HostHeader, RequestId, Scheme,
 };
+use crate::telemetry::AccessLine;
 use crate::translate::{self, UrlMap};
 use crate::tunnel::link::Place;
 use crate::tunnel::{Profile, wire};
@@ -40,10 +43,6 @@ pub(super) struct Forwarded {
     pub(super) response: Response<Body>,
     /// Both ends of a WebSocket that was agreed to.
     pub(super) websocket: Option<WebSocket>,
-    /// Which connector carried it.
-    pub(super) connector: String,
-    /// Microseconds between the request's head at the connector and the answer's.
-    pub(super) backend_micros: Option<u64>,
 }
 
 /// The two ends of a WebSocket, before both have become streams of octets.
@@ -58,6 +57,7 @@ pub(super) async fn forward(
     gateway: &Gateway,
     permit: Permit,
     errand: &Errand<'_>,
+    access: &mut AccessLine,
     mut request: Request<Incoming>,
 ) -> Result<Forwarded, Failure> {
     let application = permit.application();
@@ -69,10 +69,12 @@ pub(super) async fn forward(
     let client = is_websocket.then(|| hyper::upgrade::on(&mut request));
     let target = target(application, errand)?;
     let profile = Profile::new(&application.timeouts);
-    let mut request = compose(request, application, errand, &target, &profile, is_websocket)?;
+    let mut request = compose(request, application, errand, &target, &profile, is_websocket)?
+        .map(|body| body.with_guard(access.octets_in()));
     let mut lease = choose(gateway, application, None)?;
     let mut answer = None;
     for _ in 0..TRIES {
+        access.forwarded(&lease.tunnel.connector);
         // A connector that takes no more messages is as good as gone.
         if lease.tunnel.tell(&profile.hash(), &profile).is_ok() {
             match lease.tunnel.requests().try_send_request(request).await {
@@ -92,12 +94,7 @@ pub(super) async fn forward(
         let detail = format!("{TRIES} tunnels were lost before the request could be sent");
         return Err(Failure::new(ErrorCode::TunnelLost, detail));
     };
-    let connector = lease.tunnel.connector.to_string();
-    let mut forwarded = receive(answer, application, errand, lease.place, client, &asked);
-    if let Ok(forwarded) = &mut forwarded {
-        forwarded.connector = connector;
-    }
-    forwarded
+    receive(answer, application, errand, access, lease.place, client, &asked)
 }
 
 fn choose(
@@ -223,27 +220,23 @@ fn receive(
     answer: Response<Incoming>,
     application: &Application,
     errand: &Errand<'_>,
+    access: &mut AccessLine,
     place: Place,
     client: Option<OnUpgrade>,
     asked: &Upgrade,
 ) -> Result<Forwarded, Failure> {
     let (mut parts, body) = answer.into_parts();
+    let micros = parts.headers.remove(wire::TIMING);
+    let micros = micros.and_then(|micros| micros.to_str().ok()?.parse().ok());
+    access.returned(micros.map(Duration::from_micros));
     if let Some((code, detail)) = wire::take_error(&mut parts.headers) {
         return Err(Failure::new(code, detail));
     }
-    let micros = parts.headers.remove(wire::TIMING);
-    let backend_micros = micros.and_then(|m| m.to_str().ok()?.parse().ok());
     rules::strip_response(&mut parts.headers);
     rules::deny_response(&mut parts.headers);
     let map = UrlMap::new(application, errand.captured, errand.host);
     translate::response_headers(&mut parts.headers, &map, application.link_translation);
     parts.version = http::Version::HTTP_11;
-    let mut forwarded = Forwarded {
-        response: Response::new(Body::empty()),
-        websocket: None,
-        connector: String::new(),
-        backend_micros,
-    };
     // In the tunnel 200 means that the application agreed to the handshake.
     if let (Some(client), StatusCode::OK) = (client, parts.status) {
         let mut answer = Response::from_parts(parts, body);
@@ -252,13 +245,11 @@ fn receive(
         if let Upgrade::WebSocketH1 { key } = asked {
             switch_protocols(&mut response, key)?;
         }
-        forwarded.response = response;
-        forwarded.websocket = Some(WebSocket { client, application, place });
-        return Ok(forwarded);
+        let websocket = Some(WebSocket { client, application, place });
+        return Ok(Forwarded { response, websocket });
     }
     let body = Body::incoming(body).with_trailers(rules::deny_response_trailers).with_guard(place);
-    forwarded.response = Response::from_parts(parts, body);
-    Ok(forwarded)
+    Ok(Forwarded { response: Response::from_parts(parts, body), websocket: None })
 }
 
 /// The answer to a handshake of RFC 6455.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::connection::{self, Transport};
-use super::{Gateway, attach, enrol};
+use super::{Gateway, attach};
 use crate::model::Scheme;
 use crate::net;
 use crate::tunnel::tls::{ALPN_ENROL, ALPN_TUNNEL};

@@ -3,6 +3,7 @@
 mod attach;
 mod connection;
 mod enrol;
+
 mod forward;
 mod listener;
 mod pipeline;

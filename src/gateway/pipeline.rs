@@ -14,9 +14,9 @@ use super::respond::{self, Asked, Failure};
 use super::route::{Found, Match};
 use crate::auth;
 use crate::http::{self as rules, Body, HeaderLimits, RequestHost};
-use crate::model::{ErrorCode, RequestId, Scheme};
-use crate::telemetry::AccessLine;
-use crate::upgrade::{self, Cut};
+use crate::model::{ErrorCode, RequestId, Scheme, Side};
+use crate::telemetry::{AccessLine, Ended};
+use crate::upgrade::{self, Cut, End};
 
 /// Answers one request; whatever goes wrong is an answer too, and a line in the log.
 pub(super) async fn handle(
@@ -26,16 +26,13 @@ pub(super) async fn handle(
 ) -> Response<Body> {
     let id = gateway.ids.next();
     let asked = Asked::of(request.method(), request.headers());
-    let mut access = AccessLine::begin(&id, transport.peer.ip(), &request);
-    let outcome = decide(&gateway, transport, &id, &mut access, request).await;
-    let (mut response, websocket) = match outcome {
-        Ok(Answer::Forwarded(forwarded)) => {
-            access.forwarded(&forwarded.connector, forwarded.backend_micros);
-            (forwarded.response, forwarded.websocket)
-        }
+    let mut access = AccessLine::begin(id.clone(), transport.peer.ip(), &request);
+    let (mut response, websocket) = match decide(&gateway, transport, &id, &mut access, request).await {
+        Ok(Answer::Forwarded(forwarded)) => (forwarded.response, forwarded.websocket),
         Ok(Answer::Own(response)) => (*response, None),
         Err(failure) => {
-            access.failed(&failure);
+            log(&failure, &id);
+            access.failed(failure.code());
             (respond::failure(failure.code(), &asked, &id), None)
         }
     };
@@ -48,6 +45,15 @@ pub(super) async fn handle(
             gateway.websockets.spawn(task);
             response
         }
+    }
+}
+
+/// What the visitor is not told, under the reference the visitor has.
+fn log(failure: &Failure, id: &RequestId) {
+    let (code, detail) = (failure.code().as_str(), failure.detail());
+    match failure.code().side() {
+        Side::Client => tracing::debug!(request_id = %id, code, detail, "request refused"),
+        _ => tracing::warn!(request_id = %id, code, detail, "request failed"),
     }
 }
 
@@ -81,13 +87,13 @@ async fn decide(
     let found = match candidates.find(transport.scheme, port, path) {
         Found::Application(found) => found,
         Found::Bare(found) => {
-            access.application(&found.application.name);
+            access.routed(&found.application.name);
             let prefix = &found.application.external.path;
             return respond::redirect_bare_path(prefix, request.uri().query(), id).map(own);
         }
         Found::Nothing if transport.scheme == Scheme::Http => {
             let found = candidates.secure(path).ok_or_else(no_route)?;
-            access.application(&found.application.name);
+            access.routed(&found.application.name);
             let external = &found.application.external;
             let path = request.uri().path_and_query().ok_or_else(no_route)?;
             return respond::redirect_to_https(external, &target.host, path, id).map(own);
@@ -95,7 +101,7 @@ async fn decide(
         Found::Nothing => return Err(no_route()),
     };
     let Match { application, captured } = found;
-    access.application(&application.name);
+    access.routed(&application.name);
 
     // Authenticate, authorise.
     let facts = auth::Facts { client: transport.peer.ip(), method: request.method(), path };
@@ -116,7 +122,7 @@ async fn decide(
         },
         id,
     };
-    forward::forward(gateway, permit, &errand, request).await.map(Answer::Forwarded)
+    forward::forward(gateway, permit, &errand, access, request).await.map(Answer::Forwarded)
 }
 
 fn own(response: Response<Body>) -> Answer {
@@ -124,7 +130,7 @@ fn own(response: Response<Body>) -> Answer {
 }
 
 /// Carries a WebSocket until one side ends it or the gateway stops; its access line comes then.
-async fn run_websocket(gateway: Arc<Gateway>, websocket: WebSocket, mut access: AccessLine) {
+async fn run_websocket(gateway: Arc<Gateway>, websocket: WebSocket, access: AccessLine) {
     let WebSocket { client, application, place } = websocket;
     let _place = place;
     // Where one end is gone before both are streams, dropping the other ends it too.
@@ -134,6 +140,11 @@ async fn run_websocket(gateway: Arc<Gateway>, websocket: WebSocket, mut access: 
             Cut::going_away()
         };
         let summary = upgrade::splice(TokioIo::new(client), TokioIo::new(application), cut).await;
-        access.websocket_ended(&summary);
+        let ended = match summary.end {
+            End::Closed(_) => Ended::Complete,
+            End::Failed(upgrade::Side::Client, _) => Ended::ClientGone,
+            End::Failed(upgrade::Side::Application, _) | End::Cut { .. } => Ended::Cut,
+        };
+        access.end(ended, summary.to_application, summary.to_client);
     }
 }

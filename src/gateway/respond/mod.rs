@@ -142,6 +142,14 @@ fn prefers_html(headers: &HeaderMap) -> bool {
     html > 0.0 && html >= json
 }
 
+/// The reference on an answer, whoever made the answer.
+pub(crate) fn mark(response: &mut Response<Body>, id: &RequestId) {
+    // An id of ours is hexadecimal; one that is no field value is left out.
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
+}
+
 /// The answer to a request that ended with `code`.
 pub(crate) fn failure(code: ErrorCode, asked: &Asked, id: &RequestId) -> Response<Body> {
     let (text, kind, policy) = match asked.form {
@@ -255,10 +263,7 @@ fn own(status: StatusCode, body: Body, id: &RequestId) -> Response<Body> {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    // An id of ours is hexadecimal; one that is no field value is left out.
-    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
-        headers.insert(X_REQUEST_ID, id);
-    }
+    mark(&mut response, id);
     response
 }
 
