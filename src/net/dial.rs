@@ -261,3 +261,157 @@ fn interleave(addresses: Vec<SocketAddr>) -> impl Iterator<Item = SocketAddr> {
         now.pop_front().or_else(|| then.pop_front())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use socket2::{Domain, Socket, Type};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn dialler(addresses: &[&str]) -> Dialler {
+        let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
+        let hosts = BTreeMap::from([("app.test".to_owned(), addresses)]);
+        Dialler::new(Resolver::new(&[], hosts))
+    }
+
+    fn target(port: u16) -> Endpoint {
+        Endpoint::parse(&format!("app.test:{port}")).unwrap()
+    }
+
+    fn in_time() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
+    /// A listener whose queue is full: connections to it hang, as they do to a host that is off.
+    fn silent(address: &str) -> (u16, Vec<Socket>) {
+        let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let listener = socket();
+        let address: SocketAddr = format!("{address}:0").parse().unwrap();
+        listener.bind(&address.into()).unwrap();
+        listener.listen(0).unwrap();
+        let bound = listener.local_addr().unwrap();
+        let mut kept = vec![listener];
+        for _ in 0..4 {
+            let filler = socket();
+            filler.set_nonblocking(true).unwrap();
+            let _ = filler.connect(&bound);
+            kept.push(filler);
+        }
+        (bound.as_socket().unwrap().port(), kept)
+    }
+
+    #[tokio::test]
+    async fn a_silent_address_holds_nobody_up() {
+        let (port, _kept) = silent("127.0.0.2");
+        let good = TcpListener::bind(("127.0.0.3", port)).await.unwrap();
+        let dialler = dialler(&["127.0.0.2", "127.0.0.3"]);
+        let stream = dialler
+            .connect_tunnel(&target(port), in_time())
+            .await
+            .unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good.local_addr().unwrap());
+        assert!(stream.nodelay().unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_deadline_ends_the_dial_and_names_the_address() {
+        let (port, _kept) = silent("127.0.0.2");
+        let deadline = Instant::now() + Duration::from_millis(50);
+        let error = dialler(&["127.0.0.2"])
+            .connect_tunnel(&target(port), deadline)
+            .await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, DialError::Timeout { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(
+            text.contains("app.test") && text.contains(&format!("127.0.0.2:{port}")),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_every_address_that_was_tried() {
+        let gone = TcpListener::bind("127.0.0.2:0").await.unwrap();
+        let port = gone.local_addr().unwrap().port();
+        drop(gone);
+        let dialler = dialler(&["127.0.0.2", "127.0.0.3"]);
+        let error = dialler
+            .connect_tunnel(&target(port), in_time())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, DialError::Refused { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(
+            text.contains(&format!("127.0.0.2:{port}, 127.0.0.3:{port}")),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_not_permitted_is_never_dialled() {
+        let forbidden = super::super::bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let port = forbidden.local_addr().unwrap().port();
+        let good = TcpListener::bind(("127.0.0.3", port)).await.unwrap();
+        let dialler = dialler(&["127.0.0.2", "127.0.0.3"]);
+        let only = |ip: &'static str| {
+            move |address: SocketAddr| {
+                assert_eq!(address.port(), port);
+                let fine = address.ip().to_string() == ip;
+                fine.then_some(())
+                    .ok_or_else(|| Refused(format!("not {address}")))
+            }
+        };
+        let stream = dialler
+            .connect_backend(&target(port), &only("127.0.0.3"), in_time())
+            .await;
+        assert_eq!(
+            stream.unwrap().peer_addr().unwrap(),
+            good.local_addr().unwrap()
+        );
+        let none = dialler
+            .connect_backend(&target(port), &only("10.0.0.1"), in_time())
+            .await;
+        let none = none.unwrap_err();
+        assert!(matches!(none, DialError::NotPermitted(_)), "{none:?}");
+        assert_eq!(none.to_string(), format!("not 127.0.0.2:{port}"));
+        let accepted = forbidden.accept().map(|_| ()).map_err(|e| e.kind());
+        assert_eq!(accepted, Err(io::ErrorKind::WouldBlock));
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let address = |text: &str| SocketAddr::new(text.parse().unwrap(), 1);
+        let order = |list: &[&str]| {
+            let list = list.iter().map(|a| address(a)).collect();
+            let order: Vec<_> = interleave(list).map(|a| a.ip().to_string()).collect();
+            order.join(" ")
+        };
+        assert_eq!(
+            order(&["::1", "::2", "::3", "0.0.0.1"]),
+            "::1 0.0.0.1 ::2 ::3"
+        );
+        assert_eq!(order(&["0.0.0.1", "::1", "::2"]), "0.0.0.1 ::1 ::2");
+        assert_eq!(order(&["0.0.0.1", "0.0.0.2"]), "0.0.0.1 0.0.0.2");
+        assert_eq!(order(&[]), "");
+    }
+
+    #[tokio::test]
+    async fn a_long_answer_is_no_scan() {
+        let gone = TcpListener::bind("127.0.0.2:0").await.unwrap();
+        let port = gone.local_addr().unwrap().port();
+        drop(gone);
+        let many: Vec<_> = (2..200).map(|n| format!("127.0.0.{n}")).collect();
+        let many: Vec<_> = many.iter().map(String::as_str).collect();
+        let error = dialler(&many)
+            .connect_tunnel(&target(port), in_time())
+            .await
+            .unwrap_err();
+        let DialError::Refused { tried, .. } = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(tried.split(", ").count(), MOST_ADDRESSES);
+    }
+}

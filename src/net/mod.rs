@@ -3,6 +3,8 @@
 mod dial;
 mod options;
 mod resolve;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use dial::{DialError, Dialler, Refused};
 pub use options::{bind, inherited_listeners, tune_client, tune_tunnel};

@@ -138,3 +138,120 @@ pub fn inherited_listeners() -> io::Result<Vec<TcpListener>> {
     }
     Ok(listeners)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    async fn connected() -> (TcpStream, TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dialled = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        (dialled, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn the_system_takes_every_option() {
+        let (tunnel, client) = connected().await;
+        tune_tunnel(&tunnel);
+        let socket = SockRef::from(&tunnel);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), TUNNEL_UNSENT);
+        assert_eq!(
+            socket.tcp_user_timeout().unwrap(),
+            Some(TUNNEL_UNACKNOWLEDGED)
+        );
+        tune_client(&client);
+        let socket = SockRef::from(&client);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_RETRIES);
+    }
+
+    #[tokio::test]
+    async fn the_unspecified_ipv6_address_takes_ipv4_too() {
+        let listener = bind("[::]:0".parse().unwrap()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let dialled = TcpStream::connect(("127.0.0.1".parse::<std::net::IpAddr>().unwrap(), port));
+        dialled.await.unwrap();
+        let (_, peer) = listener.accept().await.unwrap();
+        assert!(peer.ip().to_canonical().is_loopback());
+    }
+
+    #[test]
+    fn a_bind_that_fails_says_where_and_what_to_do() {
+        let taken = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = taken.local_addr().unwrap();
+        let text = bind(address).unwrap_err().to_string();
+        assert!(
+            text.contains(&address.to_string()) && text.contains("another program"),
+            "{text}"
+        );
+        let text = bind("192.0.2.1:0".parse().unwrap())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.contains("192.0.2.1") && text.contains("no interface"),
+            "{text}"
+        );
+    }
+
+    const CHILD: &str = "net::options::tests::child_reports_what_it_inherited";
+
+    /// The environment of this process cannot be changed, so a child looks at what it was given.
+    fn child(first: &str, count: &str, standard_input: impl Into<Stdio>) -> String {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", CHILD, "--ignored", "--nocapture"])
+            .env("LISTEN_FDS", count)
+            .env("LISTEN_FDS_FIRST_FD", first)
+            .env_remove("LISTEN_PID")
+            .stdin(standard_input)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[test]
+    #[ignore = "the child of a_listener_on_standard_input_is_inherited_and_nothing_else_is"]
+    fn child_reports_what_it_inherited() {
+        match inherited_listeners() {
+            Ok(listeners) => {
+                for listener in &listeners {
+                    println!("inherited {}", listener.local_addr().unwrap());
+                }
+                println!("in all {}", listeners.len());
+            }
+            Err(error) => println!("error {error}"),
+        }
+    }
+
+    #[test]
+    fn a_listener_on_standard_input_is_inherited_and_nothing_else_is() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let said = child("0", "1", OwnedFd::from(listener));
+        assert!(
+            said.contains(&format!("inherited {address}\nin all 1")),
+            "{said}"
+        );
+        let said = child("0", "0", Stdio::null());
+        assert!(said.contains("in all 0"), "{said}");
+        let said = child("0", "1", Stdio::null());
+        assert!(said.contains("error LISTEN_FDS: socket 0"), "{said}");
+        // A socket that does not listen: accept would fail for ever.
+        let silent = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let said = child("0", "1", OwnedFd::from(silent));
+        assert!(
+            said.contains("error LISTEN_FDS: socket 0") && said.contains("not listen"),
+            "{said}"
+        );
+    }
+}

@@ -109,6 +109,7 @@ struct Dns {
 struct System {
     config: Result<(ResolverConfig, ResolverOpts), String>,
     hosts_file: Hosts,
+    query_timeout: Duration,
 }
 
 impl Resolver {
@@ -124,6 +125,7 @@ impl Resolver {
             config: system_conf::read_system_conf()
                 .map_err(|error| format!("/etc/resolv.conf: {error}")),
             hosts_file: Hosts::from_system().unwrap_or_default(),
+            query_timeout: QUERY_TIMEOUT,
         };
         Self::with_system(servers, hosts, system)
     }
@@ -133,17 +135,19 @@ impl Resolver {
         fixed: BTreeMap<String, Vec<IpAddr>>,
         system: System,
     ) -> Self {
+        let timeout = system.query_timeout;
         let configured: Vec<_> = servers.iter().map(|&server| name_server(server)).collect();
         let dns = match (system.config, configured.is_empty()) {
-            (Ok((config, options)), true) => Dns::new(config, options),
+            (Ok((config, options)), true) => Dns::new(config, options, timeout),
             (Ok((config, options)), false) => {
                 let (domain, search, _) = config.into_parts();
                 let config = ResolverConfig::from_parts(domain, search, configured);
-                Dns::new(config, options)
+                Dns::new(config, options, timeout)
             }
             (Err(_), false) => Dns::new(
                 ResolverConfig::from_name_servers(configured),
                 ResolverOpts::default(),
+                timeout,
             ),
             (Err(why), true) => Err(why),
         };
@@ -198,7 +202,11 @@ impl std::fmt::Debug for Resolver {
 }
 
 impl Dns {
-    fn new(config: ResolverConfig, mut options: ResolverOpts) -> Result<Self, String> {
+    fn new(
+        config: ResolverConfig,
+        mut options: ResolverOpts,
+        timeout: Duration,
+    ) -> Result<Self, String> {
         let mut search = config.search().to_vec();
         if search.is_empty() {
             search.extend(config.domain().cloned());
@@ -214,7 +222,7 @@ impl Dns {
             })
             .collect();
         let ndots = options.ndots;
-        options.timeout = QUERY_TIMEOUT;
+        options.timeout = timeout;
         options.attempts = REPETITIONS;
         // The library takes one family from the file and asks the DNS for the other.
         options.use_hosts_file = ResolveHosts::Never;
@@ -373,4 +381,188 @@ fn some(addresses: Vec<IpAddr>, name: &str) -> Result<Vec<IpAddr>, ResolveError>
         });
     }
     Ok(addresses)
+}
+
+#[cfg(test)]
+impl Resolver {
+    /// Asks one server of a test: a hosts file and a search list from text, a short timeout.
+    pub(super) fn for_test(server: SocketAddr, conf: &str, hosts: &str) -> Self {
+        let (config, options) = system_conf::parse_resolv_conf(conf).unwrap();
+        let mut hosts_file = Hosts::default();
+        hosts_file.read_hosts_conf(hosts.as_bytes()).unwrap();
+        let system = System {
+            config: Ok((config, options)),
+            hosts_file,
+            query_timeout: Duration::from_millis(100),
+        };
+        Self::with_system(&[server], BTreeMap::new(), system)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::testing::{DnsServer, Reply};
+
+    const CONF: &str = "nameserver 192.0.2.53\nsearch corp.test\noptions ndots:1\n";
+
+    fn host(name: &str) -> Host {
+        Host::parse(name).unwrap()
+    }
+
+    fn addresses(list: &[&str]) -> Vec<IpAddr> {
+        list.iter().map(|a| a.parse().unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn nobody_is_asked_about_addresses_localhost_fixed_hosts_and_the_hosts_file() {
+        let dns =
+            DnsServer::start(|_, _| Reply::Addresses(vec!["203.0.113.9".parse().unwrap()])).await;
+        let hosts = "10.0.0.5 wiki.corp.test wiki\nfd00::5 wiki.corp.test\n127.9.9.9 localhost\n";
+        let resolver = Resolver::for_test(dns.address, CONF, hosts);
+        for (name, expected) in [
+            ("192.0.2.7", addresses(&["192.0.2.7"])),
+            ("[2001:db8::7]", addresses(&["2001:db8::7"])),
+            ("localhost", addresses(&["127.0.0.1", "::1"])),
+            ("LocalHost.", addresses(&["127.0.0.1", "::1"])),
+            ("a.b.localhost", addresses(&["127.0.0.1", "::1"])),
+            ("Wiki.corp.test", addresses(&["fd00::5", "10.0.0.5"])),
+            ("wiki", addresses(&["10.0.0.5"])),
+        ] {
+            assert_eq!(resolver.resolve(&host(name)).await, Ok(expected), "{name}");
+        }
+        assert_eq!(dns.asked(), []);
+
+        let fixed = BTreeMap::from([
+            ("wiki.corp.test".to_owned(), addresses(&["10.0.0.6"])),
+            ("empty.corp.test".to_owned(), vec![]),
+        ]);
+        let resolver = Resolver::new(&[dns.address], fixed);
+        let wiki = resolver.resolve(&host("wiki.corp.test")).await;
+        assert_eq!(wiki, Ok(addresses(&["10.0.0.6"])));
+        let empty = resolver.resolve(&host("empty.corp.test")).await;
+        assert!(
+            matches!(empty, Err(ResolveError::NoAddress { .. })),
+            "{empty:?}"
+        );
+        assert_eq!(dns.asked(), []);
+        // `notlocalhost` is a name like any other.
+        resolver.resolve(&host("notlocalhost.test")).await.unwrap();
+        assert_ne!(dns.asked(), []);
+    }
+
+    #[tokio::test]
+    async fn failures_are_told_apart() {
+        let dns = DnsServer::start(|name, kind| match name {
+            "nx.test" => Reply::Code(3),
+            "servfail.test" => Reply::Code(2),
+            "refused.test" => Reply::Code(5),
+            "silent.test" => Reply::Silence,
+            "v4only.test" if kind == 1 => Reply::Addresses(addresses(&["192.0.2.1"])),
+            "v6only.test" if kind == 28 => Reply::Addresses(addresses(&["2001:db8::1"])),
+            "both.test" if kind == 1 => Reply::Addresses(addresses(&["192.0.2.1"])),
+            "both.test" => Reply::Addresses(addresses(&["2001:db8::1"])),
+            // A name server that drops what it does not know, as there are.
+            "noaaaa.test" if kind == 1 => Reply::Addresses(addresses(&["192.0.2.1"])),
+            "noaaaa.test" => Reply::Silence,
+            "halfbroken.test" if kind == 1 => Reply::Code(2),
+            _ => Reply::Addresses(vec![]),
+        })
+        .await;
+        let resolver = Resolver::for_test(dns.address, "nameserver 192.0.2.53\nsearch .\n", "");
+        let resolve = async |name: &str| resolver.resolve(&host(name)).await;
+        assert!(matches!(
+            resolve("nx.test").await,
+            Err(ResolveError::NotFound { .. })
+        ));
+        assert!(matches!(
+            resolve("nothing.test").await,
+            Err(ResolveError::NoAddress { .. })
+        ));
+        assert!(matches!(
+            resolve("servfail.test").await,
+            Err(ResolveError::Failed { .. })
+        ));
+        assert!(matches!(
+            resolve("halfbroken.test").await,
+            Err(ResolveError::Failed { .. })
+        ));
+        assert!(matches!(
+            resolve("refused.test").await,
+            Err(ResolveError::Refused { .. })
+        ));
+        assert!(matches!(
+            resolve("silent.test").await,
+            Err(ResolveError::Timeout { .. })
+        ));
+        assert_eq!(resolve("v4only.test").await, Ok(addresses(&["192.0.2.1"])));
+        assert_eq!(
+            resolve("v6only.test").await,
+            Ok(addresses(&["2001:db8::1"]))
+        );
+        assert_eq!(resolve("noaaaa.test").await, Ok(addresses(&["192.0.2.1"])));
+        assert_eq!(
+            resolve("both.test").await.map(|mut found| {
+                found.sort();
+                found
+            }),
+            Ok(addresses(&["192.0.2.1", "2001:db8::1"]))
+        );
+        let text = resolve("silent.test").await.unwrap_err().to_string();
+        assert!(
+            text.contains("silent.test") && text.contains(&dns.address.to_string()),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_search_list_is_walked_and_hides_no_failure() {
+        let dns = DnsServer::start(|name, _| match name {
+            "wiki.corp.test" => Reply::Addresses(addresses(&["10.0.0.1"])),
+            "broken" | "broken.sub" => Reply::Code(2),
+            _ => Reply::Code(3),
+        })
+        .await;
+        let resolver = Resolver::for_test(dns.address, CONF, "");
+        // Below ndots the suffix comes first.
+        resolver.resolve(&host("wiki")).await.unwrap();
+        assert!(
+            dns.asked().iter().all(|name| name == "wiki.corp.test"),
+            "{:?}",
+            dns.asked()
+        );
+        // With a dot the name itself does, and a broken server is not "does not exist".
+        for name in ["broken", "broken.sub"] {
+            let broken = resolver.resolve(&host(name)).await;
+            assert!(
+                matches!(broken, Err(ResolveError::Failed { .. })),
+                "{broken:?}"
+            );
+        }
+        assert!(dns.asked().contains(&"broken.sub.corp.test".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_system_without_name_servers_says_so_at_the_look_up() {
+        let system = System {
+            config: Err("/etc/resolv.conf: not there".into()),
+            hosts_file: Hosts::default(),
+            query_timeout: QUERY_TIMEOUT,
+        };
+        let fixed = BTreeMap::from([("a.test".to_owned(), addresses(&["10.0.0.1"]))]);
+        let resolver = Resolver::with_system(&[], fixed, system);
+        assert_eq!(
+            resolver.resolve(&host("a.test")).await,
+            Ok(addresses(&["10.0.0.1"]))
+        );
+        let error = resolver
+            .resolve(&host("b.test"))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("/etc/resolv.conf") && error.contains("dns.servers"),
+            "{error}"
+        );
+    }
 }
