@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderValue, Method, Request, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
 use tokio::time::Instant;
 
-use crate::http::Guard;
+use crate::http::{Body, Guard};
 use crate::model::{ApplicationName, ConnectorId, ErrorCode, RequestId};
 
 /// The most octets of a method, host or path that are logged, so that a request cannot write
@@ -41,9 +42,9 @@ impl Ended {
 
 /// What is known of one request, written as one event of the target `access` when this is dropped.
 ///
-/// Made when the request's head was read, filled in on the way, then tied to the answer's body
-/// with [`crate::http::Body::with_guard`], or moved into the task of an upgraded connection. A
-/// line dropped before its end is known says `client_gone`: the future that held it was given up.
+/// Made when the request's head was read, filled in on the way, then tied to the answer with
+/// [`AccessLine::carried_by`], or moved into the task of an upgraded connection. A line dropped
+/// before its end is known says `client_gone`: the future that held it was given up.
 ///
 /// The query is not logged: it carries one-time codes, tokens and what people search for. The
 /// log's own time stamp is the time of the end; `duration_ms` leads back to the beginning.
@@ -63,6 +64,8 @@ pub struct AccessLine {
     application: Option<ApplicationName>,
     connector: Option<ConnectorId>,
     octets_in: Option<OctetsIn>,
+    /// What the answer's body will have, where it is known.
+    length: Option<u64>,
     octets_out: u64,
     ended: Ended,
 }
@@ -106,6 +109,7 @@ impl AccessLine {
             application: None,
             connector: None,
             octets_in: None,
+            length: None,
             octets_out: 0,
             ended: Ended::ClientGone,
         }
@@ -131,10 +135,14 @@ impl AccessLine {
     /// The head of the answer came out of the tunnel; `backend` is how long the connector waited
     /// for the application, where it said so.
     pub fn returned(&mut self, backend: Option<Duration>) {
+        self.returned_at(Instant::now(), backend);
+    }
+
+    fn returned_at(&mut self, now: Instant, backend: Option<Duration>) {
         let Some(forwarded) = self.forwarded else {
             return;
         };
-        let away = forwarded.elapsed();
+        let away = now.duration_since(forwarded);
         self.times = Some(Times {
             gateway: forwarded.duration_since(self.started),
             tunnel: backend.map(|backend| away.saturating_sub(backend)),
@@ -142,7 +150,17 @@ impl AccessLine {
         });
     }
 
-    /// The status that is sent to the client.
+    /// Ties the line to an answer: it is written when the body ends, breaks or is given up. A
+    /// guard that the body has already stays.
+    #[must_use]
+    pub fn carried_by(mut self, response: Response<Body>) -> Response<Body> {
+        self.answered(response.status());
+        self.length = response.body().size_hint().exact();
+        // Boxed, because a second guard would take the place of the first.
+        response.map(|body| Body::boxed(body).with_guard(self))
+    }
+
+    /// The status that is sent to the client; [`AccessLine::carried_by`] takes it from the answer.
     pub fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
     }
@@ -164,6 +182,16 @@ impl AccessLine {
         self.octets_in().add(received);
         self.octets_out += sent;
         self.ended = ended;
+    }
+
+    /// Whether all of the answer was taken, though the body was not read to its end: hyper drops
+    /// a body unread where the answer has none, and after as many octets as it announced.
+    fn is_whole(&self) -> bool {
+        self.status.is_some_and(|status| {
+            self.method == Method::HEAD
+                || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+                || self.length == Some(self.octets_out)
+        })
     }
 
     fn write(&self) {
@@ -216,6 +244,9 @@ impl Guard for AccessLine {
 
 impl Drop for AccessLine {
     fn drop(&mut self) {
+        if self.ended == Ended::ClientGone && self.is_whole() {
+            self.ended = Ended::Complete;
+        }
         self.write();
     }
 }
