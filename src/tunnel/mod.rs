@@ -2,9 +2,11 @@
 //! TLS 1.3, a control stream beside the requests, and the fields that travel with a request.
 
 pub mod control;
+pub mod enrol;
 pub mod link;
 mod profile;
 pub mod tls;
+pub mod token;
 pub mod wire;
 
 pub use profile::{Profile, ProfileHash};

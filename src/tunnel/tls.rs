@@ -286,6 +286,11 @@ impl GatewayVerifier {
                 .find(|c| Pin::of_authority(c).as_ref() == Some(pin))
                 .ok_or_else(|| unknown_issuer(leaf))?,
         };
+        // webpki looks at dates and roles before the signature; of a stranger's certificate only
+        // its issuer is worth telling.
+        if !names_as_issuer(leaf, anchor) {
+            return Err(unknown_issuer(leaf));
+        }
         let anchor = webpki::anchor_from_trusted_cert(anchor).map_err(malformed)?;
         let parsed = webpki::EndEntityCert::try_from(leaf).map_err(malformed)?;
         parsed
@@ -314,6 +319,17 @@ impl GatewayVerifier {
             return Err(GatewayRefusal::Role);
         }
         Ok(())
+    }
+}
+
+fn names_as_issuer(leaf: &CertificateDer<'_>, authority: &CertificateDer<'_>) -> bool {
+    let leaf = x509_parser::parse_x509_certificate(leaf);
+    let authority = x509_parser::parse_x509_certificate(authority);
+    match (leaf, authority) {
+        (Ok((_, leaf)), Ok((_, authority))) => {
+            leaf.issuer().as_raw() == authority.subject().as_raw()
+        }
+        _ => false,
     }
 }
 
