@@ -13,7 +13,7 @@ NODE_MODULES := $(NODE)/node_modules/.package-lock.json
 
 .PHONY: help
 help: ## list the targets
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 .PHONY: demo
 demo: build-tools ## a gateway, a connector and an application on this machine, to try in a browser

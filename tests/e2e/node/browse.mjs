@@ -1,0 +1,99 @@
+// A browser's hands: takes steps as JSON on standard input, does them in headless Chromium and
+// prints as JSON what it saw.
+//
+//   node browse.mjs --spki BASE64 [--resolve 'wiki.example.com=127.0.0.1'] < steps.json
+//
+// --spki names a public key (SHA-256 of its DER form) whose certificate is taken although its CA is
+// unknown; every other certificate fault stays a fault. --resolve may be repeated.
+//
+// Steps, done in order on one page:
+//   {"goto": URL}                      -> {status, url, title}
+//   {"click": SELECTOR}                -> {url}
+//   {"fill": SELECTOR, "with": TEXT}   -> {}
+//   {"wait": SELECTOR, "text": TEXT}   -> {text}     until the element's text contains TEXT
+//   {"read": SELECTOR}                 -> {text}
+//   {"screenshot": PATH}               -> {}
+//
+// Printed: {steps, console, failed, hosts}: an answer a step, what scripts reported as errors, the
+// requests that got no answer, and each host:port that was asked for anything. A step that fails
+// answers {error}, ends the list, and the exit code is 1.
+
+import { chromium } from 'playwright-core';
+import { parseArgs } from 'node:util';
+import { text as all } from 'node:stream/consumers';
+
+const DEADLINE_MS = 20_000;
+
+const { values } = parseArgs({
+  options: {
+    spki: { type: 'string', multiple: true, default: [] },
+    resolve: { type: 'string', multiple: true, default: [] },
+  },
+});
+const steps = JSON.parse(await all(process.stdin));
+const rules = values.resolve.map((pair) => `MAP ${pair.replace('=', ' ')}`).join(',');
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+    `--ignore-certificate-errors-spki-list=${values.spki.join(',')}`,
+    ...(rules ? [`--host-resolver-rules=${rules}`] : []),
+  ],
+});
+const seen = { steps: [], console: [], failed: [], hosts: [] };
+const hosts = new Set();
+try {
+  const page = await browser.newPage();
+  page.setDefaultTimeout(DEADLINE_MS);
+  page.on('console', (message) => message.type() === 'error' && seen.console.push(message.text()));
+  page.on('pageerror', (error) => seen.console.push(String(error)));
+  page.on('requestfailed', (request) =>
+    seen.failed.push(`${request.url()}: ${request.failure()?.errorText}`));
+  const asked = (url) => hosts.add(new URL(url).host);
+  page.on('request', (request) => /^(https?|wss?):/.test(request.url()) && asked(request.url()));
+  page.on('websocket', (socket) => asked(socket.url()));
+  for (const step of steps) {
+    seen.steps.push(await take(page, step));
+  }
+} catch (error) {
+  seen.steps.push({ error: error.message });
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+}
+seen.hosts = [...hosts].sort();
+console.log(JSON.stringify(seen));
+
+async function take(page, step) {
+  if ('goto' in step) {
+    const response = await page.goto(step.goto);
+    return { status: response.status(), url: page.url(), title: await page.title() };
+  }
+  if ('click' in step) {
+    await page.click(step.click);
+    return { url: page.url() };
+  }
+  if ('fill' in step) {
+    await page.fill(step.fill, step.with);
+    return {};
+  }
+  if ('wait' in step) {
+    const found = page.locator(step.wait).filter({ hasText: step.text }).first();
+    await found.waitFor();
+    return { text: await found.innerText() };
+  }
+  if ('read' in step) {
+    return { text: await page.locator(step.read).first().innerText() };
+  }
+  if ('screenshot' in step) {
+    await page.screenshot({ path: step.screenshot, fullPage: true });
+    return {};
+  }
+  throw new Error(`unknown step ${JSON.stringify(step)}`);
+}
