@@ -1,1 +1,340 @@
+//! What only a file can do; what every store must do is in `contract`.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use sqlx::ConnectOptions;
+use tempfile::TempDir;
+
+use super::*;
+use crate::store::contract::{NOW, contract, id, spend, token};
+
+const ONE: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+const TWO: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
+
+fn keys(text: &str) -> StoreKeys {
+    StoreKeys::parse(&text.into()).unwrap()
+}
+
+async fn open(folder: &TempDir) -> Result<Arc<dyn Store>, StoreError> {
+    open_sqlite(&file(folder), keys(ONE)).await
+}
+
+fn file(folder: &TempDir) -> PathBuf {
+    folder.path().join("gateway.db")
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Changes the file behind the store's back.
+async fn execute(folder: &TempDir, sql: &'static str) {
+    let connection = SqliteConnectOptions::new().filename(file(folder));
+    let mut connection = connection.connect().await.unwrap();
+    sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+}
+
+fn authority() -> AuthorityRecord {
+    AuthorityRecord {
+        certificate_pem: "the certificate".into(),
+        key_pem: "the very private key".into(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_keeps_the_contract() {
+    let folder = folder();
+    let number = std::cell::Cell::new(0);
+    contract(async || {
+        number.set(number.get() + 1);
+        let path = folder.path().join(format!("{}.db", number.get()));
+        open_sqlite(&path, keys(ONE)).await.unwrap()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_stored_is_there_after_a_restart_and_for_its_owner_only() {
+    let folder = folder();
+    let store = open(&folder).await.unwrap();
+    store.create_authority(authority()).await.unwrap();
+    store.create_token(token(1, 2)).await.unwrap();
+    store.spend_token(spend(1, 7)).await.unwrap().unwrap();
+    store.remove_connector(&id(7), NOW).await.unwrap();
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{entry:?}");
+    }
+    drop(store);
+
+    let store = open(&folder).await.unwrap();
+    let stored = store.authority().await.unwrap().unwrap();
+    assert_eq!(stored.key_pem.expose_secret(), "the very private key");
+    assert_eq!(store.last_change().await.unwrap(), 1);
+    let repeat = store.spend_token(spend(1, 7)).await.unwrap();
+    assert_eq!(repeat, Err(SpendRefusal::Removed));
+    assert!(!format!("{store:?}").contains(ONE));
+}
+
+#[tokio::test]
+async fn a_dump_does_not_hold_the_authoritys_key() {
+    let folder = folder();
+    let store = open(&folder).await.unwrap();
+    store.create_authority(authority()).await.unwrap();
+    let mut dump = Vec::new();
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        dump.extend(fs::read(entry.unwrap().path()).unwrap());
+    }
+    let holds = |text: &str| dump.windows(text.len()).any(|w| w == text.as_bytes());
+    assert!(holds("the certificate"), "the dump is a real one");
+    assert!(!holds("private key"));
+}
+
+#[tokio::test]
+async fn a_wrong_key_shows_at_once_and_an_old_one_may_go_after_one_start() {
+    let folder = folder();
+    let open = async |text: &str| open_sqlite(&file(&folder), keys(text)).await;
+    let store = open(ONE).await.unwrap();
+    store.create_authority(authority()).await.unwrap();
+    assert!(matches!(open(TWO).await, Err(StoreError::WrongKey)));
+    open(&format!("{TWO}\n{ONE}")).await.unwrap();
+    assert!(matches!(open(ONE).await, Err(StoreError::WrongKey)));
+    let store = open(TWO).await.unwrap();
+    let stored = store.authority().await.unwrap().unwrap();
+    assert_eq!(stored.key_pem.expose_secret(), "the very private key");
+}
+
+#[tokio::test]
+async fn handles_on_one_file_see_each_others_changes() {
+    let folder = folder();
+    let (one, other) = (open(&folder).await.unwrap(), open(&folder).await.unwrap());
+    one.create_token(token(1, 5)).await.unwrap();
+    for key in 1..=5 {
+        one.spend_token(spend(1, key)).await.unwrap().unwrap();
+    }
+    let wait = async {
+        let mut seen = 0;
+        while seen < 5 {
+            let changed = other.changed();
+            let changes = other.changes(seen).await.unwrap();
+            if let Some(last) = changes.last() {
+                seen = last.number;
+            } else {
+                changed.await.unwrap();
+            }
+        }
+    };
+    let write = async {
+        for key in 1..=5 {
+            one.remove_connector(&id(key), NOW).await.unwrap();
+        }
+    };
+    let both = async { tokio::join!(wait, write) };
+    tokio::time::timeout(Duration::from_secs(10), both)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_version_and_a_foreign_database_are_refused_and_left_alone() {
+    let newer = folder();
+    drop(open(&newer).await.unwrap());
+    execute(&newer, "PRAGMA user_version = 99").await;
+    let refused = open(&newer).await;
+    assert!(
+        matches!(
+            refused,
+            Err(StoreError::TooNew {
+                found: 99,
+                known: 1
+            })
+        ),
+        "{refused:?}"
+    );
+
+    let foreign = folder();
+    execute(&foreign, "CREATE TABLE songs (title TEXT)").await;
+    let before = fs::read(file(&foreign)).unwrap();
+    let refused = open(&foreign).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Damaged(_)), "{refused}");
+    assert!(refused.to_string().contains("another program"), "{refused}");
+    assert_eq!(fs::read(file(&foreign)).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_told_with_its_path() {
+    let folder = folder();
+    fs::write(file(&folder), "no database, but text ".repeat(400)).unwrap();
+    let error = open(&folder).await.unwrap_err();
+    assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+    assert!(error.to_string().contains("gateway.db"), "{error}");
+
+    let altered = self::folder();
+    drop(open(&altered).await.unwrap());
+    execute(&altered, "DELETE FROM meta").await;
+    let error = open(&altered).await.unwrap_err();
+    assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+
+    let record = self::folder();
+    let store = open(&record).await.unwrap();
+    store.create_token(token(1, 1)).await.unwrap();
+    execute(&record, "UPDATE tokens SET group_name = 'Not A Name'").await;
+    let error = store.spend_token(spend(1, 7)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+    assert_eq!(store.connectors().await.unwrap(), [], "no half enrolment");
+}
+
+#[tokio::test]
+async fn a_folder_that_is_missing_or_read_only_is_told_with_the_remedy() {
+    let folder = folder();
+    let missing = open_sqlite(&folder.path().join("no/a.db"), keys(ONE)).await;
+    let error = missing.unwrap_err().to_string();
+    assert!(error.contains("install -d -m 700"), "{error}");
+    // Nobody, root included, can make a file there.
+    let read_only = open_sqlite(Path::new("/proc/a.db"), keys(ONE)).await;
+    let error = read_only.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    assert!(
+        error.to_string().contains("/proc/a.db: cannot create"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_full_disk_is_unavailable_and_never_half_an_enrolment() {
+    let folder = folder();
+    open(&folder).await.unwrap();
+    // Raised to the pages there are: the file cannot grow.
+    let full = |writer: SqliteConnectOptions| writer.pragma("max_page_count", "1");
+    let store = SqliteStore::open(&file(&folder), keys(ONE), full)
+        .await
+        .unwrap();
+    store.create_token(token(1, 10_000)).await.unwrap();
+    let mut bought = 0;
+    let error = loop {
+        let mut attempt = spend(1, bought);
+        attempt.name = "x".repeat(1000);
+        match store.spend_token(attempt).await {
+            Ok(outcome) => outcome.unwrap(),
+            Err(error) => break error,
+        };
+        bought += 1;
+    };
+    for error in [
+        error,
+        store
+            .spend_token(spend(1, 250))
+            .await
+            .err()
+            .unwrap_or(StoreError::Unavailable(
+                "full, though a small one fitted".into(),
+            )),
+    ] {
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+        assert!(error.to_string().contains("full"), "{error}");
+    }
+    let connectors = store.connectors().await.unwrap();
+    let used = store.tokens().await.unwrap()[0].used;
+    assert_eq!(usize::try_from(used).unwrap(), connectors.len());
+    assert!(store.connector(&id(bought)).await.unwrap().is_none());
+    assert!(
+        store.revoke_token("t1", NOW).await.unwrap(),
+        "needs no room"
+    );
+
+    let store = open(&folder).await.unwrap();
+    store.create_token(token(2, 1)).await.unwrap();
+    store.spend_token(spend(2, bought)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_rolled_back_unnoticed_is_not_used_again() {
+    let folder = folder();
+    let store = SqliteStore::open(&file(&folder), keys(ONE), |writer| writer)
+        .await
+        .unwrap();
+    let mut transaction = store.begin().await.unwrap();
+    // As SQLite itself does on some errors.
+    sqlx::raw_sql("ROLLBACK")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    assert!(transaction.rollback().await.is_err());
+    store.create_token(token(1, 1)).await.unwrap();
+    store.spend_token(spend(1, 7)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_cancelled_write_leaves_the_store_usable() {
+    let folder = folder();
+    let store = open(&folder).await.unwrap();
+    store.create_token(token(1, 200)).await.unwrap();
+    for polls in 0..40 {
+        let mut spending = store.spend_token(spend(1, polls));
+        for _ in 0..polls {
+            if futures_util::poll!(&mut spending).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    store.spend_token(spend(1, 200)).await.unwrap().unwrap();
+    let used = store.tokens().await.unwrap()[0].used;
+    let connectors = store.connectors().await.unwrap().len();
+    assert_eq!(usize::try_from(used).unwrap(), connectors);
+}
+
+const CHILD: &str = "APPPROXY_TEST_STORE";
+
+#[tokio::test]
+async fn processes_that_make_one_store_at_once_share_it() {
+    let folder = folder();
+    let children: Vec<_> = (0..4)
+        .map(|number| {
+            tokio::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "store::sqlite::tests::one_of_several_processes"])
+                .arg("--ignored")
+                .env(CHILD, file(&folder))
+                .env("APPPROXY_TEST_NUMBER", number.to_string())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for child in children {
+        let output = child.wait_with_output().await.unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}");
+        assert!(text.contains("1 passed"), "{text}");
+    }
+    let keys = StoreKeys::for_store(None, &file(&folder)).unwrap();
+    let store = open_sqlite(&file(&folder), keys).await.unwrap();
+    assert_eq!(store.tokens().await.unwrap()[0].used, 10);
+    assert_eq!(store.connectors().await.unwrap().len(), 10);
+    assert!(store.authority().await.unwrap().is_some());
+}
+
+#[tokio::test]
+#[ignore = "a part of processes_that_make_one_store_at_once_share_it, which starts it"]
+async fn one_of_several_processes() {
+    let path = PathBuf::from(std::env::var_os(CHILD).unwrap());
+    let number: u8 = std::env::var("APPPROXY_TEST_NUMBER")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let keys = StoreKeys::for_store(None, &path).unwrap();
+    let store = open_sqlite(&path, keys).await.unwrap();
+    store.create_authority(authority()).await.unwrap();
+    // All but the first one are told that it exists.
+    let _ = store.create_token(token(1, 10)).await;
+    for key in 0..5 {
+        match store.spend_token(spend(1, number * 5 + key)).await.unwrap() {
+            Ok(_) | Err(SpendRefusal::Spent) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
