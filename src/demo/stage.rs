@@ -1,0 +1,330 @@
+//! Everything the demo starts, each part on threads of its own, so that each can be killed for
+//! real: its sockets close at once, as if its process had died.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::pki_types::CertificateDer;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use super::DemoError;
+use super::app::{self, AppControl};
+use crate::certs;
+use crate::clock::Clock;
+use crate::config::{ConnectorConfig, GatewayConfig};
+use crate::connector;
+use crate::gateway::{Gateway, Parts};
+use crate::net;
+use crate::store::{self, Store, StoreKeys};
+
+/// The name people open; browsers and curl resolve everything below `localhost` themselves.
+pub(super) const HOST: &str = "demo.localhost";
+
+/// The name the application knows itself by.
+const INTERNAL: &str = "demo.corp.internal";
+
+/// The port that is tried first, so that a bookmark keeps working.
+const PORT: u16 = 8443;
+
+/// How slow a slowed application is: more than the 3 s the gateway waits here.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// Tunnels the connector keeps.
+const TUNNELS: usize = 2;
+
+/// For something to come up, or to go away.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The running demo. Dropping it ends everything and removes its folder.
+pub(super) struct Stage {
+    pub(super) address: SocketAddr,
+    pub(super) application: SocketAddr,
+    gateway: Arc<Gateway>,
+    gateway_threads: Threads,
+    connector: Option<Threads>,
+    backend: Option<Threads>,
+    control: AppControl,
+    authority: CertificateDer<'static>,
+    folder: Folder,
+}
+
+/// A runtime that ends at once when it is dropped, whatever its tasks are doing.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn new(name: &str) -> io::Result<Self> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).thread_name(name).enable_all().build().map(|rt| Self(Some(rt)))
+    }
+
+    fn block_on<T>(&self, future: impl Future<Output = T>) -> io::Result<T> {
+        let runtime = self.0.as_ref().ok_or_else(|| io::Error::other("its threads have ended"))?;
+        Ok(runtime.block_on(future))
+    }
+
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.0 {
+            runtime.spawn(future);
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A folder of our own that goes with us.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self, DemoError> {
+        let mut name = String::from("appproxy-demo-");
+        for octet in certs::random::<6>()? {
+            let _ = write!(name, "{octet:02x}");
+        }
+        let path = std::env::temp_dir().join(name);
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+
+    fn write(&self, name: &str, text: &str) -> io::Result<()> {
+        let mut options = fs::OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(self.0.join(name));
+        file?.write_all(text.as_bytes())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Stage {
+    /// Starts everything, with a real enrolment in between.
+    pub(super) fn start(port: Option<u16>) -> Result<Self, DemoError> {
+        let folder = Folder::new()?;
+        let backend = Threads::new("application")?;
+        let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let application = listener.local_addr()?;
+        let name = format!("{INTERNAL}:{}", application.port());
+        let name = name.parse().map_err(|_| DemoError::Late("the application has no name"))?;
+        let control = AppControl::new(name, Clock::system());
+        serve_application(&backend, listener, &control)?;
+
+        let listener = listen(port)?;
+        let address = listener.local_addr()?;
+        let authority = write_certificates(&folder)?;
+        folder.write("gateway.yaml", &gateway_yaml(&folder.0, address, application))?;
+        folder.write("connector.yaml", &connector_yaml(&folder.0, address, application))?;
+        let gateway_threads = Threads::new("gateway")?;
+        let (gateway, store, config) =
+            gateway_threads.block_on(start_gateway(&folder.0, listener))??;
+        gateway_threads.block_on(enrol(&folder.0, &*store, &config))??;
+        let mut stage = Self {
+            address,
+            application,
+            gateway,
+            gateway_threads,
+            connector: None,
+            backend: Some(backend),
+            control,
+            authority,
+            folder,
+        };
+        stage.toggle_connector()?;
+        Ok(stage)
+    }
+
+    /// Kills the connector, or starts it again, and waits until the gateway knows.
+    pub(super) fn toggle_connector(&mut self) -> Result<&'static str, DemoError> {
+        if self.connector.take().is_some() {
+            self.wait_for_tunnels(0)?;
+            return Ok("The connector is killed.");
+        }
+        let config = self.folder.0.join("connector.yaml");
+        let config = ConnectorConfig::load(&config).map_err(DemoError::Configuration)?;
+        let threads = Threads::new("connector")?;
+        threads.spawn(async move {
+            let running = connector::run(config, Clock::system(), CancellationToken::new());
+            if let Err(error) = running.await {
+                tracing::error!(%error, "the demo's connector ended");
+            }
+        });
+        self.connector = Some(threads);
+        self.wait_for_tunnels(TUNNELS)?;
+        Ok("The connector runs, its tunnels are open.")
+    }
+
+    /// Stops the application, or starts it again on its port.
+    pub(super) fn toggle_application(&mut self) -> Result<&'static str, DemoError> {
+        if let Some(mut backend) = self.backend.take() {
+            // Its socket is to be closed when the next request comes.
+            if let Some(runtime) = backend.0.take() {
+                runtime.shutdown_timeout(PATIENCE);
+            }
+            return Ok("The application is stopped.");
+        }
+        let backend = Threads::new("application")?;
+        serve_application(&backend, net::bind(self.application)?, &self.control)?;
+        self.backend = Some(backend);
+        Ok("The application runs.")
+    }
+
+    /// Slows the application down, or heals it.
+    pub(super) fn toggle_slow(&mut self) -> &'static str {
+        if self.control.delay().is_zero() {
+            self.control.set_delay(SLOW);
+            return "The application takes 5 s for every answer; the gateway waits 3 s.";
+        }
+        self.control.set_delay(Duration::ZERO);
+        "The application is as fast as before."
+    }
+
+    fn wait_for_tunnels(&self, wanted: usize) -> Result<(), DemoError> {
+        let look = async {
+            let mut every = tokio::time::interval(LOOK);
+            while self.gateway.open_tunnels() != wanted {
+                every.tick().await;
+            }
+        };
+        let waited = async { tokio::time::timeout(PATIENCE, look).await };
+        self.gateway_threads
+            .block_on(waited)?
+            .map_err(|_| DemoError::Late("the connector's tunnels did not change within 10 s"))
+    }
+
+    /// The authority that signed the demo's certificate.
+    pub(super) fn authority(&self) -> CertificateDer<'static> {
+        self.authority.clone()
+    }
+
+    /// Its file, for curl.
+    pub(super) fn authority_file(&self) -> PathBuf {
+        self.folder.0.join("ca.pem")
+    }
+
+    /// How the application calls itself.
+    pub(super) fn internal_url(&self) -> String {
+        format!("http://{INTERNAL}:{}/", self.application.port())
+    }
+}
+
+fn serve_application(
+    threads: &Threads,
+    listener: StdListener,
+    control: &AppControl,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = threads.block_on(async { TcpListener::from_std(listener) })??;
+    threads.spawn(app::serve(listener, control.clone()));
+    Ok(())
+}
+
+/// The wanted port, or the usual one, or any.
+fn listen(port: Option<u16>) -> io::Result<StdListener> {
+    let bind = |port| net::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    match port {
+        Some(port) => bind(port),
+        None => bind(PORT).or_else(|_| bind(0)),
+    }
+}
+
+/// A throw-away authority and a certificate for the demo's name, as PEM files.
+fn write_certificates(folder: &Folder) -> Result<CertificateDer<'static>, DemoError> {
+    let authority_key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "appproxy demo, throw away");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let authority = params.self_signed(&authority_key)?;
+    let issuer = Issuer::new(params, authority_key);
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(vec![HOST.to_owned()])?;
+    params.distinguished_name.push(DnType::CommonName, HOST);
+    let leaf = params.signed_by(&key, &issuer)?;
+    folder.write("ca.pem", &authority.pem())?;
+    folder.write("demo.pem", &leaf.pem())?;
+    folder.write("demo.key", &key.serialize_pem())?;
+    Ok(authority.der().clone())
+}
+
+fn gateway_yaml(folder: &Path, address: SocketAddr, application: SocketAddr) -> String {
+    let folder = folder.display();
+    format!(
+        "version: 1
+kind: gateway
+listen:
+  https: [\"{address}\"]
+  public: [\"{address}\"]
+store: \"sqlite:{folder}/gateway.db\"
+certificates:
+  - chain: \"{folder}/demo.pem\"
+    key: \"{folder}/demo.key\"
+applications:
+  - name: demo
+    external_url: https://{HOST}:{port}/
+    internal_url: http://{INTERNAL}:{internal}/
+    pre_authentication: [passthrough]
+    timeouts: {{ first_byte: 3s }}
+",
+        port = address.port(),
+        internal = application.port(),
+    )
+}
+
+fn connector_yaml(folder: &Path, address: SocketAddr, application: SocketAddr) -> String {
+    let folder = folder.display();
+    format!(
+        "version: 1
+kind: connector
+gateways: [\"{address}\"]
+state: \"{folder}/connector\"
+allow: [\"{INTERNAL}:{internal}\"]
+connections: {TUNNELS}
+dns:
+  hosts: {{ {INTERNAL}: [{ip}] }}
+",
+        internal = application.port(),
+        ip = application.ip(),
+    )
+}
+
+async fn start_gateway(
+    folder: &Path,
+    listener: StdListener,
+) -> Result<(Arc<Gateway>, Arc<dyn Store>, GatewayConfig), DemoError> {
+    let clock = Clock::system();
+    let config = GatewayConfig::load(&folder.join("gateway.yaml"));
+    let config = config.map_err(DemoError::Configuration)?;
+    let mut certificates = Vec::new();
+    for files in &config.certificates {
+        certificates.push(certs::load(files, clock.now()).map_err(DemoError::Configuration)?);
+    }
+    let keys = StoreKeys::for_store(config.store_key.as_ref(), &config.store);
+    let store = store::open_sqlite(&config.store, keys.map_err(io::Error::other)?).await?;
+    let parts = Parts {
+        config: config.clone(),
+        certificates,
+        store: Arc::clone(&store),
+        https: vec![TcpListener::from_std(listener)?],
+        http: Vec::new(),
+        clock,
+    };
+    Ok((Gateway::start(parts).await?, store, config))
+}
