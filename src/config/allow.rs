@@ -21,7 +21,11 @@ pub(super) fn entry(field: Field<'_>) -> Option<Allow> {
         ),
         Err(Refused { why, instead }) => {
             let remedy = instead.map_or_else(|| FORMS.to_owned(), |form| format!("write `{form}`"));
-            field.refuse("bad_allow", format!("`{text}` cannot be allowed: {why}"), remedy)
+            field.refuse(
+                "bad_allow",
+                format!("`{text}` cannot be allowed: {why}"),
+                remedy,
+            )
         }
     }
 }
@@ -157,9 +161,27 @@ mod tests {
         assert_eq!(instead("[10.0.0.0/8]:80"), Some("10.0.0.0/8:80".into()));
         assert_eq!(instead("fd00::/8:443"), Some("[fd00::/8]:443".into()));
         for bad in [
-            "wiki", "wiki:", "wiki:0", "wiki:+1", "wiki:http", "wiki:99999", ":80", "*:80",
-            "*:*", "a.*.b:80", "*.:80", "*.10.0.0.1:80", "10.0.0.0/33:80", "[fd00::1:80",
-            "fd00::1", "fd00::/8", "[]:80", "a b:80", "wiki:80/path", "é/8:80", "]:80",
+            "wiki",
+            "wiki:",
+            "wiki:0",
+            "wiki:+1",
+            "wiki:http",
+            "wiki:99999",
+            ":80",
+            "*:80",
+            "*:*",
+            "a.*.b:80",
+            "*.:80",
+            "*.10.0.0.1:80",
+            "10.0.0.0/33:80",
+            "[fd00::1:80",
+            "fd00::1",
+            "fd00::/8",
+            "[]:80",
+            "a b:80",
+            "wiki:80/path",
+            "é/8:80",
+            "]:80",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::findings::Findings;
 use super::secret::SecretSource;
 use super::section::Section;
-use super::tree::{Node, Value};
+use super::tree::{Entry, Node, Value};
 use super::units;
 use crate::model::{Endpoint, Place, UrlError};
 
@@ -177,7 +177,7 @@ impl<'a> Field<'a> {
                 "a user name or password cannot stand here",
                 "remove everything up to and including the `@`",
             ),
-            Err(UrlError::NoTrailingSlash(_)) if !text.contains("${") => self.refuse(
+            Err(UrlError::NoTrailingSlash(_)) => self.refuse(
                 "bad_url",
                 format!("`{text}` must end in `/`: what is published is everything below its path"),
                 format!("write `{text}/`"),
@@ -258,6 +258,29 @@ impl<'a> Field<'a> {
         read: impl FnOnce(&Section<'a>) -> T,
     ) -> Option<T> {
         Section::read(self.node, self.findings, later, read)
+    }
+
+    /// Keys with values, where the keys are the operator's own words.
+    pub(super) fn names(self) -> Option<impl Iterator<Item = (&'a str, Field<'a>)>> {
+        let field = move |entry: &'a Entry| {
+            let value = Field::new(&entry.node, self.findings);
+            (entry.name.as_str(), value)
+        };
+        Some(self.entries()?.iter().map(field))
+    }
+
+    /// Keys with values as they stand; for [`Section`], which sees to it that each is known.
+    pub(super) fn entries(self) -> Option<&'a [Entry]> {
+        match &self.node.value {
+            Value::Map(entries) => Some(entries),
+            Value::Refused => None,
+            Value::Absent => self.no_value(),
+            Value::Scalar { .. } | Value::List(_) => self.refuse(
+                "wrong_type",
+                "keys with values belong here",
+                "write `key: value` pairs, one a line and indented, or `{ key: value }`",
+            ),
+        }
     }
 
     /// The place of a secret. A value that stands where its place belongs is never repeated.

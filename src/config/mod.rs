@@ -1,6 +1,27 @@
 //! The configuration files: as written, then checked whole.
+//!
+//! | step | file |
+//! |---|---|
+//! | text → tree of nodes that know their place | `tree` |
+//! | node → typed value, or a finding | `field`, `section`, `units`, `allow` |
+//! | file → checked configuration | `file`, `gateway`, `application`, `applications`, `connector` |
+//!
+//! A reader asks its section for every key before it gives up, notes what is wrong and goes on,
+//! so an operator sees all problems at once. To add a key: read it with a method of `Field` in
+//! the reader of its section, and take its name out of that reader's list of later keys.
 
+mod allow;
+mod application;
+mod applications;
+mod connector;
+mod field;
+mod file;
+mod findings;
+mod gateway;
 mod secret;
+mod section;
+mod tree;
+mod units;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

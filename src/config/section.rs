@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use super::field::Field;
 use super::findings::Findings;
-use super::tree::{Entry, Node, Value, join};
+use super::tree::{Entry, Node, join};
 use crate::model::Place;
 
 /// A mapping that is being read.
@@ -27,18 +27,7 @@ impl<'a> Section<'a> {
         later: &[&'static str],
         read: impl FnOnce(&Section<'a>) -> T,
     ) -> Option<T> {
-        let entries = match &node.value {
-            Value::Map(entries) => entries,
-            Value::Refused => return None,
-            Value::Absent => return Field::new(node, findings).no_value(),
-            Value::Scalar { .. } | Value::List(_) => {
-                return Field::new(node, findings).refuse(
-                    "wrong_type",
-                    "keys with values belong here",
-                    "write `key: value` pairs, one a line and indented, or `{ key: value }`",
-                );
-            }
-        };
+        let entries = Field::new(node, findings).entries()?;
         let section = Self {
             place: &node.place,
             entries,
@@ -86,13 +75,6 @@ impl<'a> Section<'a> {
         self.entries.iter().any(|e| e.name == name)
     }
 
-    /// Every key and value, for a mapping whose keys are the operator's own words.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&'a str, Field<'a>)> {
-        self.entries
-            .iter()
-            .map(|e| (e.name.as_str(), Field::new(&e.node, self.findings)))
-    }
-
     fn refuse_the_rest(&self, later: &[&'static str]) {
         let known = self.known.borrow();
         for entry in self.entries {
@@ -124,10 +106,7 @@ impl<'a> Section<'a> {
 }
 
 /// The word somebody most likely meant; `None` where none is near.
-pub(super) fn nearest<'w>(
-    written: &str,
-    words: impl Iterator<Item = &'w str>,
-) -> Option<&'w str> {
+pub(super) fn nearest<'w>(written: &str, words: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     let plain = written.to_lowercase().replace(['-', ' '], "_");
     if plain.len() > 64 {
         return None;

@@ -38,7 +38,9 @@ impl DurationError {
 
     pub(super) fn remedy(&self) -> String {
         match self {
-            Self::NoUnit(number) => format!("write `{number}s` for seconds, `{number}m` for minutes"),
+            Self::NoUnit(number) => {
+                format!("write `{number}s` for seconds, `{number}m` for minutes")
+            }
             Self::Malformed(_) => "write a whole number and its unit without a space: \
                                    ms, s, m, h or d, such as `85s`"
                 .to_owned(),
@@ -74,7 +76,12 @@ mod tests {
 
     #[test]
     fn durations_need_their_unit() {
-        for (text, seconds) in [("10s", 10), ("5m", 300), ("2h", 7_200), ("365d", 31_536_000)] {
+        for (text, seconds) in [
+            ("10s", 10),
+            ("5m", 300),
+            ("2h", 7_200),
+            ("365d", 31_536_000),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));

@@ -1,0 +1,188 @@
+//! All applications: those of the main file, those of included files, and what they must not share.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::application::{self, Common, Draft};
+use super::field::Field;
+use super::file;
+use super::findings::Findings;
+use super::section::Section;
+use super::tree;
+use crate::model::{Application, ApplicationName, ExternalUrl, Place};
+
+/// Reads `applications` and `include`; `None` where something is wrong.
+pub(super) fn read(
+    root: &Section<'_>,
+    folder: &Path,
+    common: &Common,
+    findings: &Findings,
+) -> Option<Vec<Application>> {
+    let mut drafts = Vec::new();
+    let mut whole = true;
+    if let Some(field) = root.optional("applications") {
+        whole &= read_list(field, common, &mut drafts);
+    }
+    if let Some(field) = root.optional("include") {
+        for file in included(field, folder).unwrap_or_default() {
+            whole &= read_file(&file, common, findings, &mut drafts);
+        }
+    }
+    refuse_shared(&drafts, findings);
+    let applications: Option<Vec<_>> = drafts.into_iter().map(|d| d.application).collect();
+    applications.filter(|_| whole)
+}
+
+/// Whether every entry could be read at all.
+fn read_list(field: Field<'_>, common: &Common, drafts: &mut Vec<Draft>) -> bool {
+    let Some(items) = field.list() else {
+        return false;
+    };
+    let expected = drafts.len() + items.len();
+    drafts.extend(
+        items
+            .into_iter()
+            .filter_map(|i| application::read(i, common)),
+    );
+    drafts.len() == expected
+}
+
+fn read_file(file: &Path, common: &Common, findings: &Findings, drafts: &mut Vec<Draft>) -> bool {
+    let remedy = "make it readable for this user, or rename it so that `include` does not match it";
+    let Some(text) = file::read(file, findings, remedy) else {
+        return false;
+    };
+    tree::parse(file, &text, findings)
+        .is_some_and(|root| read_list(Field::new(&root, findings), common, drafts))
+}
+
+/// The files that `include` names, sorted; none is fine where the pattern has a `*`.
+fn included(field: Field<'_>, folder: &Path) -> Option<Vec<PathBuf>> {
+    let pattern = field.path(folder)?;
+    let name = pattern.file_name().and_then(OsStr::to_str);
+    let within = pattern.parent().unwrap_or_else(|| Path::new(""));
+    let (Some(name), false) = (name, within.to_string_lossy().contains('*')) else {
+        return field.refuse(
+            "bad_path",
+            "only the last part of the path can be a pattern",
+            "write a folder and a pattern for its files, such as `applications.d/*.yaml`",
+        );
+    };
+    if !name.contains('*') {
+        return Some(vec![pattern]);
+    }
+    // An empty parent is the current folder, which `read_dir` wants by its name.
+    let opened = if within.as_os_str().is_empty() {
+        fs::read_dir(".")
+    } else {
+        fs::read_dir(within)
+    };
+    let names = opened.and_then(|entries| {
+        let names: Result<Vec<_>, _> = entries.map(|e| e.map(|e| e.file_name())).collect();
+        names
+    });
+    match names {
+        Ok(mut names) => {
+            names.retain(|n| n.to_str().is_some_and(|n| is_match(name, n)));
+            names.sort();
+            Some(names.into_iter().map(|n| within.join(n)).collect())
+        }
+        Err(error) => field.refuse(
+            "include_unreadable",
+            format!("the folder {} cannot be read: {error}", within.display()),
+            "create the folder, make it readable for this user, or remove `include`",
+        ),
+    }
+}
+
+/// Whether a file's name fits a pattern in which `*` stands for any characters. Hidden files,
+/// which editors leave behind, fit only a pattern that begins with the dot too.
+fn is_match(pattern: &str, name: &str) -> bool {
+    if name.starts_with('.') && !pattern.starts_with('.') {
+        return false;
+    }
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    let mut last = None;
+    for part in parts {
+        if let Some(between) = last.replace(part) {
+            let Some(at) = rest.find(between) else {
+                return false;
+            };
+            rest = &rest[at + between.len()..];
+        }
+    }
+    last.map_or(rest.is_empty(), |last| rest.ends_with(last))
+}
+
+/// Names must be unique, and so must scheme, host, port and path of external URLs.
+fn refuse_shared(drafts: &[Draft], findings: &Findings) {
+    let mut names: HashMap<&ApplicationName, &Place> = HashMap::new();
+    let mut urls: HashMap<&ExternalUrl, &Place> = HashMap::new();
+    for draft in drafts {
+        let name_is_free = draft.name.as_ref().is_none_or(|(name, place)| {
+            let first = names.get(name).copied();
+            if let Some(first) = first {
+                findings.error(
+                    "duplicate_name",
+                    place,
+                    format!("`{name}` is already the name of {}", position(first)),
+                    "give each application a name of its own",
+                );
+            }
+            names.entry(name).or_insert(place);
+            first.is_none()
+        });
+        let Some((url, place)) = &draft.external else {
+            continue;
+        };
+        // Two default URLs are equal because the names are: that is said already.
+        let by_name = draft.name.as_ref().is_some_and(|(_, p)| p == place);
+        if let Some(first) = urls.get(url)
+            && (name_is_free || !by_name)
+        {
+            findings.error(
+                "duplicate_external_url",
+                place,
+                format!("`{url}` is already the external URL of {}", position(first)),
+                "give each application its own host, port or path",
+            );
+        }
+        urls.entry(url).or_insert(place);
+    }
+}
+
+/// A place within a sentence: the application, and where it stands.
+fn position(place: &Place) -> String {
+    let application = place.key.rsplit_once('.').map_or("", |(parent, _)| parent);
+    let file = place.file.display();
+    format!("`{application}` ({file}:{}:{})", place.line, place.column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_whole_names() {
+        for (pattern, name, fits) in [
+            ("*.yaml", "a.yaml", true),
+            ("*.yaml", ".yaml", false),
+            ("*.yaml", ".a.yaml", false),
+            ("*.yaml", "a.yaml~", false),
+            ("*.yaml", "a.yml", false),
+            ("a*b*c", "abc", true),
+            ("a*b*c", "axbxc", true),
+            ("a*b*c", "acb", false),
+            ("a*a", "a", false),
+            ("*", "anything", true),
+        ] {
+            assert_eq!(is_match(pattern, name), fits, "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The gateway's file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::application::{self, Common};
+use super::applications;
+use super::field::Field;
+use super::file::{self, Kind};
+use super::findings::Findings;
+use super::section::Section;
+use super::{CertificateFiles, GatewayConfig, Listen};
+use crate::model::{BackendTimeouts, Finding, Host};
+
+/// Keys the documents describe, not built yet.
+const LATER: &[&str] = &[
+    "sign_in",
+    "identity_providers",
+    "session",
+    "log",
+    "audit",
+    "brand",
+    "limits",
+    "maintenance",
+    "robots",
+    "trusted_proxies",
+    "drain",
+    "reload",
+    "store_grace",
+    "affinity",
+    "congestion",
+    "metrics",
+    "admin",
+];
+const LATER_LISTEN: &[&str] = &["metrics", "admin", "tunnel"];
+const LATER_CERTIFICATE: &[&str] = &["pfx", "password", "acme"];
+
+impl GatewayConfig {
+    /// Reads and checks a gateway's file and the files it includes. Nothing is opened beyond
+    /// these: certificates, keys and the store are their owners' to read.
+    ///
+    /// # Errors
+    /// Every problem found, sorted by place; never an empty list.
+    pub fn load(path: &Path) -> Result<Self, Vec<Finding>> {
+        Self::from_text(path, &file::read_main(path)?)
+    }
+
+    /// Checks the text of a gateway's file; `file` names it in findings, and its folder is where
+    /// relative paths start.
+    ///
+    /// # Errors
+    /// Every problem found, sorted by place; never an empty list.
+    pub fn from_text(file: &Path, text: &str) -> Result<Self, Vec<Finding>> {
+        let findings = Findings::default();
+        let config = file::read_root(file, text, Kind::Gateway, &findings, LATER, |root| {
+            read(root, file, &findings)
+        });
+        findings.conclude(file, config)
+    }
+}
+
+/// Reads every key before the first `?`, so that each has its say.
+fn read(root: &Section<'_>, path: &Path, findings: &Findings) -> Option<GatewayConfig> {
+    let folder = file::folder(path);
+    let listen = root
+        .required("listen", "{ https: [\"[::]:443\"] }")
+        .and_then(listen);
+    let store = root
+        .required("store", "sqlite:/var/lib/appproxy/gateway.db")
+        .and_then(|field| store(field, folder));
+    let store_key = root.optional("store_key").map(|field| field.secret(folder));
+    let certificates = certificates(root, folder);
+    let workers = file::workers(root);
+    let common = Common {
+        domain: root.optional("default_domain").map(domain),
+        timeouts: root
+            .optional("defaults")
+            .and_then(defaults)
+            .unwrap_or_default(),
+        serves_http: listen.as_ref().is_none_or(|l| l.serves_http),
+    };
+    let applications = applications::read(root, folder, &common, findings);
+
+    Some(GatewayConfig {
+        file: path.to_owned(),
+        listen: listen?.listen,
+        store: store?,
+        store_key: match store_key {
+            Some(read) => Some(read?),
+            None => None,
+        },
+        certificates: certificates?,
+        applications: applications?.into_iter().map(Arc::new).collect(),
+        workers,
+    })
+}
+
+/// The listeners; `serves_http` also where the http listener's own value is refused, since then
+/// that is what is to be said, and not that it is missing.
+struct Listeners {
+    listen: Listen,
+    serves_http: bool,
+}
+
+fn listen(field: Field<'_>) -> Option<Listeners> {
+    field.section(LATER_LISTEN, |section| {
+        let addresses = |name| section.optional(name).map(|f| f.distinct(Field::listener));
+        let (https, http) = (addresses("https"), addresses("http"));
+        let public = section
+            .optional("public")
+            .map(|f| f.distinct(Field::endpoint));
+        if https.is_none() {
+            section.error_at_key(
+                "https",
+                "no_listener",
+                "nothing listens: people and connectors have nowhere to connect to",
+                "add it, such as `https: [\"[::]:443\"]`",
+            );
+        }
+        if let (Some(Some(https)), Some(Some(http))) = (&https, &http)
+            && let Some(both) = https.iter().find(|address| http.contains(address))
+        {
+            let what = format!("`{both}` is also under `https`");
+            let remedy = "give each its own port";
+            section.error_at_key("http", "duplicate_value", &what, remedy);
+        }
+        Listeners {
+            serves_http: http.is_some(),
+            listen: Listen {
+                https: https.flatten().unwrap_or_default(),
+                http: http.flatten().unwrap_or_default(),
+                public: public.flatten().unwrap_or_default(),
+            },
+        }
+    })
+}
+
+fn store(field: Field<'_>, folder: &Path) -> Option<PathBuf> {
+    const FORM: &str = "write `sqlite:` and the path of a file, such as \
+                        `sqlite:/var/lib/appproxy/gateway.db`";
+    let text = field.text()?;
+    if text.starts_with("postgres:") || text.starts_with("postgresql:") {
+        return field.not_built("postgres");
+    }
+    // Not repeated in the message: the address of a database may hold a password.
+    let Some(path) = text.strip_prefix("sqlite:") else {
+        return field.refuse("bad_store", "this is no kind of store", FORM);
+    };
+    let odd = path.contains(|c: char| c == '?' || c.is_control());
+    if path.is_empty() || path.starts_with("//") || path.starts_with(':') || odd {
+        return field.refuse("bad_store", "`sqlite:` is not followed by a path", FORM);
+    }
+    Some(folder.join(path))
+}
+
+fn certificates(root: &Section<'_>, folder: &Path) -> Option<Vec<CertificateFiles>> {
+    let Some(field) = root.optional("certificates") else {
+        root.error_at_key(
+            "certificates",
+            "no_certificates",
+            "`listen.https` needs a certificate, and there is none",
+            "add `certificates: [ { chain: /etc/appproxy/tls.pem, key: /etc/appproxy/tls.key } ]`",
+        );
+        return None;
+    };
+    let read = |item: Field<'_>| {
+        item.section(LATER_CERTIFICATE, |section| {
+            if LATER_CERTIFICATE.iter().any(|name| section.has(name)) {
+                section.optional("chain");
+                section.optional("key");
+                return None;
+            }
+            let chain = section.required("chain", "/etc/appproxy/tls.pem");
+            let key = section.required("key", "/etc/appproxy/tls.key");
+            let chain_path = chain.and_then(|f| f.path(folder));
+            let key_path = key.and_then(|f| f.path(folder));
+            Some(CertificateFiles {
+                chain: chain_path?,
+                chain_place: chain?.place().clone(),
+                key: key_path?,
+                key_place: key?.place().clone(),
+            })
+        })?
+    };
+    // Read every one before any is missed.
+    let files: Vec<_> = field.list()?.into_iter().map(read).collect();
+    files.into_iter().collect()
+}
+
+/// The domain that applications without an external URL are published under.
+fn domain(field: Field<'_>) -> Option<Host> {
+    let example = "write a domain, such as `apps.example.com`";
+    let host = field.parse_host(example, Host::parse)?;
+    if host.name().is_none() {
+        return field.refuse("bad_host", "an address is not a domain", example);
+    }
+    Some(host)
+}
+
+fn defaults(field: Field<'_>) -> Option<BackendTimeouts> {
+    field.section(application::LATER_DEFAULTS, |section| {
+        application::timeouts(section, BackendTimeouts::default())
+    })
+}
