@@ -8,3 +8,82 @@ mod profiles;
 mod register;
 mod serve;
 mod supervisor;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::certs::{self, RandomError};
+use crate::clock::Clock;
+use crate::config::ConnectorConfig;
+use crate::net::{Dialler, Resolver};
+use crate::tunnel;
+
+use allow::AllowList;
+use backend::Backend;
+use identity::Identity;
+use supervisor::{Outcome, Supervisor};
+
+pub use identity::IdentityError;
+
+/// Why a connector does not run, or stopped to.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectorError {
+    /// It has no identity it could use.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// It knows no gateway.
+    #[error("no gateway is known: write `gateways:` in the configuration, or register again")]
+    NoGateways,
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The system gives no random octets.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// Every gateway has removed it.
+    #[error("this connector was removed at its gateways; register it again with a new token")]
+    Removed,
+}
+
+/// Keeps tunnels to every gateway open until `stop`, then drains them.
+///
+/// # Errors
+/// Where the identity cannot be used, no gateway is known, or every gateway has removed this
+/// connector.
+pub async fn run(
+    config: ConnectorConfig,
+    clock: Clock,
+    stop: CancellationToken,
+) -> Result<(), ConnectorError> {
+    let identity = Identity::load(&config.state, clock.now())?;
+    let gateways =
+        if config.gateways.is_empty() { identity.gateways.clone() } else { config.gateways };
+    if gateways.is_empty() {
+        return Err(ConnectorError::NoGateways);
+    }
+    let tls = tunnel::tls::connector_tunnel(&identity.credentials)?;
+    let resolver = Resolver::new(&config.dns.servers, config.dns.hosts.clone());
+    let dialler = Dialler::new(resolver);
+    let allow = AllowList::new(config.allow, &config.dns.hosts);
+    let backend = Backend::new(dialler.clone(), allow, certs::system_roots())?;
+    let mut instance = String::new();
+    for octet in certs::random::<8>()? {
+        let _ = write!(instance, "{octet:02x}");
+    }
+    tracing::info!(connector = %identity.id, group = %identity.group, gateways = gateways.len(), "connector starts");
+    let supervisor = Supervisor {
+        backend: Arc::new(backend),
+        dialler,
+        tls: Arc::new(tls),
+        id: identity.id.to_string(),
+        instance,
+        clock,
+        stop,
+    };
+    match supervisor.run(&gateways, config.connections).await {
+        Outcome::Stopped => Ok(()),
+        Outcome::Removed => Err(ConnectorError::Removed),
+    }
+}
