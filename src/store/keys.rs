@@ -136,7 +136,8 @@ fn key(text: &str) -> Option<KeyOctets> {
     let mut decoded = Zeroizing::new([0; 33]);
     let len = STANDARD.decode_slice(text, &mut *decoded).ok()?;
     let mut octets = KeyOctets::default();
-    octets.copy_from_slice(decoded.get(..len).filter(|d| d.len() == octets.len())?);
+    let wanted = octets.len();
+    octets.copy_from_slice(decoded.get(..len).filter(|d| d.len() == wanted)?);
     Some(octets)
 }
 
