@@ -378,3 +378,335 @@ fn special_v4(ip: Ipv4Addr) -> Option<(&'static str, Ipv4Net)> {
         range.contains(&ip).then_some((what, range))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::net::testing::{DnsServer, Reply};
+    use crate::net::{DialError, Dialler};
+
+    /// `name:port`, `*.suffix:port`, `address:port` or `network/length:port`, as configured.
+    fn line(text: &str) -> Allow {
+        let (hosts, port) = text.rsplit_once(':').unwrap();
+        let hosts = if let Some(suffix) = hosts.strip_prefix("*.") {
+            AllowHosts::Below(suffix.into())
+        } else if hosts.contains('/') {
+            AllowHosts::Network(hosts.parse().unwrap())
+        } else {
+            AllowHosts::Exact(Host::parse(hosts).unwrap())
+        };
+        let port = port.parse().unwrap();
+        Allow { hosts, port }
+    }
+
+    fn list(lines: &str) -> AllowList {
+        let fixed = BTreeMap::from([
+            (
+                "local.corp.test".to_owned(),
+                vec!["127.0.0.1".parse().unwrap()],
+            ),
+            (
+                "keys.corp.test".to_owned(),
+                vec!["::ffff:169.254.169.254".parse().unwrap()],
+            ),
+        ]);
+        AllowList::new(lines.split_whitespace().map(line).collect(), &fixed)
+    }
+
+    /// Judges a target that resolves to `dialled`.
+    fn judge(lines: &str, target: &str, dialled: &str) -> Result<(), Refusal> {
+        let target = Endpoint::parse(target).unwrap();
+        let dialled = SocketAddr::new(dialled.parse().unwrap(), target.port);
+        list(lines).check_target(&target)?.check_address(dialled)
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Verdict {
+        Reached,
+        Refused,
+    }
+    use Verdict::{Reached, Refused};
+
+    #[test]
+    fn the_list_is_what_it_says() {
+        #[rustfmt::skip]
+        let table = [
+            // An empty list, and lines for something else.
+            ("", "wiki.corp.test:80", "10.0.0.1", Refused),
+            ("", "10.0.0.1:80", "10.0.0.1", Refused),
+            ("", "localhost:80", "127.0.0.1", Refused),
+            ("other.corp.test:80", "wiki.corp.test:80", "10.0.0.1", Refused),
+            // Names: whole, in normal form, with their port.
+            ("wiki.corp.test:80", "wiki.corp.test:80", "10.0.0.1", Reached),
+            ("wiki.corp.test:80", "WIKI.Corp.Test.:80", "10.0.0.1", Reached),
+            ("Wiki.corp.test.:80", "wiki.corp.test:80", "fd00::1", Reached),
+            ("b\u{fc}cher.test:80", "xn--bcher-kva.test:80", "10.0.0.1", Reached),
+            ("wiki.corp.test:80", "wiki.corp.test:8080", "10.0.0.1", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:443", "10.0.0.1", Refused),
+            ("wiki.corp.test:80", "xwiki.corp.test:80", "10.0.0.1", Refused),
+            ("wiki.corp.test:80", "a.wiki.corp.test:80", "10.0.0.1", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test.evil.test:80", "10.0.0.1", Refused),
+            ("wiki.corp.test:80", "corp.test:80", "10.0.0.1", Refused),
+            ("wiki.corp.test:80", "10.0.0.1:80", "10.0.0.1", Refused),
+            // Wildcards: below, never the suffix itself, on label boundaries.
+            ("*.corp.test:443", "wiki.corp.test:443", "10.0.0.1", Reached),
+            ("*.corp.test:443", "a.b.corp.test:443", "10.0.0.1", Reached),
+            ("*.corp.test:443", "corp.test:443", "10.0.0.1", Refused),
+            ("*.corp.test:443", "evilcorp.test:443", "10.0.0.1", Refused),
+            ("*.corp.test:443", "corp.test.evil.test:443", "10.0.0.1", Refused),
+            ("*.corp.test:443", "wiki.corp.test:80", "10.0.0.1", Refused),
+            ("*.corp.test:443", "10.0.0.1:443", "10.0.0.1", Refused),
+            // Addresses and networks.
+            ("10.0.0.1:80", "10.0.0.1:80", "10.0.0.1", Reached),
+            ("10.0.0.1:80", "10.0.0.2:80", "10.0.0.2", Refused),
+            ("10.0.0.1:80", "10.0.0.1:81", "10.0.0.1", Refused),
+            ("10.0.0.1:80", "10.0.0.1:80", "10.0.0.2", Refused),
+            ("10.0.0.1:80", "[::ffff:10.0.0.1]:80", "::ffff:10.0.0.1", Reached),
+            ("[::ffff:10.0.0.1]:80", "10.0.0.1:80", "10.0.0.1", Reached),
+            ("[fd00::1]:80", "[fd00:0:0::1]:80", "fd00::1", Reached),
+            ("[fd00::1]:80", "[fd00::2]:80", "fd00::2", Refused),
+            ("10.1.0.0/16:80", "10.1.255.255:80", "10.1.255.255", Reached),
+            ("10.1.0.7/16:80", "10.1.255.255:80", "10.1.255.255", Reached),
+            ("10.1.0.0/16:80", "10.2.0.0:80", "10.2.0.0", Refused),
+            ("10.1.0.0/16:80", "10.1.0.1:8080", "10.1.0.1", Refused),
+            ("::ffff:10.1.0.0/112:80", "10.1.2.3:80", "10.1.2.3", Reached),
+            ("10.1.0.0/16:80", "[::ffff:10.1.2.3]:80", "::ffff:10.1.2.3", Reached),
+            ("fd00::/8:80", "[fd12::1]:80", "fd12::1", Reached),
+            ("fd00::/8:80", "10.0.0.1:80", "10.0.0.1", Refused),
+            // A name whose address lies in a network, and one whose address does not.
+            ("10.1.0.0/16:80", "any.test:80", "10.1.0.1", Reached),
+            ("10.1.0.0/16:80", "any.test:80", "10.2.0.1", Refused),
+            ("10.1.0.0/16:80", "any.test:81", "10.1.0.1", Refused),
+            // Special addresses behind a name, a wildcard or a wide network.
+            ("wiki.corp.test:80", "wiki.corp.test:80", "127.0.0.1", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "127.1.2.3", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "::1", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "::ffff:127.0.0.1", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "::127.0.0.1", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "::ffff:0:127.0.0.1", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "2002:7f00:1::", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "2002:a9fe:a9fe::1", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "64:ff9b::127.0.0.1", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "64:ff9b::169.254.169.254", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "64:ff9b:1::10.0.0.1", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "2001:0:7f00:1::80ff:fffe", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "0.0.0.0", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "0.1.2.3", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "::", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "169.254.169.254", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "169.254.0.1", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "100.100.100.200", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "168.63.129.16", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "fd00:ec2::254", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "fd20:ce::254", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "fe80::1", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "224.0.0.1", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "239.255.255.255", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "255.255.255.255", Refused),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "ff02::1", Refused),
+            ("*.corp.test:80", "wiki.corp.test:80", "127.0.0.1", Refused),
+            ("0.0.0.0/0:80", "127.0.0.1:80", "127.0.0.1", Refused),
+            ("0.0.0.0/0:80", "169.254.169.254:80", "169.254.169.254", Refused),
+            ("0.0.0.0/0:80", "any.test:80", "127.0.0.1", Refused),
+            ("::/0:80", "[::1]:80", "::1", Refused),
+            ("::/0:80", "[fe80::1]:80", "fe80::1", Refused),
+            ("::/0:80", "127.0.0.1:80", "127.0.0.1", Refused),
+            ("126.0.0.0/7:80", "127.0.0.1:80", "127.0.0.1", Refused),
+            ("169.254.0.0/16:80", "169.254.169.254:80", "169.254.169.254", Refused),
+            ("2002::/16:80", "[2002:7f00:1::]:80", "2002:7f00:1::", Refused),
+            ("64:ff9b::/96:80", "[64:ff9b::7f00:1]:80", "64:ff9b::7f00:1", Refused),
+            // The same carriers with an ordinary address inside are ordinary.
+            ("wiki.corp.test:80", "wiki.corp.test:80", "64:ff9b::203.0.113.1", Reached),
+            ("wiki.corp.test:80", "wiki.corp.test:80", "2002:cb00:7101::1", Reached),
+            ("0.0.0.0/0:80", "203.0.113.1:80", "203.0.113.1", Reached),
+            ("::/0:80", "[2001:db8::1]:80", "2001:db8::1", Reached),
+            // Lines that name special addresses.
+            ("127.0.0.1:80", "127.0.0.1:80", "127.0.0.1", Reached),
+            ("127.0.0.1:80", "[::ffff:127.0.0.1]:80", "::ffff:7f00:1", Reached),
+            ("127.0.0.1:80", "127.0.0.2:80", "127.0.0.2", Refused),
+            ("127.0.0.1:80", "[::127.0.0.1]:80", "::127.0.0.1", Refused),
+            ("127.0.0.1:80", "[64:ff9b::127.0.0.1]:80", "64:ff9b::127.0.0.1", Refused),
+            ("127.0.0.0/8:80", "127.0.0.2:80", "127.0.0.2", Reached),
+            ("127.0.0.0/8:80", "any.test:80", "127.0.0.2", Reached),
+            ("169.254.169.254:80", "169.254.169.254:80", "169.254.169.254", Reached),
+            ("169.254.0.0/16:80", "169.254.1.1:80", "169.254.1.1", Reached),
+            ("fe80::/10:80", "[fe80::1]:80", "fe80::1", Reached),
+            ("[::1]:80", "[::1]:80", "::1", Reached),
+            ("[64:ff9b::7f00:1]:80", "[64:ff9b::127.0.0.1]:80", "64:ff9b::127.0.0.1", Reached),
+            ("64:ff9b::7f00:0/104:80", "[64:ff9b::127.0.0.1]:80", "64:ff9b::127.0.0.1", Reached),
+            ("64:ff9b:1::/48:80", "wiki.corp.test:80", "64:ff9b:1::10.0.0.1", Reached),
+            // localhost named in the list is loopback and nothing else.
+            ("localhost:80", "localhost:80", "127.0.0.1", Reached),
+            ("localhost:80", "LOCALHOST.:80", "::1", Reached),
+            ("app.localhost:80", "app.localhost:80", "127.0.0.1", Reached),
+            ("*.localhost:80", "app.localhost:80", "::1", Reached),
+            ("localhost:80", "app.localhost:80", "127.0.0.1", Refused),
+            ("localhost:80", "localhost:80", "169.254.169.254", Refused),
+            ("10.0.0.1:80", "localhost:80", "127.0.0.1", Refused),
+            ("notlocalhost:80", "notlocalhost:80", "127.0.0.1", Refused),
+            // A fixed host: the operator wrote the address, and that one only.
+            ("local.corp.test:80", "local.corp.test:80", "127.0.0.1", Reached),
+            ("*.corp.test:80", "local.corp.test:80", "127.0.0.1", Reached),
+            ("*.corp.test:80", "keys.corp.test:80", "169.254.169.254", Reached),
+            ("local.corp.test:80", "local.corp.test:80", "127.0.0.2", Refused),
+            ("other.corp.test:80", "local.corp.test:80", "127.0.0.1", Refused),
+            ("10.0.0.1:80", "local.corp.test:80", "127.0.0.1", Refused),
+        ];
+        assert!(table.len() >= 100);
+        for (lines, target, dialled, expected) in table {
+            let got = judge(lines, target, dialled);
+            let verdict = if got.is_ok() { Reached } else { Refused };
+            assert_eq!(verdict, expected, "{lines:?} {target} {dialled}: {got:?}");
+            // What a refusal says to add is enough.
+            if let Err(refusal) = got
+                && !matches!(refusal.reason, Reason::OtherPort(_))
+            {
+                let text = refusal.to_string();
+                let (_, rest) = text.split_once("allow: [\"").unwrap();
+                let added = format!("{lines} {}", rest.strip_suffix("\"]").unwrap());
+                let again = judge(&added, target, dialled);
+                // A name's line may reveal that its address needs one too.
+                let added = again
+                    .as_ref()
+                    .err()
+                    .map(|second| format!("{added} {}", second.line));
+                let reached = added.is_none_or(|added| judge(&added, target, dialled).is_ok());
+                // An address target that is not what gets dialled stays refused.
+                let literal = matches!(refusal.target.host, Host::Address(ip)
+                    if ip.to_canonical() != dialled.parse::<IpAddr>().unwrap().to_canonical());
+                assert!(reached || literal, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn refusals_say_what_to_write() {
+        let text = |lines, target, dialled| judge(lines, target, dialled).unwrap_err().to_string();
+        assert_eq!(
+            text("", "Wiki.corp.local:8888", "10.0.0.1"),
+            "this connector's allow-list does not name wiki.corp.local:8888; to permit it, add to connector.yaml: allow: [\"wiki.corp.local:8888\"]"
+        );
+        assert_eq!(
+            text(
+                "wiki.corp.local:80",
+                "wiki.corp.local:80",
+                "::ffff:169.254.169.254"
+            ),
+            "wiki.corp.local:80 is at 169.254.169.254, which is a cloud's metadata service and which this connector reaches only by a line of its own; to permit it, add to connector.yaml: allow: [\"169.254.169.254:80\"]"
+        );
+        assert!(text("", "[::1]:80", "::1").ends_with("allow: [\"[::1]:80\"]"));
+        let other = list("a.test:80").check_target(&Endpoint::parse("a.test:80").unwrap());
+        let other = other.unwrap().check_address("10.0.0.1:81".parse().unwrap());
+        assert!(matches!(other.unwrap_err().reason, Reason::OtherPort(81)));
+    }
+
+    /// The ranges, written a second time by hand, that nothing may open by accident.
+    fn special_v4_bits() -> impl Strategy<Value = u32> {
+        prop_oneof![
+            any::<u32>().prop_map(|n| 0x7f00_0000 | (n >> 8)),
+            any::<u32>().prop_map(|n| n >> 8),
+            any::<u32>().prop_map(|n| 0xa9fe_0000 | (n >> 16)),
+            any::<u32>().prop_map(|n| 0xe000_0000 | (n >> 4)),
+            Just(0xffff_ffff),
+            Just(0xa9fe_a9fe),
+            Just(0x6464_64c8),
+        ]
+    }
+
+    fn special_address() -> impl Strategy<Value = IpAddr> {
+        let v6 = |bits: u128| IpAddr::from(Ipv6Addr::from_bits(bits));
+        prop_oneof![
+            special_v4_bits().prop_map(|b| Ipv4Addr::from_bits(b).into()),
+            special_v4_bits().prop_map(move |b| v6(0xffff_0000_0000 | u128::from(b))),
+            special_v4_bits().prop_map(move |b| v6(u128::from(b))),
+            special_v4_bits().prop_map(move |b| v6(0xffff_0000_0000_0000 | u128::from(b))),
+            (special_v4_bits(), any::<u128>())
+                .prop_map(move |(b, n)| v6((0x2002 << 112) | (u128::from(b) << 80) | (n >> 48))),
+            special_v4_bits().prop_map(move |b| v6((0x0064_ff9b << 96) | u128::from(b))),
+            any::<u128>().prop_map(move |n| v6((0x2001_0000 << 96) | (n >> 32))),
+            any::<u128>().prop_map(move |n| v6((0x3fa << 118) | (n >> 10))),
+            any::<u128>().prop_map(move |n| v6((0xff << 120) | (n >> 8))),
+            Just(v6(1)),
+            Just(v6(0)),
+            Just("fd00:ec2::254".parse().unwrap()),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_special_is_reached_without_a_line_that_names_it(
+            address in special_address(),
+            wide in proptest::collection::vec(proptest::sample::select(vec![
+                "0.0.0.0/0:80", "::/0:80", "0.0.0.0/1:80", "128.0.0.0/1:80", "126.0.0.0/7:80",
+                "160.0.0.0/4:80", "100.64.0.0/10:80", "192.0.0.0/3:80", "2000::/3:80",
+                "2002::/16:80", "64:ff9b::/96:80", "64::/16:80", "fc00::/7:80", "fd00::/8:80",
+                "fc00::/6:80", "::ffff:0:0/96:80", "::/8:80", "10.0.0.0/8:80", "wiki.corp.test:80",
+                "*.corp.test:80", "*.test:80", "localhost.test:80", "198.51.100.1:80",
+            ]), 0..23),
+        ) {
+            let wide = wide.join(" ");
+            let dialled = address.to_string();
+            let literal = Endpoint { host: Host::Address(address), port: 80 };
+            for target in [literal.to_string(), "wiki.corp.test:80".into(), "any.test:80".into()] {
+                prop_assert!(judge(&wide, &target, &dialled).is_err(), "{target} {wide}");
+                // The other way round: its own line opens it, whatever else is listed.
+                let named = format!("{wide} {}", Endpoint { host: Host::Address(address), port: 80 });
+                prop_assert_eq!(judge(&named, &target, &dialled), Ok(()));
+            }
+        }
+
+        #[test]
+        fn without_a_line_nothing_at_all_is_reached(bits in any::<u128>(), v4 in any::<bool>(), port in 1u16..) {
+            #[expect(clippy::cast_possible_truncation, reason = "any 32 bits do")]
+            let ip: IpAddr = if v4 { Ipv4Addr::from_bits(bits as u32).into() } else { Ipv6Addr::from_bits(bits).into() };
+            let target = Endpoint { host: Host::Address(ip), port };
+            prop_assert!(list("").check_target(&target).is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_turns_to_loopback_after_the_first_look_is_not_dialled() {
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let dns = DnsServer::start(move |_, kind| {
+            if kind != 1 {
+                return Reply::Addresses(vec![]);
+            }
+            let first = asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+            let answer = if first { "203.0.113.1" } else { "127.0.0.1" };
+            Reply::Addresses(vec![answer.parse().unwrap()])
+        })
+        .await;
+        let inside = net::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = inside.local_addr().unwrap().port();
+        let target = Endpoint::parse(&format!("wiki.corp.test:{port}")).unwrap();
+        let allowed = list(&target.to_string()).check_target(&target).unwrap();
+
+        let resolver = dns.resolver();
+        let first = resolver.resolve(&target.host).await.unwrap();
+        assert_eq!(
+            allowed.check_address(SocketAddr::new(first[0], port)),
+            Ok(())
+        );
+
+        let permitted = |address| allowed.check_address(address).map_err(net::Refused::from);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let dialled = Dialler::new(resolver)
+            .connect_backend(&target, &permitted, deadline)
+            .await;
+        let error = dialled.unwrap_err();
+        assert!(matches!(error, DialError::NotPermitted(_)), "{error:?}");
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("allow: [\"127.0.0.1:{port}\"]")),
+            "{error}"
+        );
+        let accepted = inside.accept().map(|_| ()).map_err(|error| error.kind());
+        assert_eq!(accepted, Err(std::io::ErrorKind::WouldBlock));
+    }
+}

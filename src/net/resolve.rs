@@ -393,7 +393,7 @@ impl Resolver {
         let system = System {
             config: Ok((config, options)),
             hosts_file,
-            query_timeout: Duration::from_millis(100),
+            query_timeout: Duration::from_millis(500),
         };
         Self::with_system(&[server], BTreeMap::new(), system)
     }
@@ -431,7 +431,7 @@ mod tests {
         ] {
             assert_eq!(resolver.resolve(&host(name)).await, Ok(expected), "{name}");
         }
-        assert_eq!(dns.asked(), []);
+        assert!(dns.asked().is_empty());
 
         let fixed = BTreeMap::from([
             ("wiki.corp.test".to_owned(), addresses(&["10.0.0.6"])),
@@ -445,10 +445,10 @@ mod tests {
             matches!(empty, Err(ResolveError::NoAddress { .. })),
             "{empty:?}"
         );
-        assert_eq!(dns.asked(), []);
+        assert!(dns.asked().is_empty());
         // `notlocalhost` is a name like any other.
         resolver.resolve(&host("notlocalhost.test")).await.unwrap();
-        assert_ne!(dns.asked(), []);
+        assert!(!dns.asked().is_empty());
     }
 
     #[tokio::test]
@@ -491,28 +491,29 @@ mod tests {
             resolve("refused.test").await,
             Err(ResolveError::Refused { .. })
         ));
-        assert!(matches!(
-            resolve("silent.test").await,
-            Err(ResolveError::Timeout { .. })
-        ));
+        let silent = resolve("silent.test").await.unwrap_err();
+        assert!(matches!(silent, ResolveError::Timeout { .. }), "{silent:?}");
+        let text = silent.to_string();
+        assert!(
+            text.contains("silent.test") && text.contains(&dns.address.to_string()),
+            "{text}"
+        );
         assert_eq!(resolve("v4only.test").await, Ok(addresses(&["192.0.2.1"])));
         assert_eq!(
             resolve("v6only.test").await,
             Ok(addresses(&["2001:db8::1"]))
         );
         assert_eq!(resolve("noaaaa.test").await, Ok(addresses(&["192.0.2.1"])));
-        assert_eq!(
-            resolve("both.test").await.map(|mut found| {
-                found.sort();
-                found
-            }),
-            Ok(addresses(&["192.0.2.1", "2001:db8::1"]))
-        );
-        let text = resolve("silent.test").await.unwrap_err().to_string();
-        assert!(
-            text.contains("silent.test") && text.contains(&dns.address.to_string()),
-            "{text}"
-        );
+        // The IPv6 answer is waited for only shortly; on a busy machine it may be late once.
+        let mut both = vec![];
+        for _ in 0..100 {
+            both = resolve("both.test").await.unwrap();
+            assert!(both.contains(&addresses(&["192.0.2.1"])[0]), "{both:?}");
+            if both.len() == 2 {
+                break;
+            }
+        }
+        assert_eq!(both, addresses(&["2001:db8::1", "192.0.2.1"]));
     }
 
     #[tokio::test]
