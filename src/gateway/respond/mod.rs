@@ -9,6 +9,7 @@
 //! `error`), so that it can be told from an application's. Fields of that beginning are deleted
 //! from what applications send, so none can pretend.
 
+mod carry;
 mod page;
 mod words;
 
@@ -22,6 +23,9 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use crate::auth::{Challenge, Denied};
 use crate::http::Body;
 use crate::model::{ErrorCode, ExternalUrl, Host, HostPattern, PathPrefix, RequestId};
+
+#[expect(unused_imports, reason = "the pipeline that carries lines comes next")]
+pub(crate) use carry::{carry, count};
 
 /// The reference of a request, in answers to the visitor and in requests to the application.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -8,11 +8,9 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
-use http_body::Body as _;
+use http::{HeaderValue, Method, Request, StatusCode, Version};
 use tokio::time::Instant;
 
-use crate::http::{Body, Guard};
 use crate::model::{ApplicationName, ConnectorId, ErrorCode, RequestId};
 
 /// The most octets of a method, host or path that are logged, so that a request cannot write
@@ -42,9 +40,9 @@ impl Ended {
 
 /// What is known of one request, written as one event of the target `access` when this is dropped.
 ///
-/// Made when the request's head was read, filled in on the way, then tied to the answer with
-/// [`AccessLine::carried_by`], or moved into the task of an upgraded connection. A line dropped
-/// before its end is known says `client_gone`: the future that held it was given up.
+/// Made when the request's head was read, filled in on the way, then carried by the answer's
+/// body, or moved into the task of an upgraded connection. A line dropped before its end is known
+/// says `client_gone`: the future that held it was given up.
 ///
 /// The query is not logged: it carries one-time codes, tokens and what people search for. The
 /// log's own time stamp is the time of the end; `duration_ms` leads back to the beginning.
@@ -150,19 +148,22 @@ impl AccessLine {
         });
     }
 
-    /// Ties the line to an answer: it is written when the body ends, breaks or is given up. A
-    /// guard that the body has already stays.
-    #[must_use]
-    pub fn carried_by(mut self, response: Response<Body>) -> Response<Body> {
-        self.answered(response.status());
-        self.length = response.body().size_hint().exact();
-        // Boxed, because a second guard would take the place of the first.
-        response.map(|body| Body::boxed(body).with_guard(self))
+    /// The status that is sent to the client, and the octets its body will have where that is
+    /// known.
+    pub fn answered(&mut self, status: StatusCode, length: Option<u64>) {
+        self.status = Some(status);
+        self.length = length;
     }
 
-    /// The status that is sent to the client; [`AccessLine::carried_by`] takes it from the answer.
-    pub fn answered(&mut self, status: StatusCode) {
-        self.status = Some(status);
+    /// Octets of the answer's body went out.
+    pub fn sent(&mut self, octets: usize) {
+        self.octets_out += octets as u64;
+    }
+
+    /// How the answer's body ended. Where nobody says so, the client went away, unless it has all
+    /// of the answer already.
+    pub fn ended(&mut self, ended: Ended) {
+        self.ended = ended;
     }
 
     /// The request, or the answer on its way, ended with this code.
@@ -170,7 +171,7 @@ impl AccessLine {
         self.code = Some(code);
     }
 
-    /// Counts what the client sends; tie it to the request's body.
+    /// Counts what the client sends; for the request's body to carry.
     #[must_use]
     pub fn octets_in(&mut self) -> OctetsIn {
         self.octets_in.get_or_insert_with(OctetsIn::default).clone()
@@ -228,20 +229,6 @@ impl AccessLine {
     }
 }
 
-impl Guard for AccessLine {
-    fn complete(&mut self) {
-        self.ended = Ended::Complete;
-    }
-
-    fn broken(&mut self) {
-        self.ended = Ended::Cut;
-    }
-
-    fn progress(&mut self, octets: usize) {
-        self.octets_out += octets as u64;
-    }
-}
-
 impl Drop for AccessLine {
     fn drop(&mut self) {
         if self.ended == Ended::ClientGone && self.is_whole() {
@@ -256,18 +243,13 @@ impl Drop for AccessLine {
 pub struct OctetsIn(Arc<AtomicU64>);
 
 impl OctetsIn {
-    fn add(&self, octets: u64) {
+    /// This many more.
+    pub fn add(&self, octets: u64) {
         self.0.fetch_add(octets, Ordering::Relaxed);
     }
 
     fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Guard for OctetsIn {
-    fn progress(&mut self, octets: usize) {
-        self.add(octets as u64);
     }
 }
 
