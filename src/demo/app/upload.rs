@@ -70,7 +70,7 @@ fn boundary_of(content_type: &str) -> Option<String> {
 }
 
 /// Finds the content of the first part of a multipart body (RFC 2046, section 5.1).
-struct FirstPart {
+pub(super) struct FirstPart {
     /// A line end, two hyphens and the boundary.
     delimiter: Vec<u8>,
     held: BytesMut,
@@ -86,7 +86,7 @@ enum Place {
 }
 
 impl FirstPart {
-    fn new(boundary: &str) -> Self {
+    pub(super) fn new(boundary: &str) -> Self {
         Self {
             delimiter: format!("\r\n--{boundary}").into_bytes(),
             // The first delimiter need not follow a line.
@@ -96,7 +96,11 @@ impl FirstPart {
     }
 
     /// Takes the next octets and hands on those that are content.
-    fn read(&mut self, data: &[u8], note: &mut impl FnMut(&[u8])) -> Result<(), &'static str> {
+    pub(super) fn read(
+        &mut self,
+        data: &[u8],
+        note: &mut impl FnMut(&[u8]),
+    ) -> Result<(), &'static str> {
         self.held.extend_from_slice(data);
         loop {
             match self.place {
