@@ -271,9 +271,10 @@ async fn fifty_at_once_spend_ten_uses(store: Arc<dyn Store>) {
 async fn removal_is_final_and_noted(store: Arc<dyn Store>) {
     store.create_token(token(1, 2)).await.unwrap();
     store.spend_token(spend(1, 7)).await.unwrap().unwrap();
+    let gone = id(7);
     let both = [
-        store.remove_connector(&id(7), NOW),
-        store.remove_connector(&id(7), NOW),
+        store.remove_connector(&gone, NOW),
+        store.remove_connector(&gone, NOW),
     ];
     let removed: Vec<_> = join_all(both)
         .await

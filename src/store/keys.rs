@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::seal::{KeyOctets, StoreKeys};
+use super::seal::{KEY_LEN, KeyOctets, StoreKeys};
 use crate::config::{SecretError, SecretSource};
 
 /// More than a thousand keys: whatever is longer is another file.
@@ -136,8 +136,7 @@ fn key(text: &str) -> Option<KeyOctets> {
     let mut decoded = Zeroizing::new([0; 33]);
     let len = STANDARD.decode_slice(text, &mut *decoded).ok()?;
     let mut octets = KeyOctets::default();
-    let wanted = octets.len();
-    octets.copy_from_slice(decoded.get(..len).filter(|d| d.len() == wanted)?);
+    octets.copy_from_slice(decoded.get(..len).filter(|d| d.len() == KEY_LEN)?);
     Some(octets)
 }
 

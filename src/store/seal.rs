@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::StoreError;
 
-const KEY_LEN: usize = 32;
+pub(super) const KEY_LEN: usize = 32;
 const ID_LEN: usize = 8;
 
 /// The keys of a store: one seals, it and the older ones open.

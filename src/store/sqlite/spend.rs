@@ -95,7 +95,6 @@ fn judge(token: &Token, known: Option<&Known>, now: Timestamp) -> Result<Verdict
         // Before `Expired`: that somebody else was faster is what its owner must hear.
         _ if token.used >= token.uses => Err(SpendRefusal::Spent),
         _ if now >= token.expires => Err(SpendRefusal::Expired),
-        // A use is left, but this key has had one of them, and its time to repeat is over.
         _ => Ok(Verdict::Spend),
     }
 }

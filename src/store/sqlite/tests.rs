@@ -31,7 +31,9 @@ fn folder() -> TempDir {
 
 /// Changes the file behind the store's back.
 async fn execute(folder: &TempDir, sql: &'static str) {
-    let connection = SqliteConnectOptions::new().filename(file(folder));
+    let connection = SqliteConnectOptions::new()
+        .filename(file(folder))
+        .create_if_missing(true);
     let mut connection = connection.connect().await.unwrap();
     sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
 }
