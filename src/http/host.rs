@@ -173,7 +173,7 @@ mod tests {
             (b"app.example.com:99999", "Port"),
             (b"app.example.com:443:443", "Port"),
             (b"::1", "Port"),
-            (b"[::1", "Invalid"),
+            (b"[::1", "Port"),
             (b"[::1]x", "Invalid"),
             (b"a.example, b.example", "Invalid"),
             (b"a.example/x", "Invalid"),

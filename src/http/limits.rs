@@ -197,9 +197,6 @@ mod tests {
         // name 7 octets: 27; value 8 octets: 30; 11 for the field; 10 for the table.
         assert_eq!(hpack_worst_case(&of_size(8, 0xff), &[]), 27 + 30 + 11 + 10);
         assert_eq!(hpack_worst_case(&HeaderMap::new(), &[4]), 38 + 15 + 11 + 10);
-        assert_eq!(
-            hpack_worst_case(&HeaderMap::new(), &[usize::MAX]),
-            usize::MAX
-        );
+        assert!(hpack_worst_case(&HeaderMap::new(), &[usize::MAX]) > TUNNEL_HEADERS);
     }
 }
