@@ -80,6 +80,8 @@ const DENIED: &[&str] = &[
     "remote-name",
     "remote-user",
     "x-remote-user",
+    // The request's reference: the gateway makes it.
+    "x-request-id",
 ];
 
 const DENIED_PREFIXES: &[&str] = &[
@@ -206,6 +208,7 @@ mod tests {
         "X-Method-Override",
         "Proxy",
         "Remote-User",
+        "X-Request-Id",
         "Appproxy-Target",
         "Appproxy-Authorization",
         "Appproxy-User",

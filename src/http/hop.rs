@@ -384,106 +384,80 @@ mod tests {
 
     #[test]
     fn a_proper_handshake_is_a_websocket() {
-        let key = HeaderValue::from_static(KEY);
-        assert_eq!(
-            websocket_upgrade(&proper()),
-            Upgrade::WebSocketH1 { key: key.clone() }
-        );
+        let empty = changed(&Change::Field("content-length", &["0"]));
+        for request in [proper(), empty] {
+            let key = HeaderValue::from_static(KEY);
+            assert_eq!(websocket_upgrade(&request), Upgrade::WebSocketH1 { key });
+        }
+    }
+
+    /// A proper handshake with one change: another request line, or a field set to these values.
+    enum Change {
+        Line(Method, Version),
+        Field(&'static str, &'static [&'static str]),
+    }
+
+    fn changed(change: &Change) -> Request<()> {
         let mut request = proper();
+        match change {
+            Change::Line(method, version) => {
+                *request.method_mut() = method.clone();
+                *request.version_mut() = *version;
+            }
+            Change::Field(name, values) => {
+                request.headers_mut().remove(*name);
+                for value in *values {
+                    request
+                        .headers_mut()
+                        .append(*name, HeaderValue::from_static(value));
+                }
+            }
+        }
         request
-            .headers_mut()
-            .insert("content-length", HeaderValue::from_static("0"));
-        assert_eq!(
-            websocket_upgrade(&request),
-            Upgrade::WebSocketH1 { key: key.clone() }
-        );
     }
 
     #[test]
     fn rule_8_only_websocket_upgrades_pass() {
-        use UpgradeRefusal as Why;
-        let refused = |change: &dyn Fn(&mut Request<()>)| {
-            let mut request = proper();
-            change(&mut request);
-            websocket_upgrade(&request)
-        };
-        let set = |name: &'static str, value: &'static str| {
-            refused(&move |r| {
-                r.headers_mut()
-                    .insert(name, HeaderValue::from_static(value));
-            })
-        };
-        let add = |name: &'static str, value: &'static str| {
-            refused(&move |r| {
-                r.headers_mut()
-                    .append(name, HeaderValue::from_static(value));
-            })
-        };
-        let without = |name: &'static str| {
-            refused(&move |r| {
-                r.headers_mut().remove(name);
-            })
-        };
-        for (outcome, expected) in [
-            (set("upgrade", "h2c"), Upgrade::None),
-            (set("upgrade", "TLS/1.0, h2c"), Upgrade::None),
-            (without("upgrade"), Upgrade::None),
-            (
-                refused(&|r| *r.version_mut() = Version::HTTP_10),
-                Upgrade::None,
-            ),
-            (
-                refused(&|r| *r.version_mut() = Version::HTTP_2),
-                Upgrade::None,
-            ),
-            (
-                set("upgrade", "websocket, h2c"),
-                Upgrade::Refused(Why::Several),
-            ),
-            (add("upgrade", "h2c"), Upgrade::Refused(Why::Several)),
-            (add("upgrade", "websocket"), Upgrade::Refused(Why::Several)),
-            (
-                refused(&|r| *r.method_mut() = Method::POST),
-                Upgrade::Refused(Why::Method),
-            ),
-            (
-                set("connection", "keep-alive"),
-                Upgrade::Refused(Why::Connection),
-            ),
-            (without("connection"), Upgrade::Refused(Why::Connection)),
-            (
-                set("sec-websocket-version", "8"),
-                Upgrade::Refused(Why::SocketVersion),
-            ),
-            (
-                add("sec-websocket-version", "13"),
-                Upgrade::Refused(Why::SocketVersion),
-            ),
-            (
-                without("sec-websocket-version"),
-                Upgrade::Refused(Why::SocketVersion),
-            ),
-            (without("sec-websocket-key"), Upgrade::Refused(Why::Key)),
-            (add("sec-websocket-key", KEY), Upgrade::Refused(Why::Key)),
-            (
-                set("sec-websocket-key", "short=="),
-                Upgrade::Refused(Why::Key),
-            ),
-            (
-                set("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZ_=="),
-                Upgrade::Refused(Why::Key),
-            ),
-            (set("content-length", "5"), Upgrade::Refused(Why::Body)),
-            (
-                set("transfer-encoding", "chunked"),
-                Upgrade::Refused(Why::Body),
-            ),
-            (
-                refused(&|r| *r.method_mut() = Method::CONNECT),
-                Upgrade::Refused(Why::Connect),
-            ),
+        use Change::{Field, Line};
+        for change in [
+            Field("upgrade", &["h2c"]),
+            Field("upgrade", &["TLS/1.0, h2c"]),
+            Field("upgrade", &[]),
+            Line(Method::GET, Version::HTTP_10),
+            Line(Method::GET, Version::HTTP_2),
         ] {
-            assert_eq!(outcome, expected);
+            assert_eq!(websocket_upgrade(&changed(&change)), Upgrade::None);
+        }
+    }
+
+    #[test]
+    fn rule_8_a_handshake_that_is_not_proper_is_refused() {
+        use Change::{Field, Line};
+        use UpgradeRefusal as Why;
+        const VERSION: &str = "sec-websocket-version";
+        for (change, why) in [
+            (Field("upgrade", &["websocket, h2c"]), Why::Several),
+            (Field("upgrade", &["websocket", "h2c"]), Why::Several),
+            (Field("upgrade", &["websocket", "websocket"]), Why::Several),
+            (Line(Method::POST, Version::HTTP_11), Why::Method),
+            (Line(Method::CONNECT, Version::HTTP_11), Why::Connect),
+            (Field("connection", &["keep-alive"]), Why::Connection),
+            (Field("connection", &[]), Why::Connection),
+            (Field(VERSION, &["8"]), Why::SocketVersion),
+            (Field(VERSION, &["13", "13"]), Why::SocketVersion),
+            (Field(VERSION, &[]), Why::SocketVersion),
+            (Field("sec-websocket-key", &[]), Why::Key),
+            (Field("sec-websocket-key", &[KEY, KEY]), Why::Key),
+            (Field("sec-websocket-key", &["short=="]), Why::Key),
+            (
+                Field("sec-websocket-key", &["dGhlIHNhbXBsZSBub25jZ_=="]),
+                Why::Key,
+            ),
+            (Field("content-length", &["5"]), Why::Body),
+            (Field("transfer-encoding", &["chunked"]), Why::Body),
+        ] {
+            let outcome = websocket_upgrade(&changed(&change));
+            assert_eq!(outcome, Upgrade::Refused(why));
         }
     }
 

@@ -197,7 +197,8 @@ mod tests {
         use Version as V;
         let a: &[u8] = b"a.example";
         let b: &[u8] = b"b.example";
-        let cases: &[(Version, &str, &[&[u8]], Result<&str, &str>)] = &[
+        type Case<'a> = (Version, &'a str, &'a [&'a [u8]], Result<&'a str, &'a str>);
+        let cases: &[Case<'_>] = &[
             (V::HTTP_11, "/", &[], Err("Missing")),
             (V::HTTP_10, "/", &[], Err("Missing")),
             (V::HTTP_2, "/", &[], Err("Missing")),

@@ -125,18 +125,18 @@ impl<'a> UrlMap<'a> {
         // people and the internal one for the application that wrote it.
         let outside = scheme.unwrap_or(external.scheme);
         let inside = scheme.unwrap_or(internal.scheme);
-        let seen = port.unwrap_or(outside.default_port());
+        let port_for = |scheme: Scheme| port.unwrap_or_else(|| scheme.default_port());
+        let seen = port_for(outside);
         if self.is_external(&host) {
             if outside == external.scheme && seen == external.port {
                 return Some(Place::External(host));
             }
-            let own_port = port.unwrap_or(inside.default_port()) == internal.port;
+            let own_port = port_for(inside) == internal.port;
             let own_scheme = scheme == Some(internal.scheme)
                 && (seen == external.port || seen == inside.default_port());
             return (own_port || own_scheme).then_some(Place::Internal(host));
         }
-        let port = port.unwrap_or(inside.default_port());
-        if inside != internal.scheme || port != internal.port {
+        if inside != internal.scheme || port_for(inside) != internal.port {
             return None;
         }
         self.outside(&host).map(Place::Internal)
