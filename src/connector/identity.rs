@@ -1,0 +1,273 @@
+//! What a connector keeps: one folder with its identity and the gateways it knows.
+//!
+//! ```text
+//! identity.pem    0600  key, certificate and the gateways' authority, replaced in one rename
+//! gateways.json         where gateways are dialled
+//! pending.pem     0600  the key of an enrolment whose answer has not been received yet
+//! ```
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
+
+use crate::certs::{PeerConnector, Pin};
+use crate::clock::Timestamp;
+use crate::model::{ConnectorId, Endpoint, GroupName};
+use crate::tunnel::tls::{Credentials, connector_tunnel};
+
+const IDENTITY: &str = "identity.pem";
+const GATEWAYS: &str = "gateways.json";
+const PENDING: &str = "pending.pem";
+const LOCK: &str = "register.lock";
+
+/// Who this connector is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Its identifier.
+    pub id: ConnectorId,
+    /// Its group.
+    pub group: GroupName,
+    /// When its certificate ends.
+    pub not_after: Timestamp,
+    /// What it shows to gateways, and whom it trusts.
+    pub credentials: Credentials,
+}
+
+/// Why the state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// Not enrolled.
+    #[error("there is no identity in {0}: run `appproxy connector register` with a token first")]
+    None(PathBuf),
+    /// A file or the folder cannot be read or written.
+    #[error("cannot {verb} {path}: {error}: check that the account appproxy runs as owns it")]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A file was changed by hand or only half restored.
+    #[error("{path} is damaged ({what}): register again with a new token and `--replace`")]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// How.
+        what: &'static str,
+    },
+    /// The certificate ended while the connector was off.
+    #[error("the identity in {0} expired at {1}: register again with a new token and `--replace`")]
+    Expired(PathBuf, String),
+    /// Another process registers into this folder.
+    #[error("another `connector register` is at work in {0}: wait for it")]
+    Busy(PathBuf),
+}
+
+/// The folder.
+#[derive(Debug, Clone)]
+pub struct StateFolder {
+    path: PathBuf,
+}
+
+impl StateFolder {
+    /// The folder at this path, which need not exist yet.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Loads the identity.
+    ///
+    /// # Errors
+    /// Where there is none, or it cannot be read, is damaged, or has expired.
+    pub fn identity(&self, now: Timestamp) -> Result<Identity, StateError> {
+        let path = self.path.join(IDENTITY);
+        let text = match std::fs::read(&path) {
+            Ok(text) => Zeroizing::new(text),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(StateError::None(self.path.clone()));
+            }
+            Err(error) => return Err(io_error("read", &path, error)),
+        };
+        let identity = Identity::from_pem(&text).map_err(|what| StateError::Damaged {
+            path: path.clone(),
+            what,
+        })?;
+        if now >= identity.not_after {
+            return Err(StateError::Expired(path, identity.not_after.to_rfc3339()));
+        }
+        Ok(identity)
+    }
+
+    /// Whether something is kept as identity, good or not.
+    #[must_use]
+    pub fn has_identity(&self) -> bool {
+        self.path.join(IDENTITY).symlink_metadata().is_ok()
+    }
+
+    /// The gateways kept at enrolment or handed down since; empty where none are.
+    ///
+    /// # Errors
+    /// Where the list cannot be read or is damaged.
+    pub fn gateways(&self) -> Result<Vec<Endpoint>, StateError> {
+        let path = self.path.join(GATEWAYS);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(io_error("read", &path, error)),
+        };
+        let list: Option<Vec<String>> = serde_json::from_slice(&text).ok();
+        list.and_then(|list| list.iter().map(|e| Endpoint::parse(e).ok()).collect())
+            .ok_or(StateError::Damaged {
+                path,
+                what: "it is not a JSON list of host:port",
+            })
+    }
+
+    /// Keeps a list of gateways.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn keep_gateways(&self, gateways: &[Endpoint]) -> Result<(), StateError> {
+        let list: Vec<String> = gateways.iter().map(ToString::to_string).collect();
+        let text = serde_json::json!(list).to_string() + "\n";
+        self.replace(GATEWAYS, text.as_bytes())
+    }
+
+    /// Keeps an identity, given as the text of its file; the old one counts until it is whole.
+    pub(super) fn keep_identity(&self, pem: &str) -> Result<(), StateError> {
+        self.replace(IDENTITY, pem.as_bytes())
+    }
+
+    /// Makes the folder and takes it for one registration; held until the guard is dropped.
+    pub(super) fn lock(&self) -> Result<File, StateError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.path)
+            .map_err(|e| io_error("create", &self.path, e))?;
+        let path = self.path.join(LOCK);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|e| io_error("write", &path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(StateError::Busy(self.path.clone())),
+            Err(TryLockError::Error(error)) => Err(io_error("lock", &path, error)),
+        }
+    }
+
+    /// The key for enrolling with this token: the one an earlier attempt kept, or a new one, which
+    /// is on disk before it is used. So an attempt whose answer was lost is finished by the next.
+    pub(super) fn pending_key(&self, token: &str) -> Result<KeyPair, StateError> {
+        let path = self.path.join(PENDING);
+        let kept = match std::fs::read_to_string(&path) {
+            Ok(text) => Some(Zeroizing::new(text)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(io_error("read", &path, error)),
+        };
+        // A pending key of another token, or a damaged one, is of no use any more.
+        let kept = kept.and_then(|text| {
+            let (first, pem) = text.split_once('\n')?;
+            let same = first.strip_prefix("token ") == Some(token);
+            let key = KeyPair::from_pem_and_sign_algo(pem, &PKCS_ECDSA_P256_SHA256).ok()?;
+            same.then_some(key)
+        });
+        if let Some(key) = kept {
+            return Ok(key);
+        }
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
+            .map_err(|e| io_error("make a key for", &path, io::Error::other(e)))?;
+        let text = Zeroizing::new(format!("token {token}\n{}", key.serialize_pem()));
+        self.replace(PENDING, text.as_bytes())?;
+        Ok(key)
+    }
+
+    /// Forgets the pending key.
+    pub(super) fn forget_pending(&self) -> Result<(), StateError> {
+        let path = self.path.join(PENDING);
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &path, e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a file whole or not at all, and to the disk, not only to the cache: a token is spent
+    /// by the time an identity is written, so losing it to a power cut would cost another token.
+    fn replace(&self, name: &str, content: &[u8]) -> Result<(), StateError> {
+        let path = self.path.join(name);
+        let new = self.path.join(format!("{name}.new"));
+        let write = || {
+            // Made anew: the mode of a file that is there already would stay as it is.
+            match std::fs::remove_file(&new) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+            let mut file = OpenOptions::new()
+                .create_new(true)
+                .write(true)
+                .mode(0o600)
+                .open(&new)?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            std::fs::rename(&new, &path)?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(|e| io_error("write", &path, e))
+    }
+}
+
+impl Identity {
+    /// Reads key, certificate and authority, in this order, and checks that they are a connector's
+    /// and fit one another. The error says in a few words what is wrong.
+    pub(super) fn from_pem(text: &[u8]) -> Result<Self, &'static str> {
+        let key = PrivateKeyDer::from_pem_slice(text).map_err(|_| "it has no private key")?;
+        let mut chain = CertificateDer::pem_slice_iter(text)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| "a certificate is cut off or changed")?;
+        let authority = chain.pop().ok_or("it has no certificate")?;
+        if Pin::of_authority(&authority).is_none() {
+            return Err("it has no authority");
+        }
+        let leaf = chain.first().ok_or("it has no certificate of its own")?;
+        let peer = PeerConnector::from_certificate(leaf).map_err(|_| "it is not a connector's")?;
+        let credentials = Credentials {
+            chain,
+            key,
+            authority,
+        };
+        connector_tunnel(&credentials).map_err(|_| "its key does not fit its certificate")?;
+        Ok(Self {
+            id: peer.id,
+            group: peer.group,
+            not_after: peer.not_after,
+            credentials,
+        })
+    }
+}
+
+fn io_error(verb: &'static str, path: &Path, error: io::Error) -> StateError {
+    StateError::Io {
+        verb,
+        path: path.to_owned(),
+        error,
+    }
+}
