@@ -14,10 +14,10 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use crate::certs::{Authority, ConnectorRequest, random};
-use crate::clock::Clock;
+use crate::certs::{Authority, AuthorityError, ConnectorRequest, random};
+use crate::clock::{Clock, Timestamp};
 use crate::model::{ConnectorId, Endpoint};
-use crate::store::{SpendRefusal, SpendToken, Store};
+use crate::store::{AuthorityRecord, SpendRefusal, SpendToken, Store, StoreError};
 use crate::tunnel::enrol::{
     Answer, DEADLINE, Enrol, Enrolled, LineError, RefusalCode, Refused, Request, read_line,
     write_line,
@@ -189,6 +189,40 @@ impl Enrolment {
     }
 }
 
+/// The authority of this store; made where there is none yet, so that a token can be printed
+/// before the gateway ran for the first time. Of two that make it at once, one counts for both.
+///
+/// # Errors
+/// Where the store gives no answer, or what it holds is damaged.
+pub async fn load_authority(store: &dyn Store, now: Timestamp) -> Result<Authority, EnrolError> {
+    let record = match store.authority().await? {
+        Some(record) => record,
+        None => {
+            let new = Authority::create(now)?;
+            let record = AuthorityRecord {
+                certificate_pem: new.certificate_pem(),
+                key_pem: new.key_pem(),
+            };
+            store.create_authority(record).await?
+        }
+    };
+    Ok(Authority::from_pem(
+        &record.certificate_pem,
+        &record.key_pem,
+    )?)
+}
+
+/// Why there is no authority to enrol with.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    /// The store gives no answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What it holds is damaged, or nothing can be made.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+}
+
 /// An answer that says no, logged.
 fn refuse(address: IpAddr, token: Option<&str>, code: RefusalCode, message: &str) -> Answer {
     tracing::warn!(outcome = code.as_str(), token, %address, "enrolment");
@@ -253,11 +287,8 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::certs::{PeerConnector, Pin};
-    use crate::clock::Timestamp;
     use crate::model::GroupName;
-    use crate::store::{
-        AuthorityRecord, Change, ConnectorRecord, NewToken, Reply, Seen, StoreError, TokenRecord,
-    };
+    use crate::store::{Change, ConnectorRecord, NewToken, Reply, Seen, TokenRecord};
     use crate::tunnel::token::{Token, TokenSecret};
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
@@ -582,6 +613,14 @@ pub(crate) mod tests {
         let mut silent = rig.open("192.0.2.1");
         silent.write_all(b"{\"verb\":").await.unwrap();
         assert_eq!(silent.read(&mut [0; 16]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_authority_is_made_once() {
+        let rig = rig();
+        let first = load_authority(&*rig.store, NOW).await.unwrap();
+        let second = load_authority(&*rig.store, NOW).await.unwrap();
+        assert_eq!(first.pin(), second.pin());
     }
 
     #[tokio::test]
