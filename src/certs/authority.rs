@@ -313,3 +313,111 @@ fn pem(label: &str, der: &[u8]) -> String {
     text.push_str(&format!("\n-----END {label}-----\n"));
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use x509_parser::extensions::GeneralName;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000);
+
+    #[test]
+    fn an_authority_is_stored_and_read_again() {
+        let made = Authority::create(NOW).unwrap();
+        let (certificate, key) = (made.certificate_pem(), made.key_pem());
+        let read = Authority::from_pem(&certificate, &key).unwrap();
+        assert_eq!(read.pin(), made.pin());
+        assert_eq!(read.certificate_pem(), certificate);
+        assert!(!format!("{made:?}").contains("KEY"));
+        let (_, parsed) = x509_parser::parse_x509_certificate(made.certificate()).unwrap();
+        let constraints = parsed.basic_constraints().unwrap().unwrap().value;
+        assert_eq!(
+            (constraints.ca, constraints.path_len_constraint),
+            (true, Some(0))
+        );
+        assert_eq!(parsed.subject().to_string(), "CN=appproxy");
+
+        let other = Authority::create(NOW).unwrap();
+        let mixed = Authority::from_pem(&certificate, &other.key_pem());
+        assert!(matches!(mixed, Err(AuthorityError::Mismatch)));
+        let no_key = Authority::from_pem(&certificate, &SecretString::from("x"));
+        assert!(matches!(no_key, Err(AuthorityError::Key)));
+        let leaf = made.issue_gateway(NOW).unwrap();
+        let leaf = pem("CERTIFICATE", &leaf.cert[0]);
+        let no_ca = Authority::from_pem(&leaf, &key);
+        assert!(matches!(no_ca, Err(AuthorityError::Certificate(_))));
+    }
+
+    #[test]
+    fn a_gateways_certificate_is_for_servers_only_and_thirty_days() {
+        let authority = Authority::create(NOW).unwrap();
+        let issued = authority.issue_gateway(NOW).unwrap();
+        assert_eq!(issued.cert.len(), 2);
+        assert_eq!(&issued.cert[1], authority.certificate());
+        let (_, leaf) = x509_parser::parse_x509_certificate(&issued.cert[0]).unwrap();
+        let usage = leaf.extended_key_usage().unwrap().unwrap().value;
+        assert!(usage.server_auth && !usage.client_auth && !leaf.is_ca());
+        let names = &leaf.subject_alternative_name().unwrap().unwrap().value;
+        assert_eq!(names.general_names, [GeneralName::DNSName(GATEWAY_NAME)]);
+        assert_eq!(leaf.validity().not_before.timestamp(), NOW.0 - 300);
+        assert_eq!(leaf.validity().not_after.timestamp(), NOW.0 + 30 * 86_400);
+    }
+
+    #[test]
+    fn of_a_request_only_a_proven_p256_key_counts() {
+        let authority = Authority::create(NOW).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut asked = CertificateParams::new(vec![GATEWAY_NAME.to_owned()]).unwrap();
+        let foreign = "urn:appproxy:group:other".try_into().unwrap();
+        asked.subject_alt_names.push(SanType::URI(foreign));
+        asked.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        asked.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let csr = asked.serialize_request(&key).unwrap();
+        let request = ConnectorRequest::from_der(csr.der()).unwrap();
+        assert_eq!(
+            request.public_key_hash(),
+            sha256(&key.subject_public_key_info())
+        );
+        let (id, group) = (
+            ConnectorId::from_random([1; 12]),
+            GroupName::new("hq").unwrap(),
+        );
+        let issued = authority
+            .issue_connector(&request, &id, &group, NOW)
+            .unwrap();
+        let not_after = NOW.plus(CONNECTOR_LIFE);
+        let peer = PeerConnector::from_certificate(&issued.certificate).unwrap();
+        assert_eq!(
+            peer,
+            PeerConnector {
+                id,
+                group,
+                not_after
+            }
+        );
+        let (_, leaf) = x509_parser::parse_x509_certificate(&issued.certificate).unwrap();
+        assert_eq!(leaf.public_key().raw, key.subject_public_key_info());
+
+        let mut forged = csr.der().to_vec();
+        *forged.last_mut().unwrap() ^= 1;
+        let forged = ConnectorRequest::from_der(&forged).unwrap_err();
+        assert_eq!(forged, RequestError::NoPossession);
+        let mut longer = csr.der().to_vec();
+        longer.push(0);
+        for bad in [&longer[..], &csr.der()[..50], b""] {
+            assert_eq!(
+                ConnectorRequest::from_der(bad).unwrap_err(),
+                RequestError::Malformed
+            );
+        }
+        for kind in [&rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519] {
+            let key = KeyPair::generate_for(kind).unwrap();
+            let csr = CertificateParams::default()
+                .serialize_request(&key)
+                .unwrap();
+            let refused = ConnectorRequest::from_der(csr.der()).unwrap_err();
+            assert_eq!(refused, RequestError::KeyKind);
+        }
+    }
+}

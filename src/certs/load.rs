@@ -371,3 +371,176 @@ fn warnings(
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+    use tempfile::TempDir;
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000);
+    const DAY: i64 = 86_400;
+
+    /// A leaf, its key and the authority that issued it, as PEM.
+    struct Issued {
+        leaf: String,
+        key: String,
+        authority: String,
+    }
+
+    fn issue(change: impl FnOnce(&mut CertificateParams)) -> Issued {
+        let at = |t: i64| OffsetDateTime::from_unix_timestamp(t).unwrap();
+        let ca_key = KeyPair::generate().unwrap();
+        let mut ca = CertificateParams::default();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        ca.distinguished_name.push(DnType::CommonName, "Issuer");
+        let authority = ca.self_signed(&ca_key).unwrap().pem();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![
+            "Wiki.example.com".to_owned(),
+            "*.apps.example.com".to_owned(),
+        ])
+        .unwrap();
+        params
+            .subject_alt_names
+            .push(SanType::IpAddress("2001:db8::1".parse().unwrap()));
+        params.not_before = at(NOW.0 - DAY);
+        params.not_after = at(NOW.0 + DAY);
+        change(&mut params);
+        let leaf = params.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap();
+        Issued {
+            leaf: leaf.pem(),
+            key: key.serialize_pem(),
+            authority,
+        }
+    }
+
+    fn try_load(chain: &str, key: &str) -> Result<LoadedCertificate, Vec<Finding>> {
+        let folder = TempDir::new().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            if text != "(none)" {
+                std::fs::write(&path, text).unwrap();
+            }
+            path
+        };
+        let place = |key: &str| Place {
+            key: format!("certificates[0].{key}"),
+            ..Place::default()
+        };
+        let files = CertificateFiles {
+            chain: file("chain.pem", chain),
+            chain_place: place("chain"),
+            key: file("key.pem", key),
+            key_place: place("key"),
+        };
+        load(&files, NOW)
+    }
+
+    /// Code, key and one word of the sentence of each finding.
+    fn findings(chain: &str, key: &str) -> Vec<(&'static str, String)> {
+        let found = try_load(chain, key).unwrap_err();
+        let line = |f: Finding| {
+            assert!(!f.what.is_empty() && !f.remedy.is_empty() && !f.what.ends_with('.'));
+            let key = f.place.unwrap().key;
+            (
+                f.code,
+                key.trim_start_matches("certificates[0].").to_owned(),
+            )
+        };
+        found.into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_chain_and_its_key_load_with_all_names() {
+        let issued = issue(|_| ());
+        let loaded = try_load(&format!("{}{}", issued.leaf, issued.authority), &issued.key);
+        let loaded = loaded.unwrap();
+        assert_eq!(loaded.key.cert.len(), 2);
+        assert!(loaded.warnings.is_empty());
+        assert_eq!(loaded.not_after, Timestamp(NOW.0 + DAY));
+        let suffix = "apps.example.com".into();
+        assert_eq!(
+            loaded.names,
+            [
+                HostPattern::Exact(Host::parse("wiki.example.com").unwrap()),
+                HostPattern::Wildcard { suffix },
+                HostPattern::Exact(Host::parse("[2001:db8::1]").unwrap()),
+            ]
+        );
+    }
+
+    #[test]
+    fn each_fault_is_a_finding_where_the_file_is_named() {
+        let (a, b) = (issue(|_| ()), issue(|_| ()));
+        let nameless = issue(|p| p.subject_alt_names.clear());
+        let encrypted = a.key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+        let old_encrypted = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
+        let damaged = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let cut = &a.leaf[..a.leaf.len() - 40];
+        let reversed = format!("{}{}", a.authority, a.leaf);
+        let other = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n";
+        for (chain, key, code, place) in [
+            ("(none)", &*a.key, "file_unreadable", "chain"),
+            (&*a.leaf, "(none)", "file_unreadable", "key"),
+            (" \n", &a.key, "file_empty", "chain"),
+            (&a.leaf, "", "file_empty", "key"),
+            ("hello", &a.key, "not_pem", "chain"),
+            (&a.leaf, "hello", "not_pem", "key"),
+            (cut, &a.key, "pem_damaged", "chain"),
+            (other, &a.key, "certificate_missing", "chain"),
+            (&a.key, &a.key, "certificate_missing", "chain"),
+            (no_certificate, &a.key, "certificate_damaged", "chain"),
+            (&a.leaf, &a.leaf, "key_missing", "key"),
+            (&a.leaf, other, "key_missing", "key"),
+            (&a.leaf, &encrypted, "key_encrypted", "key"),
+            (&a.leaf, old_encrypted, "key_encrypted", "key"),
+            (&a.leaf, damaged, "key_unsupported", "key"),
+            (&a.leaf, &b.key, "key_mismatch", "key"),
+            (&reversed, &a.key, "chain_order", "chain"),
+            (&nameless.leaf, &nameless.key, "certificate_names", "chain"),
+        ] {
+            assert_eq!(findings(chain, key), [(code, place.to_owned())]);
+        }
+        // Both files at fault: both are said.
+        let both = findings(&a.key, &a.leaf);
+        assert_eq!(both.len(), 2, "{both:?}");
+    }
+
+    #[test]
+    fn what_only_some_visitors_meet_is_a_warning() {
+        let at = |t: i64| OffsetDateTime::from_unix_timestamp(t).unwrap();
+        let expired = issue(|p| p.not_after = at(NOW.0 - 1));
+        let early = issue(|p| p.not_before = at(NOW.0 + 1));
+        let stranger = issue(|_| ());
+        let odd = format!("{}{}", early.leaf, early.leaf);
+        for (chain, key, codes) in [
+            (&expired.leaf, &expired.key, vec!["certificate_expired"]),
+            (&early.leaf, &early.key, vec!["certificate_not_yet_valid"]),
+            (
+                &odd,
+                &early.key,
+                vec!["certificate_not_yet_valid", "chain_order"],
+            ),
+        ] {
+            let loaded = try_load(chain, key).unwrap();
+            let found: Vec<_> = loaded.warnings.iter().map(|f| f.code).collect();
+            assert_eq!(found, codes);
+            assert!(
+                loaded
+                    .warnings
+                    .iter()
+                    .all(|f| f.severity == Severity::Warning)
+            );
+        }
+        assert!(
+            try_load(&stranger.leaf, &stranger.key)
+                .unwrap()
+                .warnings
+                .is_empty()
+        );
+    }
+}

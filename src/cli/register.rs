@@ -148,3 +148,111 @@ fn host_name() -> String {
         name => name.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::pki_types::CertificateDer;
+    use tokio::io::{DuplexStream, duplex};
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::certs::PeerConnector;
+    use crate::cli::token::{TokenCommand, TokenCreate};
+    use crate::gateway::{Enrolment, Memory, load_authority};
+    use crate::model::GroupName;
+    use crate::store::Store;
+    use crate::tunnel::tls::GatewayTls;
+
+    fn args() -> Register {
+        Register {
+            token_file: None,
+            token_env: None,
+            replace: false,
+            config: PathBuf::new(),
+            argument: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_made_here_registers_a_connector_there() {
+        let clock = Clock::system();
+        let store: Arc<dyn Store> = Arc::new(Memory::default());
+        let public = vec![Endpoint::parse("gw1.example.com:443").unwrap()];
+        let (mut token, mut hints) = (Vec::new(), Vec::new());
+        let create = TokenCommand::Create(TokenCreate {
+            group: GroupName::new("hq").unwrap(),
+            ttl: std::time::Duration::from_secs(3600),
+            uses: 1,
+            config: PathBuf::new(),
+        });
+        let made = create.run(Arc::clone(&store), &public, &clock, &mut token, &mut hints);
+        made.await.unwrap();
+
+        let authority = Arc::new(load_authority(&*store, clock.now()).await.unwrap());
+        let tls = GatewayTls::new(Arc::clone(&authority), clock.now()).unwrap();
+        let enrolment = Enrolment::new(authority, Arc::clone(&store), public, clock.clone());
+        let enrolment = Arc::new(enrolment);
+        let dial = async |_: &Endpoint| -> io::Result<DuplexStream> {
+            let (near, far) = duplex(64 * 1024);
+            let (tls, enrolment) = (tls.enrol(), Arc::clone(&enrolment));
+            tokio::spawn(async move {
+                let stream = TlsAcceptor::from(tls).accept(near).await.unwrap();
+                enrolment.serve(stream, ([192, 0, 2, 1], 1).into()).await;
+            });
+            Ok(far)
+        };
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, &token).unwrap();
+        let state = StateFolder::new(folder.path().join("state"));
+        let args = Register {
+            token_file: Some(file),
+            ..args()
+        };
+        let (mut out, mut hints) = (Vec::new(), Vec::new());
+        args.run(&state, &clock, &dial, &mut out, &mut hints)
+            .await
+            .unwrap();
+        let connector = store.connectors().await.unwrap().remove(0);
+        let out = String::from_utf8(out).unwrap();
+        assert_eq!(
+            out,
+            format!("Registered as {} in group hq.\n", connector.id)
+        );
+        let identity = state.identity(clock.now()).unwrap();
+        let leaf: &CertificateDer<'_> = &identity.credentials.chain[0];
+        assert_eq!(
+            PeerConnector::from_certificate(leaf).unwrap().id,
+            connector.id
+        );
+
+        // The token is spent: a second connector gets nothing, and is told why.
+        let second = StateFolder::new(folder.path().join("second"));
+        let (mut out, mut hints) = (Vec::new(), Vec::new());
+        let refused = args.run(&second, &clock, &dial, &mut out, &mut hints).await;
+        assert!(refused.unwrap_err().to_string().contains("has been used"));
+        assert!(out.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_token_on_the_command_line_is_refused_and_not_repeated() {
+        let args = Register {
+            argument: Some("apx1_secret".into()),
+            ..args()
+        };
+        assert!(!format!("{args:?}").contains("apx1_secret"));
+        let state = StateFolder::new("unused");
+        let dial = async |_: &Endpoint| -> io::Result<DuplexStream> { panic!("dialled") };
+        let (mut out, mut hints) = (Vec::new(), Vec::new());
+        let clock = Clock::system();
+        let refused = args.run(&state, &clock, dial, &mut out, &mut hints);
+        let text = refused.await.unwrap_err().to_string();
+        assert!(
+            text.contains("command line") && !text.contains("apx1_secret"),
+            "{text}"
+        );
+    }
+}

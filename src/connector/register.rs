@@ -279,3 +279,277 @@ fn list(failed: &[(Endpoint, AttemptError)]) -> impl fmt::Display {
     let lines = failed.iter().map(|(g, e)| format!("\n  {g}: {e}"));
     List(lines.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{DuplexStream, duplex};
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::certs::{Authority, ConnectorRequest};
+    use crate::clock::Timestamp;
+    use crate::tunnel::enrol::RefusalCode;
+    use crate::tunnel::tls::gateway_enrol;
+
+    /// What a scripted gateway does with a request.
+    #[derive(Clone, Copy)]
+    enum Script {
+        Unreachable,
+        CutBeforeAnswer,
+        Refuse(RefusalCode),
+        Enrol,
+        EnrolAs(&'static str),
+        ForeignAuthority,
+    }
+
+    struct Rig {
+        authority: Authority,
+        other: Authority,
+        folder: tempfile::TempDir,
+        token: Token,
+        clock: Clock,
+        script: Mutex<Vec<Script>>,
+        requests: Arc<Mutex<Vec<[u8; 32]>>>,
+        dialled: AtomicUsize,
+    }
+
+    fn rig(script: &[Script]) -> Rig {
+        let now = Clock::system().now();
+        let authority = Authority::create(now).unwrap();
+        let gateways = ["gw1.example.com:443", "[2001:db8::1]:443"];
+        let gateways = gateways.map(|g| Endpoint::parse(g).unwrap()).to_vec();
+        Rig {
+            token: Token::new(gateways, authority.pin()).unwrap(),
+            other: Authority::create(now).unwrap(),
+            authority,
+            folder: tempfile::tempdir().unwrap(),
+            clock: Clock::manual(now),
+            script: Mutex::new(script.to_vec()),
+            requests: Arc::default(),
+            dialled: AtomicUsize::new(0),
+        }
+    }
+
+    impl Rig {
+        fn state(&self) -> StateFolder {
+            StateFolder::new(self.folder.path().join("state"))
+        }
+
+        async fn register(&self, replace: bool) -> Result<Registered, RegisterError> {
+            let state = self.state();
+            let registration = Registration {
+                state: &state,
+                token: &self.token,
+                name: "host",
+                replace,
+                clock: &self.clock,
+            };
+            register(registration, async |_: &Endpoint| self.dial()).await
+        }
+
+        fn dial(&self) -> io::Result<DuplexStream> {
+            self.dialled.fetch_add(1, Ordering::Relaxed);
+            let script = self.script.lock().unwrap().remove(0);
+            if matches!(script, Script::Unreachable) {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            let (near, far) = duplex(64 * 1024);
+            let now = self.clock.now();
+            let leaf = self.authority.issue_gateway(now).unwrap();
+            let tls = TlsAcceptor::from(Arc::new(gateway_enrol(leaf).unwrap()));
+            let (authority_pem, key_pem) = match script {
+                Script::ForeignAuthority => (self.other.certificate_pem(), self.other.key_pem()),
+                _ => (self.authority.certificate_pem(), self.authority.key_pem()),
+            };
+            let authority = Authority::from_pem(&authority_pem, &key_pem).unwrap();
+            let requests = Arc::clone(&self.requests);
+            tokio::spawn(async move {
+                let mut stream = tls.accept(near).await.unwrap();
+                let Request::Enrol(enrol) = read_line(&mut stream).await.unwrap() else {
+                    panic!("another verb");
+                };
+                let request = ConnectorRequest::from_der(&enrol.csr_der().unwrap()).unwrap();
+                requests.lock().unwrap().push(request.public_key_hash());
+                let answer = answer(script, &authority, &request, now);
+                if let Some(answer) = answer {
+                    write_line(&mut stream, &answer).await.unwrap();
+                }
+            });
+            Ok(far)
+        }
+    }
+
+    fn answer(
+        script: Script,
+        authority: &Authority,
+        request: &ConnectorRequest,
+        now: Timestamp,
+    ) -> Option<Answer> {
+        let (id, group) = ("c000000000000000000000001", "hq");
+        let told = match script {
+            Script::CutBeforeAnswer => return None,
+            Script::Refuse(code) => {
+                let message = "no".to_owned();
+                return Some(Answer::Refused(Refused { code, message }));
+            }
+            Script::EnrolAs(group) => group,
+            _ => group,
+        };
+        let issued = authority.issue_connector(
+            request,
+            &ConnectorId::new(id).unwrap(),
+            &GroupName::new(group).unwrap(),
+            now,
+        );
+        Some(Answer::Enrolled(Enrolled {
+            chain: issued.unwrap().pem,
+            authority: authority.certificate_pem(),
+            id: id.to_owned(),
+            group: told.to_owned(),
+            gateways: vec!["gw9.example.com:8443".to_owned()],
+            time: now.0,
+        }))
+    }
+
+    #[tokio::test]
+    async fn an_identity_is_kept_and_loads_again() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let rig = rig(&[Script::Unreachable, Script::Enrol]);
+        let state = rig.state();
+        let now = rig.clock.now();
+        assert!(matches!(state.identity(now), Err(StateError::None(_))));
+        let done = rig.register(false).await.unwrap();
+        assert_eq!((done.group.as_str(), done.skew), ("hq", None));
+        let identity = state.identity(now).unwrap();
+        assert_eq!((identity.id, identity.group), (done.id, done.group));
+        assert_eq!(state.gateways().unwrap(), done.gateways);
+        let mode = |path: &str| {
+            let path = state.path().join(path);
+            std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+        };
+        assert_eq!((mode(""), mode("identity.pem")), (0o700, 0o600));
+        assert!(!state.path().join("pending.pem").exists());
+        let end = identity.not_after;
+        assert!(matches!(state.identity(end), Err(StateError::Expired(..))));
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_is_had_again_with_the_same_key() {
+        let lost = [Script::CutBeforeAnswer, Script::Unreachable, Script::Enrol];
+        let rig = rig(&lost);
+        let error = rig.register(false).await.unwrap_err();
+        assert!(matches!(&error, RegisterError::NoGateway(failed) if failed.len() == 2));
+        let text = error.to_string();
+        assert!(
+            text.contains("gw1.example.com:443: the connection broke"),
+            "{text}"
+        );
+        assert!(
+            text.contains("[2001:db8::1]:443: cannot be reached"),
+            "{text}"
+        );
+        rig.register(false).await.unwrap();
+        let requests = rig.requests.lock().unwrap();
+        assert_eq!(requests.len(), 2);
+        assert_eq!(requests[0], requests[1]);
+    }
+
+    #[tokio::test]
+    async fn an_identity_goes_only_on_request() {
+        let rig = rig(&[Script::Enrol, Script::Enrol]);
+        rig.register(false).await.unwrap();
+        let again = rig.register(false).await;
+        assert!(matches!(again, Err(RegisterError::Registered(_))));
+        assert_eq!(rig.dialled.load(Ordering::Relaxed), 1);
+        rig.register(true).await.unwrap();
+        let requests = rig.requests.lock().unwrap();
+        assert_ne!(requests[0], requests[1]);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_ends_the_search_unless_it_may_pass() {
+        let spent = Script::Refuse(RefusalCode::TokenSpent);
+        let busy = rig(&[Script::Refuse(RefusalCode::Unavailable), spent]);
+        let error = busy.register(false).await.unwrap_err();
+        let RegisterError::Refused { gateway, refused } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(refused.code, RefusalCode::TokenSpent);
+        assert_eq!(gateway, busy.token.gateways[1]);
+        assert!(!busy.state().has_identity());
+        let final_at_once = rig(&[spent]);
+        assert!(final_at_once.register(false).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_hold_together_is_not_kept() {
+        let rig = rig(&[Script::ForeignAuthority, Script::EnrolAs("other")]);
+        let error = rig.register(false).await.unwrap_err().to_string();
+        assert!(
+            error.contains("its authority is not the token's"),
+            "{error}"
+        );
+        assert!(
+            error.contains("its certificate names another connector"),
+            "{error}"
+        );
+        assert!(!rig.state().has_identity());
+    }
+
+    #[tokio::test]
+    async fn a_gateway_of_another_installation_is_named_as_such() {
+        let mut rig = rig(&[Script::Enrol, Script::Enrol]);
+        let gateways = rig.token.gateways.clone();
+        rig.token = Token::new(gateways, rig.other.pin()).unwrap();
+        let error = rig.register(false).await.unwrap_err().to_string();
+        assert!(error.contains("another installation"), "{error}");
+        assert!(rig.requests.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn two_registrations_do_not_run_at_once() {
+        let rig = rig(&[]);
+        let state = rig.state();
+        let _first = state.lock().unwrap();
+        let second = rig.register(false).await;
+        assert!(matches!(
+            second,
+            Err(RegisterError::State(StateError::Busy(_)))
+        ));
+    }
+
+    #[tokio::test]
+    async fn damaged_files_are_named() {
+        let rig = rig(&[Script::Enrol]);
+        rig.register(false).await.unwrap();
+        let state = rig.state();
+        let path = state.path().join("identity.pem");
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let other_key = KeyPair::generate().unwrap().serialize_pem();
+        let from = whole.find("-----BEGIN CERT").unwrap();
+        for text in [
+            String::new(),
+            whole[..from].to_owned(),
+            whole[..whole.len() - 40].to_owned(),
+            whole[from..].to_owned(),
+            format!("{other_key}{}", &whole[from..]),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = state.identity(rig.clock.now()).unwrap_err();
+            assert!(matches!(error, StateError::Damaged { .. }), "{error}");
+            assert!(error.to_string().contains("--replace"));
+        }
+        std::fs::write(state.path().join("gateways.json"), "[\"x\"]").unwrap();
+        assert!(matches!(state.gateways(), Err(StateError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_wrong_clock_is_said_from_a_minute_on() {
+        assert_eq!(skew(100, 160), None);
+        assert!(skew(100, 161).unwrap().contains("61 s behind"));
+        assert!(skew(400, 100).unwrap().contains("300 s ahead of"));
+    }
+}
