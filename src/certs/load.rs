@@ -39,7 +39,10 @@ pub fn load(files: &CertificateFiles, now: Timestamp) -> Result<LoadedCertificat
     let key = read(&files.key, &files.key_place).and_then(|text| read_key(&text, files));
     let (chain, key) = match (chain, key) {
         (Ok(chain), Ok(key)) => (chain, key),
-        (chain, key) => return Err([chain.err(), key.err()].into_iter().flatten().collect()),
+        (chain, key) => {
+            let found = [chain.err(), key.err()].into_iter().flatten();
+            return Err(found.map(|finding| *finding).collect());
+        }
     };
     let leaf = Leaf::read(&chain, files)?;
     let certified = CertifiedKey::new(chain, key);
@@ -69,7 +72,10 @@ pub fn load(files: &CertificateFiles, now: Timestamp) -> Result<LoadedCertificat
     })
 }
 
-fn read(path: &Path, place: &Place) -> Result<Zeroizing<Vec<u8>>, Finding> {
+/// One look at one file; boxed, since a finding is much larger than what is looked for.
+type Looked<T> = Result<T, Box<Finding>>;
+
+fn read(path: &Path, place: &Place) -> Looked<Zeroizing<Vec<u8>>> {
     let unreadable = |e: &io::Error| {
         let remedy = match e.kind() {
             io::ErrorKind::NotFound => "check the path: there is no such file",
@@ -85,22 +91,21 @@ fn read(path: &Path, place: &Place) -> Result<Zeroizing<Vec<u8>>, Finding> {
         )
         .at(place.clone())
     };
-    let text = Zeroizing::new(std::fs::read(path).map_err(|e| unreadable(&e))?);
+    let text = Zeroizing::new(std::fs::read(path).map_err(|e| Box::new(unreadable(&e)))?);
     if text.trim_ascii().is_empty() {
-        return Err(Finding::error(
-            "file_empty",
-            format!("{} is empty", path.display()),
-            "write the PEM text into it, or name another file",
-        )
-        .at(place.clone()));
+        return Err(Box::new(
+            Finding::error(
+                "file_empty",
+                format!("{} is empty", path.display()),
+                "write the PEM text into it, or name another file",
+            )
+            .at(place.clone()),
+        ));
     }
     Ok(text)
 }
 
-fn read_chain(
-    text: &[u8],
-    files: &CertificateFiles,
-) -> Result<Vec<CertificateDer<'static>>, Finding> {
+fn read_chain(text: &[u8], files: &CertificateFiles) -> Looked<Vec<CertificateDer<'static>>> {
     let path = files.chain.display();
     let sections = sections(text, &files.chain, &files.chain_place)?;
     let holds_key = sections.iter().any(|(kind, _)| is_key(*kind)) || is_encrypted(text);
@@ -123,13 +128,15 @@ fn read_chain(
             "the file must hold a section `-----BEGIN CERTIFICATE-----`: the leaf first, then its intermediates",
         )
     };
-    Err(Finding::error("certificate_missing", what, remedy).at(files.chain_place.clone()))
+    let missing = Finding::error("certificate_missing", what, remedy);
+    Err(Box::new(missing.at(files.chain_place.clone())))
 }
 
-fn read_key(text: &[u8], files: &CertificateFiles) -> Result<Arc<dyn SigningKey>, Finding> {
+fn read_key(text: &[u8], files: &CertificateFiles) -> Looked<Arc<dyn SigningKey>> {
     let path = files.key.display();
     let fault = |code, what: String, remedy: &str| {
-        Err(Finding::error(code, what, remedy).at(files.key_place.clone()))
+        let finding = Finding::error(code, what, remedy);
+        Err(Box::new(finding.at(files.key_place.clone())))
     };
     if is_encrypted(text) {
         return fault(
@@ -167,21 +174,17 @@ fn read_key(text: &[u8], files: &CertificateFiles) -> Result<Arc<dyn SigningKey>
 }
 
 /// The PEM sections of a file. No octet of it gets into the finding: it could be a key's.
-fn sections(
-    text: &[u8],
-    path: &Path,
-    place: &Place,
-) -> Result<Vec<(SectionKind, Vec<u8>)>, Finding> {
+fn sections(text: &[u8], path: &Path, place: &Place) -> Looked<Vec<(SectionKind, Vec<u8>)>> {
     if !contains(text, b"-----BEGIN ") {
-        return Err(Finding::error(
+        let not_pem = Finding::error(
             "not_pem",
             format!(
                 "{} is not PEM: it has no line `-----BEGIN …-----`",
                 path.display()
             ),
             "convert it to PEM, for instance with `openssl x509 -inform der` or `openssl pkcs12`",
-        )
-        .at(place.clone()));
+        );
+        return Err(Box::new(not_pem.at(place.clone())));
     }
     <(SectionKind, Vec<u8>)>::pem_slice_iter(text)
         .collect::<Result<_, _>>()
@@ -193,12 +196,12 @@ fn sections(
                 pem::Error::IllegalSectionStart { .. } => "a line `-----BEGIN …-----` is malformed",
                 _ => "a section is not valid base64",
             };
-            Finding::error(
+            let damaged = Finding::error(
                 "pem_damaged",
                 format!("{} is damaged: {what}", path.display()),
                 "copy the file again, whole",
-            )
-            .at(place.clone())
+            );
+            Box::new(damaged.at(place.clone()))
         })
 }
 

@@ -90,3 +90,78 @@ impl PeerConnector {
         format!("{GROUP}{group}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType};
+
+    use super::*;
+
+    fn read(
+        uris: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Result<PeerConnector, PeerError> {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = uris
+            .iter()
+            .map(|uri| SanType::URI((*uri).try_into().unwrap()))
+            .collect();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        change(&mut params);
+        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        PeerConnector::from_certificate(certificate.der())
+    }
+
+    const GOOD: [&str; 2] = ["urn:appproxy:connector:c01", "urn:appproxy:group:hq"];
+
+    #[test]
+    fn a_connectors_certificate_has_its_two_names_and_no_others() {
+        let [id, group] = GOOD;
+        for order in [[id, group], [group, id]] {
+            let peer = read(&order, |_| ()).unwrap();
+            assert_eq!((peer.id.as_str(), peer.group.as_str()), ("c01", "hq"));
+        }
+        let upper = "urn:appproxy:group:HQ";
+        let foreign = "https://example.com/";
+        for names in [
+            &[][..],
+            &[id],
+            &[group],
+            &[id, id],
+            &[group, group],
+            &[id, group, foreign],
+            &[id, group, group],
+            &[id, foreign],
+            &[id, upper],
+            &["urn:appproxy:connector:", group],
+        ] {
+            assert_eq!(read(names, |_| ()), Err(PeerError::Names), "{names:?}");
+        }
+        let with_host = read(&GOOD, |p| {
+            let host = SanType::DnsName("a.example.com".try_into().unwrap());
+            p.subject_alt_names.push(host);
+        });
+        assert_eq!(with_host, Err(PeerError::Names));
+    }
+
+    #[test]
+    fn a_connectors_certificate_is_for_clients_alone() {
+        use ExtendedKeyUsagePurpose::{Any, ClientAuth, CodeSigning, ServerAuth};
+        for usages in [
+            vec![],
+            vec![ServerAuth],
+            vec![ClientAuth, ServerAuth],
+            vec![ClientAuth, Any],
+            vec![ClientAuth, CodeSigning],
+        ] {
+            let peer = read(&GOOD, |p| p.extended_key_usages = usages);
+            assert_eq!(peer, Err(PeerError::Role));
+        }
+        let authority = read(&GOOD, |p| {
+            p.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        });
+        assert_eq!(authority, Err(PeerError::Role));
+        let broken = PeerConnector::from_certificate(&CertificateDer::from(vec![0x30]));
+        assert_eq!(broken, Err(PeerError::Malformed));
+    }
+}

@@ -139,3 +139,74 @@ fn list(connectors: &[ConnectorRecord], json: bool, out: &mut dyn Write) -> anyh
     writeln!(out, "{table}")?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::Memory;
+    use crate::model::GroupName;
+    use crate::store::{NewToken, SpendToken};
+
+    const NOW: Timestamp = Timestamp(1_800_000_000);
+
+    async fn run(command: ConnectorCommand, store: &Arc<Memory>) -> anyhow::Result<String> {
+        let (mut out, mut hints) = (Vec::new(), Vec::new());
+        let store = Arc::clone(store) as Arc<dyn Store>;
+        let clock = Clock::manual(NOW);
+        command.run(store, &clock, &mut out, &mut hints).await?;
+        Ok(String::from_utf8(out)?)
+    }
+
+    #[tokio::test]
+    async fn a_connector_is_listed_removed_once_and_still_listed() {
+        let store = Arc::new(Memory::default());
+        let id = ConnectorId::from_random([3; 12]);
+        let token = NewToken {
+            id: "t1".to_owned(),
+            secret_hash: [1; 32],
+            group: GroupName::new("hq").unwrap(),
+            uses: 1,
+            created: NOW,
+            expires: Timestamp(NOW.0 + 60),
+        };
+        store.create_token(token).await.unwrap();
+        let spend = SpendToken {
+            secret_hash: [1; 32],
+            public_key_hash: [2; 32],
+            id: id.clone(),
+            name: "rack-7".to_owned(),
+            now: NOW,
+        };
+        store.spend_token(spend).await.unwrap().unwrap();
+
+        let list = |json| {
+            let config = GATEWAY_CONFIG.into();
+            ConnectorCommand::List(ConnectorList { json, config })
+        };
+        let remove = || {
+            let (id, config) = (id.clone(), GATEWAY_CONFIG.into());
+            ConnectorCommand::Remove(ConnectorRemove { id, config })
+        };
+        let table = run(list(false), &store).await.unwrap();
+        for part in [id.as_str(), "hq", "rack-7", "never", "enrolled"] {
+            assert!(table.contains(part), "{part} is not in {table}");
+        }
+        run(remove(), &store).await.unwrap();
+        let again = run(remove(), &store).await.unwrap_err().to_string();
+        assert!(
+            again.contains("removed before, at 2027-01-15T08:00:00Z"),
+            "{again}"
+        );
+        let json = run(list(true), &store).await.unwrap();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json[0]["removed"], "2027-01-15T08:00:00Z");
+        assert_eq!(json[0]["seen"], serde_json::Value::Null);
+        let unknown = run(remove(), &Arc::new(Memory::default())).await;
+        assert!(
+            unknown
+                .unwrap_err()
+                .to_string()
+                .contains("there is no connector")
+        );
+    }
+}
