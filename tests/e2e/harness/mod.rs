@@ -1,0 +1,39 @@
+//! Starts a gateway, connectors and applications, and holds the clients that talk to them.
+//!
+//! ```text
+//! let backend = Backend::text("hello").await;
+//! let stand = Stand::new().application("wiki", &backend).start().await;
+//! let answer = stand.get("https://wiki.localhost/page").await;
+//! assert_eq!(answer.text(), "hello");
+//! ```
+//!
+//! Nothing here sleeps: what is waited for is a line in a log, an octet on a socket or the end of a
+//! process, each under [`DEADLINE`]. Every port is the system's choice.
+
+mod authority;
+mod backend;
+mod client;
+mod git;
+mod process;
+mod stand;
+mod tools;
+mod words;
+
+use std::time::Duration;
+
+pub(crate) use authority::Authority;
+pub(crate) use backend::{Backend, body};
+pub(crate) use client::{Answer, Client, Connection};
+pub(crate) use process::Process;
+pub(crate) use stand::{Running, Stand};
+
+/// How long anything may take that a test waits for: long enough for a machine with other work, and
+/// reached only by a test that fails.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits for a future, and names what was waited for where it does not come.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: nothing within {} s", DEADLINE.as_secs()))
+}

@@ -1,0 +1,421 @@
+//! A stand: one gateway, its connectors and the applications behind them, in a folder of their own.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::authority::Leaf;
+use super::process::{self, Output};
+use super::{Answer, Authority, Backend, Client, Process, words};
+
+/// What a stand shall be.
+pub(crate) struct Stand {
+    applications: Vec<Published>,
+    connectors: usize,
+    redirects: bool,
+    gateway_settings: Vec<(String, Value)>,
+    connector_settings: Vec<(String, Value)>,
+    environment: Vec<(String, String)>,
+}
+
+struct Published {
+    name: String,
+    scheme: &'static str,
+    port: u16,
+    settings: Value,
+}
+
+/// A stand that runs. Dropped, all of it ends.
+pub(crate) struct Running {
+    // In the order in which they end: connectors leave before their gateway, the folder is last.
+    connectors: Vec<Process>,
+    gateway: Process,
+    authority: Authority,
+    leaf: Leaf,
+    client: Client,
+    address: SocketAddr,
+    redirects: Option<SocketAddr>,
+    environment: Vec<(String, String)>,
+    applications: Vec<(String, u16)>,
+    connector_settings: Vec<(String, Value)>,
+    enrolled: usize,
+    folder: TempDir,
+}
+
+impl Stand {
+    pub(crate) fn new() -> Self {
+        Self {
+            applications: Vec::new(),
+            connectors: 1,
+            redirects: false,
+            gateway_settings: Vec::new(),
+            connector_settings: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// Publishes an application as `https://NAME.localhost/`, open to everybody.
+    pub(crate) fn application(self, name: &str, backend: &Backend) -> Self {
+        self.application_with(name, backend, Value::Null)
+    }
+
+    /// Publishes an application with these keys over those that it has anyway; with `null` a key
+    /// goes.
+    pub(crate) fn application_with(self, name: &str, backend: &Backend, settings: Value) -> Self {
+        self.publish(name, "http", backend, settings)
+    }
+
+    /// Publishes an application that the connector reaches over TLS.
+    pub(crate) fn tls_application(self, name: &str, backend: &Backend, settings: Value) -> Self {
+        self.publish(name, "https", backend, settings)
+    }
+
+    fn publish(
+        mut self,
+        name: &str,
+        scheme: &'static str,
+        backend: &Backend,
+        settings: Value,
+    ) -> Self {
+        self.applications.push(Published {
+            name: name.to_owned(),
+            scheme,
+            port: backend.address().port(),
+            settings,
+        });
+        self
+    }
+
+    /// Starts that many connectors, each enrolled with a token of its own. One, where nobody says.
+    pub(crate) fn connectors(mut self, count: usize) -> Self {
+        self.connectors = count;
+        self
+    }
+
+    /// Listens for plain HTTP too.
+    pub(crate) fn redirects(mut self) -> Self {
+        self.redirects = true;
+        self
+    }
+
+    /// Sets a key at the top of the gateway's configuration.
+    pub(crate) fn gateway_setting(mut self, key: &str, value: Value) -> Self {
+        self.gateway_settings.push((key.to_owned(), value));
+        self
+    }
+
+    /// Sets a key at the top of each connector's configuration.
+    pub(crate) fn connector_setting(mut self, key: &str, value: Value) -> Self {
+        self.connector_settings.push((key.to_owned(), value));
+        self
+    }
+
+    /// Sets a variable in the environment of every process.
+    pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the gateway, enrols the connectors, starts them, and waits until each can be used.
+    pub(crate) async fn start(self) -> Running {
+        let folder = tempfile::Builder::new()
+            .prefix("appproxy-e2e-")
+            .tempdir()
+            .expect("a temporary folder");
+        let https = bind("127.0.0.1:0");
+        let http = self.redirects.then(|| bind("127.0.0.1:0"));
+        let address = https.local_addr().unwrap();
+        let redirects = http.as_ref().map(|http| http.local_addr().unwrap());
+
+        let names: Vec<String> = self.applications.iter().map(|a| host(&a.name)).collect();
+        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+        // What is not published, such as a wildcard's names, needs a certificate all the same.
+        names.extend(["*.localhost", "*.apps.localhost"]);
+        let authority = Authority::new();
+        let leaf = authority.issue(&names);
+        write(&folder.path().join("ca.pem"), authority.pem());
+        write(&folder.path().join("chain.pem"), &leaf.chain);
+        write(&folder.path().join("key.pem"), &leaf.key);
+
+        let applications: Vec<Value> = self
+            .applications
+            .iter()
+            .map(|application| application.configuration(address.port()))
+            .collect();
+        let mut config = words::gateway_config(folder.path(), address, redirects, &applications);
+        set(&mut config, &self.gateway_settings);
+        let gateway_file = folder.path().join(words::GATEWAY_FILE);
+        write_json(&gateway_file, &config);
+
+        let gateway = start_gateway(&gateway_file, https, http, &self.environment);
+        gateway.says(words::GATEWAY_READY).await;
+        let mut running = Running {
+            connectors: Vec::new(),
+            gateway,
+            client: Client::new(&authority, address),
+            authority,
+            leaf,
+            address,
+            redirects,
+            environment: self.environment,
+            applications: self
+                .applications
+                .into_iter()
+                .map(|application| (application.name, application.port))
+                .collect(),
+            connector_settings: self.connector_settings,
+            enrolled: 0,
+            folder,
+        };
+        for _ in 0..self.connectors {
+            let state = running.enrol(words::GROUP).await;
+            running.start_connector(&state).await;
+        }
+        running
+    }
+}
+
+impl Published {
+    fn configuration(&self, https_port: u16) -> Value {
+        let mut application = words::application(
+            &self.name,
+            &format!("https://{}:{https_port}/", host(&self.name)),
+            &format!(
+                "{}://{}:{}/",
+                self.scheme,
+                words::internal_name(&self.name),
+                self.port
+            ),
+        );
+        if let Value::Object(settings) = &self.settings {
+            let settings: Vec<_> = settings.clone().into_iter().collect();
+            set(&mut application, &settings);
+        }
+        application
+    }
+}
+
+impl Running {
+    /// Gets a URL over HTTP/1.1; without a port it means the gateway's.
+    pub(crate) async fn get(&self, url: &str) -> Answer {
+        self.client.get(url).await
+    }
+
+    /// Sends a request over HTTP/1.1; the answer's body comes as it comes.
+    pub(crate) async fn send<B>(&self, request: Request<B>) -> Response<Incoming>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.client.send(request).await
+    }
+
+    /// The client that [`Running::get`] uses.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// An application's URL, with the port, for clients that do not know the stand.
+    pub(crate) fn url(&self, application: &str, path: &str) -> String {
+        format!(
+            "https://{}:{}{path}",
+            host(application),
+            self.address.port()
+        )
+    }
+
+    /// Where the gateway listens for people and connectors.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the gateway listens for plain HTTP.
+    pub(crate) fn plain_address(&self) -> SocketAddr {
+        self.redirects
+            .expect("a stand that was told to redirect listens there")
+    }
+
+    /// The folder of the stand's files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The authority that signed the gateway's certificate for people.
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The public key of that certificate, as a browser is told to take it.
+    pub(crate) fn spki(&self) -> &str {
+        &self.leaf.spki
+    }
+
+    /// The gateway's process.
+    pub(crate) fn gateway(&self) -> &Process {
+        &self.gateway
+    }
+
+    /// The processes of connectors, in the order in which they were started.
+    pub(crate) fn connectors(&mut self) -> &mut Vec<Process> {
+        &mut self.connectors
+    }
+
+    /// The gateway's configuration file.
+    pub(crate) fn gateway_file(&self) -> PathBuf {
+        self.folder().join(words::GATEWAY_FILE)
+    }
+
+    /// Waits for the one line of the gateway's log about a request.
+    pub(crate) async fn access_line(&self, request_id: &str) -> Value {
+        let line = self
+            .gateway
+            .line(&format!("the access line of {request_id}"), |line| {
+                let line: Value = serde_json::from_str(line).unwrap_or_default();
+                line["target"] == words::ACCESS && line["request_id"] == request_id
+            })
+            .await;
+        serde_json::from_str(&line).expect("it was JSON a moment ago")
+    }
+
+    /// Runs the program with these arguments to its end.
+    pub(crate) async fn program(&self, arguments: &[String], input: &str) -> Output {
+        let environment: Vec<_> = self
+            .environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        process::run(words::PROGRAM, arguments, &environment, input).await
+    }
+
+    /// Has the gateway make an enrolment token.
+    pub(crate) async fn token(&self, group: &str) -> String {
+        let arguments = words::token_create(&self.gateway_file(), group);
+        self.program(&arguments, "").await.success()
+    }
+
+    /// Enrols another connector in a group and returns its configuration file.
+    pub(crate) async fn enrol(&mut self, group: &str) -> PathBuf {
+        let token = self.token(group).await;
+        let file = self.connector_file();
+        let token_file = file.with_extension("token");
+        write(&token_file, &token);
+        let output = self.program(&words::register(&file, &token_file), "").await;
+        output.success();
+        file
+    }
+
+    /// Writes the configuration of another connector, which is not enrolled yet.
+    pub(crate) fn connector_file(&mut self) -> PathBuf {
+        self.enrolled += 1;
+        let name = format!("connector-{}", self.enrolled);
+        let state = self.folder().join(&name);
+        let mut config = words::connector_config(&state, &self.applications);
+        set(&mut config, &self.connector_settings);
+        let file = self.folder().join(format!("{name}.yaml"));
+        write_json(&file, &config);
+        file
+    }
+
+    /// Starts a connector and waits until the gateway can send it requests.
+    pub(crate) async fn start_connector(&mut self, config: &Path) {
+        let mut command = program(words::connector(config), &self.environment);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let name = config.file_stem().unwrap_or_default().to_string_lossy();
+        let connector = Process::start(&name, &mut command);
+        connector.says(words::TUNNEL_OPEN).await;
+        self.connectors.push(connector);
+    }
+
+    /// Ends the gateway and starts it again on the same port.
+    pub(crate) async fn restart_gateway(&mut self) {
+        self.gateway.terminate();
+        self.gateway.ended().await;
+        let https = bind(&self.address.to_string());
+        let http = self.redirects.map(|address| bind(&address.to_string()));
+        self.gateway = start_gateway(&self.gateway_file(), https, http, &self.environment);
+        self.gateway.says(words::GATEWAY_READY).await;
+    }
+}
+
+/// Starts a gateway that inherits its listeners: the ports are in its configuration, so they have to
+/// be known, and taken, before it starts.
+fn start_gateway(
+    config: &Path,
+    https: TcpListener,
+    http: Option<TcpListener>,
+    environment: &[(String, String)],
+) -> Process {
+    let mut command = program(words::gateway(config), environment);
+    command.envs(words::inherited(1 + usize::from(http.is_some())));
+    // The harness keeps no copy: when the gateway ends, its ports refuse.
+    command.stdin(Stdio::from(OwnedFd::from(https)));
+    command.stdout(http.map_or_else(Stdio::null, |http| Stdio::from(OwnedFd::from(http))));
+    Process::start("gateway", &mut command)
+}
+
+fn program(arguments: Vec<String>, environment: &[(String, String)]) -> Command {
+    let mut command = Command::new(words::PROGRAM);
+    command.args(arguments).args(words::LOG_AS_JSON);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+/// The host under which an application is published.
+fn host(application: &str) -> String {
+    format!("{application}.localhost")
+}
+
+fn bind(address: &str) -> TcpListener {
+    let listener =
+        TcpListener::bind(address).unwrap_or_else(|e| panic!("cannot bind {address}: {e}"));
+    listener.set_nonblocking(true).expect("a socket");
+    listener
+}
+
+/// Sets keys of an object; `null` takes one away.
+fn set(object: &mut Value, settings: &[(String, Value)]) {
+    let object = object.as_object_mut().expect("an object");
+    for (key, value) in settings {
+        if value.is_null() {
+            object.remove(key);
+        } else {
+            object.insert(key.clone(), value.clone());
+        }
+    }
+}
+
+fn write(path: &Path, text: &str) {
+    fs::write(path, text).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
+}
+
+fn write_json(path: &Path, value: &Value) {
+    write(path, &serde_json::to_string_pretty(value).unwrap());
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn settings_of_an_application_go_over_the_usual_ones() {
+        let backend = Backend::text("hello").await;
+        let settings = json!({ "host_header": "external", "pre_authentication": null });
+        let stand = Stand::new().application_with("wiki", &backend, settings);
+        let application = stand.applications[0].configuration(4443);
+        assert_eq!(application["external_url"], "https://wiki.localhost:4443/");
+        let internal = format!("http://wiki.corp.internal:{}/", backend.address().port());
+        assert_eq!(application["internal_url"], internal);
+        assert_eq!(application["host_header"], "external");
+        assert!(application.get("pre_authentication").is_none());
+    }
+}

@@ -1,0 +1,81 @@
+//! Clients that are programs: curl, and a browser.
+
+use serde_json::Value;
+
+use super::process::{self, Output};
+use super::stand::Running;
+
+impl Running {
+    /// Runs curl with these arguments, with the authority trusted and every `*.localhost` name, which
+    /// curl resolves by itself, on loopback.
+    pub(crate) async fn curl(&self, arguments: &[&str]) -> Output {
+        let authority = self.folder().join("ca.pem").display().to_string();
+        let mut all = vec!["--silent", "--show-error", "--ipv4", "--noproxy", "*"];
+        all.extend(["--max-time", "25", "--cacert", &authority]);
+        all.extend(arguments);
+        process::run("curl", &all, &[], "").await
+    }
+
+    /// Has headless Chromium take these steps (see `node/browse.mjs`) and returns what it saw. Hosts
+    /// are names that do not end in `.localhost` and shall lead to the gateway.
+    pub(crate) async fn browse(&self, hosts: &[&str], steps: &Value) -> Value {
+        browse(&[self.spki()], hosts, steps).await
+    }
+}
+
+/// Has headless Chromium take steps; certificates of these public keys are taken, and these hosts
+/// lead to loopback.
+pub(crate) async fn browse(keys: &[&str], hosts: &[&str], steps: &Value) -> Value {
+    let mut arguments = vec![format!(
+        "{}/tests/e2e/node/browse.mjs",
+        env!("CARGO_MANIFEST_DIR")
+    )];
+    for key in keys {
+        arguments.extend(["--spki".to_owned(), (*key).to_owned()]);
+    }
+    for host in hosts {
+        arguments.extend(["--resolve".to_owned(), format!("{host}=127.0.0.1")]);
+    }
+    let output = process::run("node", &arguments, &[], &steps.to_string()).await;
+    serde_json::from_str(&output.stdout).unwrap_or_else(|e| {
+        panic!(
+            "{e}: the browser printed {}\n{}\n(npm ci in tests/e2e/node brings what it needs)",
+            output.stdout, output.stderr
+        )
+    })
+}
+
+#[cfg(test)]
+mod browser {
+    use http::Response;
+    use serde_json::json;
+
+    use super::super::{Authority, Backend, body};
+    use super::*;
+
+    #[tokio::test]
+    async fn a_browser_takes_the_certificate_it_was_told_of_and_no_other() {
+        let authority = Authority::new();
+        let page = "<title>Wiki</title><p id=text>hello</p>";
+        let leaf = authority.issue(&["wiki.example.com"]);
+        let backend = Backend::tls(leaf.server_config(&["http/1.1"]), move |_| async move {
+            let mut response = Response::new(body(page));
+            let html = http::HeaderValue::from_static("text/html");
+            response
+                .headers_mut()
+                .insert(http::header::CONTENT_TYPE, html);
+            response
+        })
+        .await;
+        let url = format!("https://wiki.example.com:{}/", backend.address().port());
+        let steps = json!([{ "goto": url }, { "wait": "#text", "text": "hello" }]);
+        let seen = browse(&[&leaf.spki], &["wiki.example.com"], &steps).await;
+        assert_eq!(seen["steps"][0]["title"], "Wiki", "{seen}");
+        assert_eq!(seen["steps"][1]["text"], "hello", "{seen}");
+
+        let other = authority.issue(&["wiki.example.com"]);
+        let seen = browse(&[&other.spki], &["wiki.example.com"], &steps).await;
+        let error = seen["steps"][0]["error"].as_str().unwrap();
+        assert!(error.contains("ERR_CERT_AUTHORITY_INVALID"), "{seen}");
+    }
+}

@@ -1,0 +1,18 @@
+//! End to end: the real program, real sockets, the clients that people use.
+//!
+//! One binary holds all of it, one module a capability, so that it is linked once. `harness` starts
+//! the processes; a test reads as what a person would do.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "clippy exempts tests, and does not see that the helpers here are part of them"
+)]
+#![expect(
+    dead_code,
+    reason = "a harness for the capabilities that are tested next"
+)]
+
+mod harness;
