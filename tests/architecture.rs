@@ -88,96 +88,99 @@ fn crate_docs_name_every_module() -> io::Result<()> {
 // Trees that must be caught, and trees that must pass. Each row is one file of a tree on disk, so
 // that reading a folder is proven too.
 
+/// A file, its text, and the module it must be caught importing.
+const BAD: &[(&str, &str, &str)] = &[
+    ("gateway/mod.rs", "use crate::connector::X;", "connector"),
+    ("gateway/mod.rs", "use super::connector;", "connector"),
+    ("gateway.rs", "use super::connector::Y;", "connector"),
+    ("gateway/a.rs", "use super::super::connector;", "connector"),
+    (
+        "gateway/a/b.rs",
+        "use super::super::super::connector::Z;",
+        "connector",
+    ),
+    (
+        "gateway/a/mod.rs",
+        "fn f() { super::super::demo::run() }",
+        "demo",
+    ),
+    (
+        "gateway/mod.rs",
+        "use super::{model, connector::{A, B}};",
+        "connector",
+    ),
+    ("gateway/a.rs", "use super::{b, super::{cli as c}};", "cli"),
+    (
+        "gateway/mod.rs",
+        "use crate::{http::{Body, connector}, demo};",
+        "demo",
+    ),
+    ("gateway/mod.rs", "use self::super::connector;", "connector"),
+    ("connector/mod.rs", "use appproxy::store::Store;", "store"),
+    ("connector/mod.rs", "use ::appproxy::auth;", "auth"),
+    ("model/mod.rs", "type T = crate::clock::Clock;", "clock"),
+    ("tunnel/mod.rs", "use crate::store;", "store"),
+    ("http/mod.rs", "use crate :: net;", "net"),
+    ("http/mod.rs", "use crate:: // why\n /* and */ net;", "net"),
+    ("http/mod.rs", "mod inner { use super::super::net; }", "net"),
+    (
+        "http/mod.rs",
+        "mod inner { pub fn f() {} } use super::net;",
+        "net",
+    ),
+    (
+        "http/mod.rs",
+        "#[cfg(test)] mod tests { fn f() {} }\nuse crate::net;",
+        "net",
+    ),
+    (
+        "http/mod.rs",
+        "#[cfg(not(test))] mod real { use crate::net; }",
+        "net",
+    ),
+    (
+        "http/testing.rs",
+        "fn f() { crate::gateway::run() }",
+        "gateway",
+    ),
+    (
+        "http/mod.rs",
+        "const C: char = '\"'; use crate::net;",
+        "net",
+    ),
+    (
+        "http/mod.rs",
+        "fn f<'a>(x: &'a str) { crate::net::g(x) }",
+        "net",
+    ),
+    (
+        "http/mod.rs",
+        r####"const R: &str = r#"""#; use crate::net;"####,
+        "net",
+    ),
+    (
+        "http/mod.rs",
+        r#"const S: &str = "\""; use crate::net;"#,
+        "net",
+    ),
+    ("http/mod.rs", "use crate::r#net;", "net"),
+    (
+        "http/mod.rs",
+        "macro_rules! m { () => { $crate::net::f() } }",
+        "net",
+    ),
+    ("http/mod.rs", "use crate::*;", WHOLE_CRATE),
+    ("http/mod.rs", "use super::*;", WHOLE_CRATE),
+    ("http/mod.rs", "use crate as all;", WHOLE_CRATE),
+    ("http/mod.rs", "use super as all;", WHOLE_CRATE),
+    ("http/mod.rs", "use crate::{self as all};", WHOLE_CRATE),
+    ("http/mod.rs", "use appproxy as all;", WHOLE_CRATE),
+];
+
 #[test]
 fn bad_trees_are_caught() -> io::Result<()> {
-    for (path, text, named) in [
-        ("gateway/mod.rs", "use crate::connector::X;", "connector"),
-        ("gateway/mod.rs", "use super::connector;", "connector"),
-        ("gateway.rs", "use super::connector::Y;", "connector"),
-        ("gateway/a.rs", "use super::super::connector;", "connector"),
-        (
-            "gateway/a/b.rs",
-            "use super::super::super::connector::Z;",
-            "connector",
-        ),
-        (
-            "gateway/a/mod.rs",
-            "fn f() { super::super::demo::run() }",
-            "demo",
-        ),
-        (
-            "gateway/mod.rs",
-            "use super::{model, connector::{A, B}};",
-            "connector",
-        ),
-        ("gateway/a.rs", "use super::{b, super::{cli as c}};", "cli"),
-        (
-            "gateway/mod.rs",
-            "use crate::{http::{Body, connector}, demo};",
-            "demo",
-        ),
-        ("gateway/mod.rs", "use self::super::connector;", "connector"),
-        ("connector/mod.rs", "use appproxy::store::Store;", "store"),
-        ("connector/mod.rs", "use ::appproxy::auth;", "auth"),
-        ("model/mod.rs", "type T = crate::clock::Clock;", "clock"),
-        ("tunnel/mod.rs", "use crate::store;", "store"),
-        ("http/mod.rs", "use crate :: net;", "net"),
-        ("http/mod.rs", "use crate:: // why\n /* and */ net;", "net"),
-        ("http/mod.rs", "mod inner { use super::super::net; }", "net"),
-        (
-            "http/mod.rs",
-            "mod inner { pub fn f() {} } use super::net;",
-            "net",
-        ),
-        (
-            "http/mod.rs",
-            "#[cfg(test)] mod tests { fn f() {} }\nuse crate::net;",
-            "net",
-        ),
-        (
-            "http/mod.rs",
-            "#[cfg(not(test))] mod real { use crate::net; }",
-            "net",
-        ),
-        (
-            "http/testing.rs",
-            "fn f() { crate::gateway::run() }",
-            "gateway",
-        ),
-        (
-            "http/mod.rs",
-            "const C: char = '\"'; use crate::net;",
-            "net",
-        ),
-        (
-            "http/mod.rs",
-            "fn f<'a>(x: &'a str) { crate::net::g(x) }",
-            "net",
-        ),
-        (
-            "http/mod.rs",
-            r####"const R: &str = r#"""#; use crate::net;"####,
-            "net",
-        ),
-        (
-            "http/mod.rs",
-            r#"const S: &str = "\""; use crate::net;"#,
-            "net",
-        ),
-        ("http/mod.rs", "use crate::r#net;", "net"),
-        (
-            "http/mod.rs",
-            "macro_rules! m { () => { $crate::net::f() } }",
-            "net",
-        ),
-        ("http/mod.rs", "use crate::*;", WHOLE_CRATE),
-        ("http/mod.rs", "use super::*;", WHOLE_CRATE),
-        ("http/mod.rs", "use crate as all;", WHOLE_CRATE),
-        ("http/mod.rs", "use super as all;", WHOLE_CRATE),
-        ("http/mod.rs", "use crate::{self as all};", WHOLE_CRATE),
-        ("http/mod.rs", "use appproxy as all;", WHOLE_CRATE),
-    ] {
-        let tree = tree(&[(path, text)])?;
+    for (path, text, named) in BAD {
+        let tree = tree(&[(*path, *text)])?;
         let faults = layer_faults(&sources(tree.path())?);
         let wanted = format!("may not import `{named}`");
         assert!(

@@ -404,7 +404,7 @@ fn write_json(path: &Path, value: &Value) {
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use crate::harness::{Backend, Stand};
 
     #[tokio::test]
     async fn settings_of_an_application_go_over_the_usual_ones() {

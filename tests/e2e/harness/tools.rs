@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use super::Running;
 use super::process::{self, Output};
-use super::stand::Running;
 
 impl Running {
     /// Runs curl with these arguments, with the authority trusted and every `*.localhost` name, which
