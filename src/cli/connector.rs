@@ -1,14 +1,39 @@
 //! `appproxy connector`: from the configuration to open tunnels.
 
+use std::io::{self, stderr, stdout};
 use std::path::Path;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Exit;
+use super::register::Register;
 use crate::clock::Clock;
 use crate::config::ConnectorConfig;
-use crate::connector::{self, ConnectorError};
+use crate::connector::{self, ConnectorError, StateFolder};
+use crate::model::Endpoint;
+use crate::net::{Dialler, Resolver};
 use crate::shutdown::Signals;
+
+/// For a connection to one of the token's gateways.
+const DIAL: Duration = Duration::from_secs(5);
+
+/// Turns a token into this connector's identity.
+pub(super) fn register(args: &Register) -> Result<(), Exit> {
+    let config = ConnectorConfig::load(&args.config).map_err(Exit::Findings)?;
+    let state = StateFolder::new(&config.state);
+    super::runtime(None)?.block_on(async {
+        let dialler = Dialler::new(Resolver::new(&config.dns.servers, config.dns.hosts));
+        let dial = async |gateway: &Endpoint| {
+            let dialled = dialler.connect_tunnel(gateway, Instant::now() + DIAL).await;
+            dialled.map_err(io::Error::other)
+        };
+        let (out, hints) = (&mut stdout(), &mut stderr());
+        let outcome = args.run(&state, &Clock::system(), dial, out, hints).await;
+        outcome.map_err(|e| Exit::failed(format!("{e:#}")))
+    })
+}
 
 /// Runs a connector until it is told to stop.
 pub(super) fn run(config: &Path) -> Result<(), Exit> {
@@ -34,8 +59,10 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
             }
         };
         outcome.map_err(|error| match error {
-            ConnectorError::Removed => Exit::failed(error.to_string()),
-            ConnectorError::Identity(_) | ConnectorError::NoGateways | ConnectorError::Tls(_) => {
+            ConnectorError::Removed | ConnectorError::Tls(_) | ConnectorError::Random(_) => {
+                Exit::failed(error.to_string())
+            }
+            ConnectorError::State(_) | ConnectorError::NoGateways => {
                 Exit::configuration(&file, "state", error.to_string())
             }
         })

@@ -14,7 +14,7 @@ use crate::store::{ConnectorRecord, Store};
 
 /// The verbs of `gateway connector`.
 #[derive(Debug, clap::Subcommand)]
-pub enum ConnectorCommand {
+pub(super) enum ConnectorCommand {
     /// List the connectors, removed ones included, oldest first.
     List(ConnectorList),
     /// Remove a connector for good and cut its tunnels.
@@ -23,7 +23,7 @@ pub enum ConnectorCommand {
 
 /// `gateway connector list`.
 #[derive(Debug, clap::Args)]
-pub struct ConnectorList {
+pub(super) struct ConnectorList {
     /// For programs.
     #[arg(long)]
     pub json: bool,
@@ -34,7 +34,7 @@ pub struct ConnectorList {
 
 /// `gateway connector remove`.
 #[derive(Debug, clap::Args)]
-pub struct ConnectorRemove {
+pub(super) struct ConnectorRemove {
     /// The connector's identifier, as `connector list` shows it.
     #[arg(value_parser = ConnectorId::new)]
     pub id: ConnectorId,
@@ -46,7 +46,7 @@ pub struct ConnectorRemove {
 impl ConnectorCommand {
     /// The configuration to load.
     #[must_use]
-    pub fn config(&self) -> &std::path::Path {
+    pub(super) fn config(&self) -> &std::path::Path {
         match self {
             Self::List(args) => &args.config,
             Self::Remove(args) => &args.config,
@@ -57,7 +57,7 @@ impl ConnectorCommand {
     ///
     /// # Errors
     /// In words for the person who typed it.
-    pub async fn run(
+    pub(super) async fn run(
         &self,
         store: Arc<dyn Store>,
         clock: &Clock,

@@ -26,19 +26,36 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
         let store = open_store(&config).await?;
         let (https, http) = listeners(&config)?;
         let addresses = |all: &[TcpListener]| -> Vec<String> {
-            all.iter().filter_map(|l| l.local_addr().ok()).map(|a| a.to_string()).collect()
+            all.iter()
+                .filter_map(|l| l.local_addr().ok())
+                .map(|a| a.to_string())
+                .collect()
         };
         let (on_https, on_http) = (addresses(&https), addresses(&http));
         let applications = config.applications.len();
-        let parts = Parts { config, certificates, store, https, http, clock };
-        let gateway = Gateway::start(parts).await.map_err(|e| Exit::failed(e.to_string()))?;
+        let parts = Parts {
+            config,
+            certificates,
+            store,
+            https,
+            http,
+            clock,
+        };
+        let gateway = Gateway::start(parts)
+            .await
+            .map_err(|e| Exit::failed(e.to_string()))?;
         tracing::info!(
-            version = env!("CARGO_PKG_VERSION"), applications,
-            https = on_https.join(" "), http = on_http.join(" "),
+            version = env!("CARGO_PKG_VERSION"),
+            applications,
+            https = on_https.join(" "),
+            http = on_http.join(" "),
             "gateway ready"
         );
         let signal = signals.next().await;
-        tracing::info!(signal, "stopping: no new requests; a second signal ends at once");
+        tracing::info!(
+            signal,
+            "stopping: no new requests; a second signal ends at once"
+        );
         tokio::select! {
             all = gateway.stop() => {
                 if !all {
@@ -71,7 +88,10 @@ fn prepare(
             Err(found) => findings.extend(found),
         }
     }
-    if findings.iter().any(|f: &Finding| f.severity == Severity::Error) {
+    if findings
+        .iter()
+        .any(|f: &Finding| f.severity == Severity::Error)
+    {
         return Err(Exit::Findings(findings));
     }
     Ok((config, certificates))
@@ -100,7 +120,10 @@ fn listeners(config: &GatewayConfig) -> Result<(Vec<TcpListener>, Vec<TcpListene
     }
     let mut inherited = inherited.into_iter();
     let mut open = |addresses: &[SocketAddr]| -> Result<Vec<TcpListener>, Exit> {
-        addresses.iter().map(|&address| take_or_bind(&mut inherited, address)).collect()
+        addresses
+            .iter()
+            .map(|&address| take_or_bind(&mut inherited, address))
+            .collect()
     };
     Ok((open(&config.listen.https)?, open(&config.listen.http)?))
 }
@@ -114,14 +137,20 @@ fn take_or_bind(
         None => net::bind(address),
     };
     listener.and_then(TcpListener::from_std).map_err(|error| {
-        Exit::failed(format!("cannot listen on {address}: {error}{}", bind_hint(&error, address)))
+        Exit::failed(format!(
+            "cannot listen on {address}: {error}{}",
+            bind_hint(&error, address)
+        ))
     })
 }
 
 fn bind_hint(error: &std::io::Error, address: SocketAddr) -> String {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            format!("; another program listens there (see: ss -ltnp 'sport = :{}')", address.port())
+            format!(
+                "; another program listens there (see: ss -ltnp 'sport = :{}')",
+                address.port()
+            )
         }
         std::io::ErrorKind::PermissionDenied if address.port() < 1024 => {
             "; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned()

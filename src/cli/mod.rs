@@ -5,17 +5,17 @@ mod connectors;
 mod demo;
 mod gateway;
 mod register;
+mod store;
 mod token;
 
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io::Write as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{ConnectorConfig, GatewayConfig};
 use crate::model::{Finding, Place};
 use crate::telemetry::{self, LogFormat, LogOptions};
 
@@ -35,7 +35,7 @@ struct LogArgs {
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
     /// How it is logged
-    #[arg(long, global = true, value_enum, default_value = "text")]
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", value_parser = log_format)]
     log_format: LogFormat,
 }
 
@@ -58,7 +58,7 @@ enum Command {
         command: Option<ConnectorCommand>,
     },
     /// Register this connector with a one-time token (the same as `connector register`)
-    Register(register::RegisterArgs),
+    Register(register::Register),
     /// Show the whole product on this machine, without root and without a network
     Demo(demo::DemoArgs),
 }
@@ -66,14 +66,22 @@ enum Command {
 #[derive(Debug, Args)]
 struct GatewayFile {
     /// The gateway's configuration
-    #[arg(long, value_name = "FILE", default_value = "/etc/appproxy/gateway.yaml")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/appproxy/gateway.yaml"
+    )]
     config: PathBuf,
 }
 
 #[derive(Debug, Args)]
 struct ConnectorFile {
     /// The connector's configuration
-    #[arg(long, value_name = "FILE", default_value = "/etc/appproxy/connector.yaml")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/appproxy/connector.yaml"
+    )]
     config: PathBuf,
 }
 
@@ -84,13 +92,21 @@ enum GatewayCommand {
     Token(token::TokenCommand),
     /// Enrolled connectors
     #[command(subcommand)]
-    Connector(connectors::ConnectorsCommand),
+    Connector(connectors::ConnectorCommand),
 }
 
 #[derive(Debug, Subcommand)]
 enum ConnectorCommand {
     /// Turn a one-time token into this connector's certificate
-    Register(register::RegisterArgs),
+    Register(register::Register),
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("write text or json".to_owned()),
+    }
 }
 
 /// How a command ended, other than well.
@@ -108,7 +124,11 @@ impl Exit {
     }
 
     fn configuration(file: &Path, key: &str, what: String) -> Self {
-        let place = Place { file: file.to_owned(), key: key.to_owned(), ..Place::default() };
+        let place = Place {
+            file: file.to_owned(),
+            key: key.to_owned(),
+            ..Place::default()
+        };
         let remedy = "correct it and start again; nothing was started";
         Self::Findings(vec![Finding::error("unusable", what, remedy).at(place)])
     }
@@ -125,7 +145,12 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
-    let options = LogOptions { format: cli.log.log_format, level: cli.log.log_level };
+    // The demo's screen is for its own words.
+    let quiet = matches!(cli.command, Command::Demo(_)).then(|| "error".to_owned());
+    let options = LogOptions {
+        format: cli.log.log_format,
+        level: cli.log.log_level.or(quiet),
+    };
     if let Err(error) = telemetry::init(&options) {
         return report(&Exit::Failed(error.to_string()), 64);
     }
@@ -138,20 +163,23 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Exit> {
     match command {
-        Command::Gateway { config, command: None } => gateway::run(&config.config),
-        Command::Gateway { command: Some(GatewayCommand::Token(command)), .. } => {
-            with_store(token::config_of(&command), async |config, store, out| {
-                token::run(&command, config, store, out).await
-            })
+        Command::Gateway {
+            config,
+            command: None,
+        } => gateway::run(&config.config),
+        Command::Gateway {
+            command: Some(command),
+            ..
+        } => store::run(&command),
+        Command::Connector {
+            config,
+            command: None,
+        } => connector::run(&config.config),
+        Command::Connector {
+            command: Some(ConnectorCommand::Register(args)),
+            ..
         }
-        Command::Gateway { command: Some(GatewayCommand::Connector(command)), .. } => {
-            with_store(connectors::config_of(&command), async |config, store, out| {
-                connectors::run(&command, config, store, out).await
-            })
-        }
-        Command::Connector { config, command: None } => connector::run(&config.config),
-        Command::Connector { command: Some(ConnectorCommand::Register(args)), .. }
-        | Command::Register(args) => register::run(&args),
+        | Command::Register(args) => connector::register(&args),
         Command::Demo(args) => demo::run(&args),
     }
 }
@@ -177,5 +205,8 @@ fn runtime(workers: Option<NonZeroUsize>) -> Result<tokio::runtime::Runtime, Exi
     if let Some(workers) = workers {
         builder.worker_threads(workers.get());
     }
-    builder.enable_all().build().map_err(|e| Exit::failed(format!("cannot start threads: {e}")))
+    builder
+        .enable_all()
+        .build()
+        .map_err(|e| Exit::failed(format!("cannot start threads: {e}")))
 }

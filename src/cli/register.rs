@@ -21,7 +21,7 @@ const LONGEST: u64 = 16 * 1024;
 /// `connector register`: the token is read from a file, the environment, or standard input, where
 /// a terminal is asked for it without echo.
 #[derive(Debug, clap::Args)]
-pub struct Register {
+pub(super) struct Register {
     /// Read the token from this file.
     #[arg(long, value_name = "FILE", conflicts_with = "token_env")]
     pub token_file: Option<PathBuf>,
@@ -48,7 +48,7 @@ impl Register {
     ///
     /// # Errors
     /// In words for the person who typed it.
-    pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+    pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         state: &StateFolder,
         clock: &Clock,

@@ -15,11 +15,11 @@ use crate::store::{NewToken, Store, TokenRecord};
 use crate::tunnel::token::Token;
 
 /// Where a gateway's configuration is unless `--config` says otherwise.
-pub const GATEWAY_CONFIG: &str = "/etc/appproxy/gateway.yaml";
+pub(super) const GATEWAY_CONFIG: &str = "/etc/appproxy/gateway.yaml";
 
 /// The verbs of `gateway token`.
 #[derive(Debug, clap::Subcommand)]
-pub enum TokenCommand {
+pub(super) enum TokenCommand {
     /// Make a token with which connectors enrol; prints it and nothing else.
     Create(TokenCreate),
     /// List the tokens, newest first; their secrets are not kept.
@@ -30,7 +30,7 @@ pub enum TokenCommand {
 
 /// `gateway token create`.
 #[derive(Debug, clap::Args)]
-pub struct TokenCreate {
+pub(super) struct TokenCreate {
     /// The connector group its connectors join.
     #[arg(long, value_parser = GroupName::new)]
     pub group: GroupName,
@@ -47,7 +47,7 @@ pub struct TokenCreate {
 
 /// `gateway token list`.
 #[derive(Debug, clap::Args)]
-pub struct TokenList {
+pub(super) struct TokenList {
     /// For programs.
     #[arg(long)]
     pub json: bool,
@@ -58,7 +58,7 @@ pub struct TokenList {
 
 /// `gateway token revoke`.
 #[derive(Debug, clap::Args)]
-pub struct TokenRevoke {
+pub(super) struct TokenRevoke {
     /// The token's identifier, as `token list` shows it.
     pub id: String,
     /// The gateway's configuration.
@@ -69,7 +69,7 @@ pub struct TokenRevoke {
 impl TokenCommand {
     /// The configuration to load.
     #[must_use]
-    pub fn config(&self) -> &std::path::Path {
+    pub(super) fn config(&self) -> &std::path::Path {
         match self {
             Self::Create(args) => &args.config,
             Self::List(args) => &args.config,
@@ -82,7 +82,7 @@ impl TokenCommand {
     ///
     /// # Errors
     /// In words for the person who typed it.
-    pub async fn run(
+    pub(super) async fn run(
         &self,
         store: Arc<dyn Store>,
         public: &[Endpoint],

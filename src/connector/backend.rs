@@ -48,7 +48,10 @@ pub(super) struct BackendError {
 
 impl BackendError {
     pub(super) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into() }
+        Self {
+            code,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -63,7 +66,12 @@ impl Backend {
             .with_root_certificates(roots)
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { dialler, allow, tls: Arc::new(tls), pool: Pool::new() })
+        Ok(Self {
+            dialler,
+            allow,
+            tls: Arc::new(tls),
+            pool: Pool::new(),
+        })
     }
 
     /// Sends a request and waits for the head of its answer; the body streams after it.
@@ -83,15 +91,24 @@ impl Backend {
             let again = repeatable(&request);
             match self.exchange(target, profile, sender, request, keeps).await {
                 Ok(response) => return Ok(response),
-                Err(Lost { request: Some(unsent), .. }) => request = *unsent,
-                Err(Lost { error, silent, request: None }) => match again {
+                Err(Lost {
+                    request: Some(unsent),
+                    ..
+                }) => request = *unsent,
+                Err(Lost {
+                    error,
+                    silent,
+                    request: None,
+                }) => match again {
                     Some(copy) if silent => request = copy,
                     _ => return Err(error),
                 },
             }
         }
         let sender = self.connect(target, profile).await?;
-        self.exchange(target, profile, sender, request, keeps).await.map_err(|lost| lost.error)
+        self.exchange(target, profile, sender, request, keeps)
+            .await
+            .map_err(|lost| lost.error)
     }
 
     async fn exchange(
@@ -113,12 +130,20 @@ impl Backend {
             }
             None => {
                 let waited = profile.first_byte();
-                let detail = format!("{} did not begin its answer within {waited:?}", target.endpoint);
+                let detail = format!(
+                    "{} did not begin its answer within {waited:?}",
+                    target.endpoint
+                );
                 let error = BackendError::new(ErrorCode::BackendFirstByteTimeout, detail);
-                return Err(Lost { error, silent: false, request: None });
+                return Err(Lost {
+                    error,
+                    silent: false,
+                    request: None,
+                });
             }
         };
-        let keeps = keeps && !carries_connection_authentication(response.headers(), &WWW_AUTHENTICATE);
+        let keeps =
+            keeps && !carries_connection_authentication(response.headers(), &WWW_AUTHENTICATE);
         let back = keeps.then(|| Back {
             sender,
             target: target.clone(),
@@ -148,8 +173,14 @@ impl Backend {
         let head = sender.send_request(request);
         let Some(answer) = within(profile.first_byte(), &upload, head).await else {
             let waited = profile.first_byte();
-            let detail = format!("{} did not answer the handshake within {waited:?}", target.endpoint);
-            return Err(BackendError::new(ErrorCode::BackendFirstByteTimeout, detail));
+            let detail = format!(
+                "{} did not answer the handshake within {waited:?}",
+                target.endpoint
+            );
+            return Err(BackendError::new(
+                ErrorCode::BackendFirstByteTimeout,
+                detail,
+            ));
         };
         let response = answer.map_err(|e| Lost::new(&e, None).error)?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -175,7 +206,11 @@ impl Backend {
             .allow
             .check_target(endpoint)
             .map_err(|refusal| BackendError::new(ErrorCode::TargetRefused, refusal.to_string()))?;
-        let permitted = |address| allowed.check_address(address).map_err(|r| Refused(r.to_string()));
+        let permitted = |address| {
+            allowed
+                .check_address(address)
+                .map_err(|r| Refused(r.to_string()))
+        };
         let stream = self
             .dialler
             .connect_backend(endpoint, &permitted, deadline)
@@ -205,7 +240,10 @@ impl Backend {
             Host::Address(address) => ServerName::from(*address),
         };
         let connector = TlsConnector::from(Arc::clone(&self.tls));
-        connector.connect(name, stream).await.map_err(|error| tls_error(endpoint, &error))
+        connector
+            .connect(name, stream)
+            .await
+            .map_err(|error| tls_error(endpoint, &error))
     }
 }
 
@@ -248,20 +286,36 @@ impl Lost {
             format!("the application's answer cannot be used: {}", chain(error))
         };
         let error = BackendError::new(ErrorCode::BackendBadResponse, detail);
-        Self { error, silent, request }
+        Self {
+            error,
+            silent,
+            request,
+        }
     }
 }
 
 fn is_reset(error: &hyper::Error) -> bool {
     let source = std::error::Error::source(error);
-    source.and_then(|s| s.downcast_ref::<io::Error>()).is_some_and(|e| {
-        matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
-    })
+    source
+        .and_then(|s| s.downcast_ref::<io::Error>())
+        .is_some_and(|e| {
+            matches!(
+                e.kind(),
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+            )
+        })
 }
 
 /// The request once more, where sending it twice does what sending it once does.
 fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
-    let idempotent = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
+    let idempotent = [
+        Method::GET,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::PUT,
+        Method::DELETE,
+    ];
     if !request.body().is_end_stream() || !idempotent.contains(request.method()) {
         return None;
     }
@@ -294,7 +348,9 @@ fn dial_code(error: &DialError) -> ErrorCode {
 
 fn tls_error(endpoint: &Endpoint, error: &io::Error) -> BackendError {
     use rustls::CertificateError;
-    let tls = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    let tls = error
+        .get_ref()
+        .and_then(|e| e.downcast_ref::<rustls::Error>());
     let code = match tls {
         Some(rustls::Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -331,7 +387,11 @@ struct Upload {
 
 impl Upload {
     fn new() -> Self {
-        Self { start: Instant::now(), last_ms: AtomicU64::new(0), done: AtomicBool::new(false) }
+        Self {
+            start: Instant::now(),
+            last_ms: AtomicU64::new(0),
+            done: AtomicBool::new(false),
+        }
     }
 
     fn last(&self) -> Instant {
@@ -344,7 +404,9 @@ struct UploadGuard(Arc<Upload>);
 impl UploadGuard {
     fn touch(&self) {
         let since = self.0.start.elapsed().as_millis();
-        self.0.last_ms.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.0
+            .last_ms
+            .store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
@@ -388,7 +450,11 @@ impl Guard for Return {
     fn complete(&mut self) {
         // An answer that came before the whole request was taken leaves the rest of the request on
         // the connection: it is not used again.
-        if let Some(back) = self.0.take().filter(|back| back.upload.done.load(Ordering::Acquire)) {
+        if let Some(back) = self
+            .0
+            .take()
+            .filter(|back| back.upload.done.load(Ordering::Acquire))
+        {
             back.pool.put(back.target, back.sender);
         }
     }
@@ -412,7 +478,11 @@ mod tests {
             let mut fields = HeaderMap::new();
             fields.append(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=x"));
             fields.append(WWW_AUTHENTICATE, HeaderValue::from_static(value));
-            assert_eq!(carries_connection_authentication(&fields, &WWW_AUTHENTICATE), expected, "{value}");
+            assert_eq!(
+                carries_connection_authentication(&fields, &WWW_AUTHENTICATE),
+                expected,
+                "{value}"
+            );
         }
     }
 
@@ -440,7 +510,11 @@ mod tests {
             std::future::pending::<()>().await;
         };
         let began = Instant::now();
-        assert!(within(Duration::from_secs(10), &upload, slow_upload).await.is_none());
+        assert!(
+            within(Duration::from_secs(10), &upload, slow_upload)
+                .await
+                .is_none()
+        );
         assert_eq!(began.elapsed().as_secs(), 50);
     }
 }

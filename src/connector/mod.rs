@@ -22,17 +22,17 @@ use crate::tunnel;
 
 use allow::AllowList;
 use backend::Backend;
-use identity::Identity;
 use supervisor::{Outcome, Supervisor};
 
-pub use identity::IdentityError;
+pub use identity::{Identity, StateError, StateFolder};
+pub use register::{AttemptError, RegisterError, Registered, Registration, register};
 
 /// Why a connector does not run, or stopped to.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectorError {
     /// It has no identity it could use.
     #[error(transparent)]
-    Identity(#[from] IdentityError),
+    State(#[from] StateError),
     /// It knows no gateway.
     #[error("no gateway is known: write `gateways:` in the configuration, or register again")]
     NoGateways,
@@ -57,9 +57,13 @@ pub async fn run(
     clock: Clock,
     stop: CancellationToken,
 ) -> Result<(), ConnectorError> {
-    let identity = Identity::load(&config.state, clock.now())?;
-    let gateways =
-        if config.gateways.is_empty() { identity.gateways.clone() } else { config.gateways };
+    let state = StateFolder::new(&config.state);
+    let identity = state.identity(clock.now())?;
+    let gateways = if config.gateways.is_empty() {
+        state.gateways()?
+    } else {
+        config.gateways
+    };
     if gateways.is_empty() {
         return Err(ConnectorError::NoGateways);
     }

@@ -59,7 +59,9 @@ impl Pool {
     fn pop(&self, target: &Target) -> Option<SendRequest<Body>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let connections = idle.get_mut(target)?;
-        let found = connections.pop().filter(|found| found.since.elapsed() < IDLE);
+        let found = connections
+            .pop()
+            .filter(|found| found.since.elapsed() < IDLE);
         if found.is_none() {
             // The newest is too old, so all are.
             idle.remove(target);
@@ -75,7 +77,10 @@ impl Pool {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let connections = idle.entry(target).or_default();
         if connections.len() < PER_TARGET {
-            connections.push(Idle { sender, since: Instant::now() });
+            connections.push(Idle {
+                sender,
+                since: Instant::now(),
+            });
         }
     }
 

@@ -22,7 +22,9 @@ pub(super) struct Profiles {
 
 impl Profiles {
     pub(super) fn new() -> Self {
-        Self { known: watch::Sender::new(HashMap::new()) }
+        Self {
+            known: watch::Sender::new(HashMap::new()),
+        }
     }
 
     /// Learns a profile; one whose name does not fit it is not taken.

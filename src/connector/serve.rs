@@ -83,8 +83,10 @@ impl Server {
         let outcome = self.answer(request, flight).await;
         let mut response = outcome.unwrap_or_else(|error| {
             tracing::warn!(
-                request_id = about.request_id, application = about.application,
-                code = error.code.as_str(), detail = error.detail,
+                request_id = about.request_id,
+                application = about.application,
+                code = error.code.as_str(),
+                detail = error.detail,
                 "no answer from the application"
             );
             let mut response = Response::new(Body::empty());
@@ -92,7 +94,8 @@ impl Server {
             wire::put_error(response.headers_mut(), error.code, &error.detail);
             response
         });
-        let micros = HeaderValue::from(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let micros =
+            HeaderValue::from(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
         response.headers_mut().insert(wire::TIMING, micros);
         Ok(response)
     }
@@ -108,15 +111,24 @@ impl Server {
             return Err(BackendError::new(ErrorCode::TunnelLost, detail));
         };
         if request.method() == Method::CONNECT {
-            return self.websocket(request, &errand.target, &profile, flight).await;
+            return self
+                .websocket(request, &errand.target, &profile, flight)
+                .await;
         }
         let request = request.map(|body| {
             let body = Body::incoming(body);
-            if http_body::Body::is_end_stream(&body) { Body::empty() } else { body }
+            if http_body::Body::is_end_stream(&body) {
+                Body::empty()
+            } else {
+                body
+            }
         });
         let mut response = self.backend.send(&errand.target, &profile, request).await?;
         check_answer(&mut response)?;
-        Ok(response.map(|body| body.with_trailers(rules::deny_response_trailers).with_guard(flight)))
+        Ok(response.map(|body| {
+            body.with_trailers(rules::deny_response_trailers)
+                .with_guard(flight)
+        }))
     }
 
     /// An extended CONNECT (RFC 8441): the application sees a handshake of RFC 6455.
@@ -173,10 +185,16 @@ struct About {
 impl About {
     fn of(fields: &HeaderMap) -> Self {
         let text = |name| {
-            let value = fields.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
+            let value = fields
+                .get(name)
+                .map(HeaderValue::as_bytes)
+                .unwrap_or_default();
             String::from_utf8_lossy(value).into_owned()
         };
-        Self { request_id: text(wire::REQUEST_ID), application: text(wire::APPLICATION) }
+        Self {
+            request_id: text(wire::REQUEST_ID),
+            application: text(wire::APPLICATION),
+        }
     }
 }
 
@@ -197,14 +215,20 @@ impl Errand {
             Some("https") => Scheme::Https,
             _ => return Err(malformed("the request in the tunnel has no scheme")),
         };
-        let authority = request.uri().authority().ok_or_else(|| malformed("it has no authority"))?;
+        let authority = request
+            .uri()
+            .authority()
+            .ok_or_else(|| malformed("it has no authority"))?;
         let authority = HeaderValue::from_str(authority.as_str())
             .map_err(|_| malformed("its authority cannot stand in a field"))?;
         let path = request.uri().path_and_query().cloned();
         let fields = request.headers_mut();
         let mut take = |name, what| {
             let value = fields.remove(name).ok_or_else(|| malformed(what))?;
-            value.to_str().map(str::to_owned).map_err(|_| malformed(what))
+            value
+                .to_str()
+                .map(str::to_owned)
+                .map_err(|_| malformed(what))
         };
         let target = take(wire::TARGET, "it has no target")?;
         let profile = take(wire::PROFILE, "it names no profile")?;
@@ -215,7 +239,10 @@ impl Errand {
         *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
         *request.version_mut() = Version::HTTP_11;
         let target = Target { scheme, endpoint };
-        Ok(Self { target, profile: ProfileHash::from_field(&profile) })
+        Ok(Self {
+            target,
+            profile: ProfileHash::from_field(&profile),
+        })
     }
 }
 
@@ -225,7 +252,9 @@ fn check_answer(response: &mut Response<Body>) -> Result<(), BackendError> {
     let fields = response.headers_mut();
     rules::strip_response(fields);
     rules::deny_response(fields);
-    let fits = HeaderLimits::default().check(fields).and_then(|()| rules::fits_tunnel(fields, &[3]));
+    let fits = HeaderLimits::default()
+        .check(fields)
+        .and_then(|()| rules::fits_tunnel(fields, &[3]));
     fits.map_err(|excess| {
         let detail = format!("the head of the application's answer is too large: {excess}");
         BackendError::new(ErrorCode::BackendBadResponse, detail)

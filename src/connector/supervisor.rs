@@ -95,7 +95,11 @@ impl Supervisor {
             () = tracker.wait() => {}
             () = shared.supervisor.stop.cancelled() => shared.drain(&tracker).await,
         }
-        if removed.load(Ordering::Relaxed) { Outcome::Removed } else { Outcome::Stopped }
+        if removed.load(Ordering::Relaxed) {
+            Outcome::Removed
+        } else {
+            Outcome::Stopped
+        }
     }
 }
 
@@ -116,10 +120,16 @@ struct Shared {
 impl Shared {
     async fn drain(&self, tracker: &TaskTracker) {
         let waiting = self.in_flight.count();
-        tracing::info!(in_flight = waiting, "draining: the gateways send no new requests");
+        tracing::info!(
+            in_flight = waiting,
+            "draining: the gateways send no new requests"
+        );
         if timeout(DRAIN, self.in_flight.none()).await.is_err() {
             let left = self.in_flight.count();
-            tracing::warn!(in_flight = left, "the drain's deadline has come: what is left is cut");
+            tracing::warn!(
+                in_flight = left,
+                "the drain's deadline has come: what is left is cut"
+            );
             self.going_away.cancel();
             let _ = timeout(FAREWELL, self.in_flight.none()).await;
         }
@@ -173,7 +183,9 @@ impl Shared {
         let stream = stream.map_err(|e| e.to_string())?;
         // The name in the handshake is for routing on the way; what is verified is the fixed name.
         let name = match &gateway.host {
-            Host::Name(name) => ServerName::try_from(name.to_string()).map_err(|e| e.to_string())?,
+            Host::Name(name) => {
+                ServerName::try_from(name.to_string()).map_err(|e| e.to_string())?
+            }
             Host::Address(address) => ServerName::from(*address),
         };
         let connector = TlsConnector::from(Arc::clone(&supervisor.tls));
@@ -205,7 +217,8 @@ impl Shared {
             let tunnel = Arc::clone(&tunnel);
             move |request| Arc::clone(&tunnel).call(request)
         });
-        let mut http = std::pin::pin!(link::server().serve_connection(TokioIo::new(stream), service));
+        let mut http =
+            std::pin::pin!(link::server().serve_connection(TokioIo::new(stream), service));
         let stop = &self.supervisor.stop;
         let welcome_by = Instant::now() + DIAL;
         let (mut welcomed, mut drain_said) = (false, false);
@@ -285,7 +298,10 @@ impl Tunnel {
         }
     }
 
-    async fn call(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    async fn call(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
         if is_control(&request) {
             return Ok(self.open_control(request));
         }
@@ -293,7 +309,11 @@ impl Tunnel {
             // A gateway that sends requests before hello and welcome is not one of ours.
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::BAD_GATEWAY;
-            wire::put_error(response.headers_mut(), ErrorCode::TunnelLost, "no welcome yet");
+            wire::put_error(
+                response.headers_mut(),
+                ErrorCode::TunnelLost,
+                "no welcome yet",
+            );
             return Ok(response);
         }
         self.server.serve(request).await
@@ -315,7 +335,10 @@ impl Tunnel {
         let tunnel = Arc::clone(&self);
         tokio::spawn(async move {
             let ended = tunnel.listen(request.into_body()).await;
-            let mut control = tunnel.control.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut control = tunnel
+                .control
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             control.ended = Some(ended);
             drop(control);
             tunnel.over.cancel();
@@ -329,7 +352,9 @@ impl Tunnel {
         loop {
             match messages.next().await {
                 Ok(Some(Down::Welcome { .. })) => self.welcome.cancel(),
-                Ok(Some(Down::Profile { hash, profile })) => self.server.profiles.learn(hash, profile),
+                Ok(Some(Down::Profile { hash, profile })) => {
+                    self.server.profiles.learn(hash, profile)
+                }
                 Ok(Some(Down::Removed)) => return Ended::Removed,
                 Ok(Some(Down::Refused { reason })) => {
                     return Ended::Lost(format!("the gateway refuses this connector: {reason}"));
@@ -351,11 +376,18 @@ impl Tunnel {
 
     /// Ends our half of the control stream.
     fn hang_up(&self) {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner).sender = None;
+        self.control
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .sender = None;
     }
 
     fn reason(&self) -> Option<Ended> {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner).ended.clone()
+        self.control
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .ended
+            .clone()
     }
 }
 
@@ -368,7 +400,9 @@ fn is_control(request: &Request<Incoming>) -> bool {
 
 /// Exponential back-off with full jitter: a thousand connectors do not come back in step.
 fn pause(failures: u32, random: u64) -> Duration {
-    let most = PAUSE_FIRST.saturating_mul(1 << failures.min(8)).min(PAUSE_MOST);
+    let most = PAUSE_FIRST
+        .saturating_mul(1 << failures.min(8))
+        .min(PAUSE_MOST);
     let millis = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
     Duration::from_millis(random % (millis + 1))
 }
@@ -384,8 +418,17 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_five_seconds_and_are_spread_over_all_of_it() {
-        let most = |failures| (0..10_000).map(|r| pause(failures, r)).max().unwrap().as_millis();
-        assert_eq!([0, 1, 2, 3, 4, 40].map(most), [500, 1000, 2000, 4000, 5000, 5000]);
+        let most = |failures| {
+            (0..10_000)
+                .map(|r| pause(failures, r))
+                .max()
+                .unwrap()
+                .as_millis()
+        };
+        assert_eq!(
+            [0, 1, 2, 3, 4, 40].map(most),
+            [500, 1000, 2000, 4000, 5000, 5000]
+        );
         assert_eq!(pause(9, 0), Duration::ZERO);
     }
 }

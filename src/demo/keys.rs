@@ -15,7 +15,11 @@ pub(super) struct Keys {
 impl Keys {
     pub(super) fn new() -> Self {
         let stdin = rustix::stdio::stdin();
-        let before = if isatty(stdin) { tcgetattr(stdin).ok() } else { None };
+        let before = if isatty(stdin) {
+            tcgetattr(stdin).ok()
+        } else {
+            None
+        };
         if let Some(before) = &before {
             let mut now = before.clone();
             // Ctrl-C still is a signal.

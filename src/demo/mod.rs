@@ -2,7 +2,7 @@
 //! gateway, a connector that enrols and dials out to it, and an application that listens only on
 //! the private side; keys break one after the other, and the screen says what a visitor sees.
 
-mod app;
+pub mod app;
 mod keys;
 mod probe;
 mod stage;
@@ -19,8 +19,6 @@ use crate::store::StoreError;
 use keys::Keys;
 use probe::{Probe, Seen};
 use stage::Stage;
-
-pub use app::{AppControl, serve};
 
 /// Why the demo cannot be shown.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +53,11 @@ pub enum DemoError {
 }
 
 fn list(findings: &[Finding]) -> String {
-    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    findings
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// Shows the demo until `q`, SIGINT or SIGTERM; nothing of it is left behind.
@@ -66,7 +68,9 @@ pub fn run(port: Option<u16>, screen: &mut dyn Write) -> Result<(), DemoError> {
     let mut stage = Stage::start(port)?;
     let probe = Probe::new(stage.address, stage::HOST, stage.authority())?;
     introduce(&stage, screen)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let mut keys = Keys::new();
     let mut signals = runtime.block_on(async { Signals::new() })?;
     loop {
@@ -92,8 +96,8 @@ pub fn run(port: Option<u16>, screen: &mut dyn Write) -> Result<(), DemoError> {
         screen.flush()?;
     }
     drop(keys);
+    drop(stage);
     writeln!(screen, "\nStopped; nothing is left behind.")?;
-    stage.strike();
     Ok(())
 }
 
@@ -117,7 +121,7 @@ appproxy demo: a gateway, a connector that enrolled and dialled out to it, a pri
          s  slow the application down, or heal it
          q  quit",
         authority = authority.display(),
-        application = stage.application_address,
+        application = stage.application,
         internal = stage.internal_url(),
     )?;
     screen.flush()
@@ -125,7 +129,11 @@ appproxy demo: a gateway, a connector that enrolled and dialled out to it, a pri
 
 fn describe(seen: &Seen, screen: &mut dyn Write) -> io::Result<()> {
     let Some(error) = &seen.error else {
-        return writeln!(screen, "    The visitor sees: {} from the application", seen.status);
+        return writeln!(
+            screen,
+            "    The visitor sees: {} from the application",
+            seen.status
+        );
     };
     writeln!(
         screen,

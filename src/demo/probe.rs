@@ -63,7 +63,11 @@ impl Probe {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { address, host: host.to_owned(), tls: TlsConnector::from(Arc::new(tls)) })
+        Ok(Self {
+            address,
+            host: host.to_owned(),
+            tls: TlsConnector::from(Arc::new(tls)),
+        })
     }
 
     /// Opens the home page.
@@ -84,8 +88,13 @@ impl Probe {
             .body(Body::empty())?;
         let response = sender.send_request(request).await?;
         let status = response.status();
-        let text = Limited::new(response.into_body(), LONGEST).collect().await?.to_bytes();
-        let error = serde_json::from_slice::<Answer>(&text).ok().map(|answer| answer.error);
+        let text = Limited::new(response.into_body(), LONGEST)
+            .collect()
+            .await?
+            .to_bytes();
+        let error = serde_json::from_slice::<Answer>(&text)
+            .ok()
+            .map(|answer| answer.error);
         Ok(Seen { status, error })
     }
 }

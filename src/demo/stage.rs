@@ -1,6 +1,7 @@
 //! Everything the demo starts, each part on threads of its own, so that each can be killed for
 //! real: its sockets close at once, as if its process had died.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
@@ -10,10 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+};
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::DemoError;
@@ -21,10 +25,12 @@ use super::app::{self, AppControl};
 use crate::certs;
 use crate::clock::Clock;
 use crate::config::{ConnectorConfig, GatewayConfig};
-use crate::connector;
-use crate::gateway::{Gateway, Parts};
-use crate::net;
-use crate::store::{self, Store, StoreKeys};
+use crate::connector::{self, Registration, StateFolder};
+use crate::gateway::{Gateway, Parts, load_authority};
+use crate::model::{Endpoint, GroupName};
+use crate::net::{self, Dialler, Resolver};
+use crate::store::{self, NewToken, Store, StoreKeys};
+use crate::tunnel::token::Token;
 
 /// The name people open; browsers and curl resolve everything below `localhost` themselves.
 pub(super) const HOST: &str = "demo.localhost";
@@ -66,11 +72,19 @@ struct Threads(Option<Runtime>);
 impl Threads {
     fn new(name: &str) -> io::Result<Self> {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        builder.worker_threads(1).thread_name(name).enable_all().build().map(|rt| Self(Some(rt)))
+        builder
+            .worker_threads(1)
+            .thread_name(name)
+            .enable_all()
+            .build()
+            .map(|rt| Self(Some(rt)))
     }
 
     fn block_on<T>(&self, future: impl Future<Output = T>) -> io::Result<T> {
-        let runtime = self.0.as_ref().ok_or_else(|| io::Error::other("its threads have ended"))?;
+        let runtime = self
+            .0
+            .as_ref()
+            .ok_or_else(|| io::Error::other("its threads have ended"))?;
         Ok(runtime.block_on(future))
     }
 
@@ -105,7 +119,11 @@ impl Folder {
 
     fn write(&self, name: &str, text: &str) -> io::Result<()> {
         let mut options = fs::OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o600).open(self.0.join(name));
+        let file = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.0.join(name));
         file?.write_all(text.as_bytes())
     }
 }
@@ -124,19 +142,27 @@ impl Stage {
         let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let application = listener.local_addr()?;
         let name = format!("{INTERNAL}:{}", application.port());
-        let name = name.parse().map_err(|_| DemoError::Late("the application has no name"))?;
+        let name = name
+            .parse()
+            .map_err(|_| DemoError::Late("the application has no name"))?;
         let control = AppControl::new(name, Clock::system());
         serve_application(&backend, listener, &control)?;
 
         let listener = listen(port)?;
         let address = listener.local_addr()?;
         let authority = write_certificates(&folder)?;
-        folder.write("gateway.yaml", &gateway_yaml(&folder.0, address, application))?;
-        folder.write("connector.yaml", &connector_yaml(&folder.0, address, application))?;
+        folder.write(
+            "gateway.yaml",
+            &gateway_yaml(&folder.0, address, application),
+        )?;
+        folder.write(
+            "connector.yaml",
+            &connector_yaml(&folder.0, address, application),
+        )?;
         let gateway_threads = Threads::new("gateway")?;
         let (gateway, store, config) =
             gateway_threads.block_on(start_gateway(&folder.0, listener))??;
-        gateway_threads.block_on(enrol(&folder.0, &*store, &config))??;
+        gateway_threads.block_on(enrol(&folder.0, store, &config))??;
         let mut stage = Self {
             address,
             application,
@@ -250,12 +276,17 @@ fn listen(port: Option<u16>) -> io::Result<StdListener> {
 fn write_certificates(folder: &Folder) -> Result<CertificateDer<'static>, DemoError> {
     let authority_key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, "appproxy demo, throw away");
+    // The default has a name of its own, which browsers would take for a self-signed leaf's.
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "appproxy demo, throw away");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     let authority = params.self_signed(&authority_key)?;
     let issuer = Issuer::new(params, authority_key);
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(vec![HOST.to_owned()])?;
+    params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, HOST);
     let leaf = params.signed_by(&key, &issuer)?;
     folder.write("ca.pem", &authority.pem())?;
@@ -327,4 +358,46 @@ async fn start_gateway(
         clock,
     };
     Ok((Gateway::start(parts).await?, store, config))
+}
+
+/// Makes a token and registers with it, over the gateway's public port.
+async fn enrol(
+    folder: &Path,
+    store: Arc<dyn Store>,
+    config: &GatewayConfig,
+) -> Result<(), DemoError> {
+    let clock = Clock::system();
+    let authority = load_authority(&*store, clock.now())
+        .await
+        .map_err(io::Error::other)?;
+    let token = Token::new(config.listen.public.clone(), authority.pin());
+    let token = token.map_err(io::Error::other)?;
+    let group = GroupName::new("default").map_err(io::Error::other)?;
+    store
+        .create_token(NewToken {
+            id: token.secret.id(),
+            secret_hash: token.secret.hash(),
+            group,
+            uses: 1,
+            created: clock.now(),
+            expires: clock.now().plus(PATIENCE),
+        })
+        .await?;
+    let state = StateFolder::new(folder.join("connector"));
+    let registration = Registration {
+        state: &state,
+        token: &token,
+        name: "demo",
+        replace: false,
+        clock: &clock,
+    };
+    let dialler = Dialler::new(Resolver::new(&[], BTreeMap::new()));
+    let dial = async |gateway: &Endpoint| {
+        let dialled = dialler
+            .connect_tunnel(gateway, Instant::now() + PATIENCE)
+            .await;
+        dialled.map_err(io::Error::other)
+    };
+    connector::register(registration, dial).await?;
+    Ok(())
 }

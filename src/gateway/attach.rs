@@ -71,7 +71,9 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, stream: TlsStream<TcpStream>, p
 
 fn peer_of(stream: &TlsStream<TcpStream>) -> Result<PeerConnector, Ended> {
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let leaf = certificates.first().ok_or_else(|| Ended::Certificate("there is none".into()))?;
+    let leaf = certificates
+        .first()
+        .ok_or_else(|| Ended::Certificate("there is none".into()))?;
     PeerConnector::from_certificate(leaf).map_err(|e| Ended::Certificate(e.to_string()))
 }
 
@@ -97,29 +99,33 @@ async fn attach(
         Err(reason) => return reason,
     };
     let cut = CancellationToken::new();
-    let admitted = admit(gateway, connector, peer, &software).await.and_then(|()| {
-        let welcome = Down::Welcome {
-            gateways: gateway.public.clone(),
-            time: gateway.clock.now().0,
-        };
-        // The queue is empty, so the first message always fits.
-        let _ = sender.send(&welcome);
-        let new = NewTunnel {
-            connector: connector.id.clone(),
-            group: connector.group.clone(),
-            requests,
-            max_streams,
-            control: sender.clone(),
-            cut: cut.clone(),
-        };
-        gateway.tunnels.add(new).map_err(|_removed| Ended::Removed)
-    });
+    let admitted = admit(gateway, connector, peer, &software)
+        .await
+        .and_then(|()| {
+            let welcome = Down::Welcome {
+                gateways: gateway.public.clone(),
+                time: gateway.clock.now().0,
+            };
+            // The queue is empty, so the first message always fits.
+            let _ = sender.send(&welcome);
+            let new = NewTunnel {
+                connector: connector.id.clone(),
+                group: connector.group.clone(),
+                requests,
+                max_streams,
+                control: sender.clone(),
+                cut: cut.clone(),
+            };
+            gateway.tunnels.add(new).map_err(|_removed| Ended::Removed)
+        });
     let tunnel = match admitted {
         Ok(tunnel) => tunnel,
         Err(reason) => {
             let _ = sender.send(&match reason {
                 Ended::Removed => Down::Removed,
-                _ => Down::Refused { reason: reason.to_string() },
+                _ => Down::Refused {
+                    reason: reason.to_string(),
+                },
             });
             drop(sender);
             // The connector hangs up once it has read why.
@@ -150,7 +156,10 @@ async fn open_control(
 ) -> Result<Control, hyper::Error> {
     let mut request = Request::new(body);
     *request.method_mut() = Method::POST;
-    let uri = Uri::builder().scheme("https").authority(GATEWAY_NAME).path_and_query(wire::CONTROL_PATH);
+    let uri = Uri::builder()
+        .scheme("https")
+        .authority(GATEWAY_NAME)
+        .path_and_query(wire::CONTROL_PATH);
     *request.uri_mut() = uri.build().unwrap_or_default();
     requests.send_request(request).await
 }
@@ -161,9 +170,12 @@ async fn greet(
 ) -> Result<(Messages<Incoming>, u32, String), Ended> {
     let mut messages = Messages::new(opening.await?.into_body());
     match messages.next().await? {
-        Some(Up::Hello { version: PROTOCOL_VERSION, max_streams, software, .. }) => {
-            Ok((messages, max_streams, software))
-        }
+        Some(Up::Hello {
+            version: PROTOCOL_VERSION,
+            max_streams,
+            software,
+            ..
+        }) => Ok((messages, max_streams, software)),
         Some(Up::Hello { version, .. }) => Err(Ended::Version(version)),
         _ => Err(Ended::NoHello),
     }
@@ -176,7 +188,11 @@ async fn admit(
     peer: SocketAddr,
     software: &str,
 ) -> Result<(), Ended> {
-    let record = gateway.store.connector(&connector.id).await?.ok_or(Ended::Unknown)?;
+    let record = gateway
+        .store
+        .connector(&connector.id)
+        .await?
+        .ok_or(Ended::Unknown)?;
     if record.removed.is_some() {
         return Err(Ended::Removed);
     }
@@ -217,10 +233,9 @@ async fn follow(messages: &mut Messages<Incoming>, tunnel: &Arc<Tunnel>) -> Ende
 pub(crate) async fn watch_removals(gateway: Arc<Gateway>, mut after: u64) {
     let mut failing = false;
     loop {
-        let changes = match gateway.store.changed().await {
-            Ok(()) => gateway.store.changes(after).await,
-            Err(error) => Err(error),
-        };
+        // The wait begins before the log is read, so that nothing falls between the two.
+        let changed = gateway.store.changed();
+        let changes = gateway.store.changes(after).await;
         match changes {
             Ok(changes) => {
                 if std::mem::take(&mut failing) {
@@ -233,6 +248,8 @@ pub(crate) async fn watch_removals(gateway: Arc<Gateway>, mut after: u64) {
                         tracing::info!(connector = %id, tunnels, "connector removed, tunnels cut");
                     }
                 }
+                // A failure shows at the next look.
+                let _ = changed.await;
             }
             Err(error) => {
                 if !std::mem::replace(&mut failing, true) {

@@ -50,12 +50,20 @@ pub(crate) struct Transport {
 impl Transport {
     /// Plain HTTP/1.1.
     pub(crate) fn plain(peer: SocketAddr) -> Self {
-        Self { peer, scheme: Scheme::Http, h2: false }
+        Self {
+            peer,
+            scheme: Scheme::Http,
+            h2: false,
+        }
     }
 
     /// TLS, with the protocol that ALPN chose.
     pub(crate) fn tls(peer: SocketAddr, h2: bool) -> Self {
-        Self { peer, scheme: Scheme::Https, h2 }
+        Self {
+            peer,
+            scheme: Scheme::Https,
+            h2,
+        }
     }
 }
 
@@ -86,7 +94,9 @@ where
             }
         }
     } else {
-        let connection = http1_builder().serve_connection(io, service).with_upgrades();
+        let connection = http1_builder()
+            .serve_connection(io, service)
+            .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             outcome = &mut connection => outcome,

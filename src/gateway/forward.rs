@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE,
+};
 use http::uri::{PathAndQuery, Scheme as UriScheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
@@ -10,7 +12,7 @@ use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 
 use super::Gateway;
-use super::respond::Failure;
+use super::respond::{self, Failure};
 use super::tunnels::Lease;
 use crate::auth::Permit;
 use crate::http::{self as rules, Body, Upgrade};
@@ -25,6 +27,9 @@ use crate::upgrade;
 
 /// Tunnels tried for one request. A request comes back for a second only if nothing of it was sent.
 const TRIES: usize = 3;
+
+/// Configuration excludes it.
+const NO_LABEL: &str = "the internal URL's wildcard has no label to take";
 
 /// What the gateway knows of a request beside the request itself.
 #[derive(Debug)]
@@ -68,9 +73,11 @@ pub(super) async fn forward(
     let is_websocket = asked != Upgrade::None;
     let client = is_websocket.then(|| hyper::upgrade::on(&mut request));
     let target = target(application, errand)?;
+    let map = UrlMap::new(application, errand.captured, errand.host)
+        .ok_or_else(|| Failure::internal(NO_LABEL))?;
     let profile = Profile::new(&application.timeouts);
-    let mut request = compose(request, application, errand, &target, &profile, is_websocket)?
-        .map(|body| body.with_guard(access.octets_in()));
+    let mut request = compose(request, errand, &map, &target, &profile, is_websocket)?
+        .map(|body| respond::count(access, body));
     let mut lease = choose(gateway, application, None)?;
     let mut answer = None;
     for _ in 0..TRIES {
@@ -94,7 +101,7 @@ pub(super) async fn forward(
         let detail = format!("{TRIES} tunnels were lost before the request could be sent");
         return Err(Failure::new(ErrorCode::TunnelLost, detail));
     };
-    receive(answer, application, errand, access, lease.place, client, &asked)
+    receive(answer, &map, access, lease.place, client, &asked)
 }
 
 fn choose(
@@ -103,14 +110,19 @@ fn choose(
     except: Option<&Lease>,
 ) -> Result<Lease, Failure> {
     let groups = application.connectors.groups();
-    gateway.tunnels.choose(groups, except.map(|lease| &lease.tunnel)).map_err(|code| {
-        let groups: Vec<&str> = groups.iter().map(|group| group.as_str()).collect();
-        let detail = match code {
-            ErrorCode::TunnelBusy => "every tunnel of the groups carries as many requests as it may",
-            _ => "no connector of the groups is connected",
-        };
-        Failure::new(code, format!("{detail}: {}", groups.join(", ")))
-    })
+    gateway
+        .tunnels
+        .choose(groups, except.map(|lease| &lease.tunnel))
+        .map_err(|code| {
+            let groups: Vec<&str> = groups.iter().map(|group| group.as_str()).collect();
+            let detail = match code {
+                ErrorCode::TunnelBusy => {
+                    "every tunnel of the groups carries as many requests as it may"
+                }
+                _ => "no connector of the groups is connected",
+            };
+            Failure::new(code, format!("{detail}: {}", groups.join(", ")))
+        })
 }
 
 fn lost(lease: &Lease, error: &hyper::Error) -> Failure {
@@ -128,27 +140,32 @@ fn lost(lease: &Lease, error: &hyper::Error) -> Failure {
 /// Host and port the connector is to dial.
 fn target(application: &Application, errand: &Errand<'_>) -> Result<Endpoint, Failure> {
     let internal = &application.internal;
-    let host = internal.host_for(errand.captured).ok_or_else(|| {
-        Failure::new(ErrorCode::Internal, "the internal URL's wildcard has no label to take")
-    })?;
-    Ok(Endpoint { host, port: internal.port })
+    let host = internal
+        .host_for(errand.captured)
+        .ok_or_else(|| Failure::internal(NO_LABEL))?;
+    Ok(Endpoint {
+        host,
+        port: internal.port,
+    })
 }
 
 /// The request as the application is to receive it, and beside it what the connector needs.
 fn compose(
     request: Request<Incoming>,
-    application: &Application,
     errand: &Errand<'_>,
+    map: &UrlMap<'_>,
     target: &Endpoint,
     profile: &Profile,
     is_websocket: bool,
 ) -> Result<Request<Body>, Failure> {
+    let application = map.application();
     let (mut parts, body) = request.into_parts();
     let fields = &mut parts.headers;
     rules::strip_request(fields);
     rules::deny_request(fields);
     rules::join_cookies(fields);
-    translate::strip_own_cookies(fields);
+    translate::remove_own_cookies(fields);
+    translate::rewrite_origin(fields, map);
     fields.remove(HOST);
     errand.facts.set(fields);
     put(fields, wire::TARGET, &target.to_string())?;
@@ -211,15 +228,17 @@ fn uri(
         Scheme::Http => UriScheme::HTTP,
         Scheme::Https => UriScheme::HTTPS,
     };
-    let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path);
+    let uri = Uri::builder()
+        .scheme(scheme)
+        .authority(authority)
+        .path_and_query(path);
     uri.build().map_err(|e| internal(&e))
 }
 
 /// The answer as the visitor is to receive it.
 fn receive(
     answer: Response<Incoming>,
-    application: &Application,
-    errand: &Errand<'_>,
+    map: &UrlMap<'_>,
     access: &mut AccessLine,
     place: Place,
     client: Option<OnUpgrade>,
@@ -234,8 +253,7 @@ fn receive(
     }
     rules::strip_response(&mut parts.headers);
     rules::deny_response(&mut parts.headers);
-    let map = UrlMap::new(application, errand.captured, errand.host);
-    translate::response_headers(&mut parts.headers, &map, application.link_translation);
+    translate::translate_response(&mut parts.headers, map, map.application().link_translation);
     parts.version = http::Version::HTTP_11;
     // In the tunnel 200 means that the application agreed to the handshake.
     if let (Some(client), StatusCode::OK) = (client, parts.status) {
@@ -245,11 +263,23 @@ fn receive(
         if let Upgrade::WebSocketH1 { key } = asked {
             switch_protocols(&mut response, key)?;
         }
-        let websocket = Some(WebSocket { client, application, place });
-        return Ok(Forwarded { response, websocket });
+        let websocket = Some(WebSocket {
+            client,
+            application,
+            place,
+        });
+        return Ok(Forwarded {
+            response,
+            websocket,
+        });
     }
-    let body = Body::incoming(body).with_trailers(rules::deny_response_trailers).with_guard(place);
-    Ok(Forwarded { response: Response::from_parts(parts, body), websocket: None })
+    let body = Body::incoming(body)
+        .with_trailers(rules::deny_response_trailers)
+        .with_guard(place);
+    Ok(Forwarded {
+        response: Response::from_parts(parts, body),
+        websocket: None,
+    })
 }
 
 /// The answer to a handshake of RFC 6455.

@@ -53,7 +53,10 @@ pub(crate) async fn accept(gateway: Arc<Gateway>, listener: TcpListener, scheme:
 /// The client went away between its connection and our accept.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
 }
 
 async fn serve(gateway: Arc<Gateway>, stream: TcpStream, peer: SocketAddr, scheme: Scheme) {
@@ -76,19 +79,29 @@ async fn serve_tls(gateway: Arc<Gateway>, stream: TcpStream, peer: SocketAddr) -
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
     let hello = timeout_at(deadline, hello).await.map_err(late)??;
     let client = hello.client_hello();
-    let offers = |wanted: &[u8]| client.alpn().is_some_and(|mut alpn| alpn.any(|p| p == wanted));
+    let offers = |wanted: &[u8]| {
+        client
+            .alpn()
+            .is_some_and(|mut alpn| alpn.any(|p| p == wanted))
+    };
     if offers(ALPN_TUNNEL) {
         let config = gateway.tunnel_tls.tunnel();
-        let stream = timeout_at(deadline, hello.into_stream(config)).await.map_err(late)??;
+        let stream = timeout_at(deadline, hello.into_stream(config))
+            .await
+            .map_err(late)??;
         net::tune_tunnel(stream.get_ref().0);
         attach::serve(gateway, stream, peer).await;
     } else if offers(ALPN_ENROL) {
         let config = gateway.tunnel_tls.enrol();
-        let stream = timeout_at(deadline, hello.into_stream(config)).await.map_err(late)??;
+        let stream = timeout_at(deadline, hello.into_stream(config))
+            .await
+            .map_err(late)??;
         gateway.enrol(stream, peer).await;
     } else {
         let config = Arc::clone(&gateway.people_tls);
-        let stream = timeout_at(deadline, hello.into_stream(config)).await.map_err(late)??;
+        let stream = timeout_at(deadline, hello.into_stream(config))
+            .await
+            .map_err(late)??;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         connection::serve(gateway, stream, Transport::tls(peer, h2)).await;
     }

@@ -23,17 +23,20 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::certs::{Authority, AuthorityError, LoadedCertificate};
+use crate::certs::{AuthorityError, LoadedCertificate};
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
 use crate::model::Scheme;
-use crate::store::{AuthorityRecord, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::telemetry::RequestIds;
 use crate::tunnel::tls::GatewayTls;
 
-use enrol::Enrolment;
 use route::RouteTable;
 use tunnels::Tunnels;
+
+#[cfg(test)]
+pub(crate) use enrol::tests::Memory;
+pub use enrol::{EnrolError, Enrolment, load_authority};
 
 /// How long a stopping gateway waits for answers in flight.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -64,7 +67,10 @@ pub enum StartError {
     /// The store gave no answer.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The gateway's own authority cannot be made or used.
+    /// The store has no authority to enrol with.
+    #[error(transparent)]
+    Enrol(#[from] EnrolError),
+    /// The gateway's own authority issues no certificate.
     #[error("the gateway's own authority cannot be used: {0}")]
     Authority(#[from] AuthorityError),
     /// TLS cannot be set up.
@@ -106,21 +112,33 @@ impl Gateway {
     /// # Errors
     /// Where the store, the authority or TLS cannot be used.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { config, certificates, store, https, http, clock } = parts;
-        let authority = Arc::new(authority(&*store, &clock).await?);
+        let Parts {
+            config,
+            certificates,
+            store,
+            https,
+            http,
+            clock,
+        } = parts;
+        let authority = Arc::new(load_authority(&*store, clock.now()).await?);
         let by_name = tls::ByName::new(&certificates).ok_or(StartError::NoCertificate)?;
         let tunnel_tls = GatewayTls::new(Arc::clone(&authority), clock.now())?;
         // Changes from here on are followed; what was removed before is refused at the handshake.
         let changes = store.last_change().await?;
-        let public: Vec<String> = config.listen.public.iter().map(ToString::to_string).collect();
+        let public: Vec<String> = config
+            .listen
+            .public
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let gateway = Arc::new(Self {
             table: RouteTable::new(&config.applications),
             tunnels: Tunnels::default(),
             enrolment: Enrolment::new(
                 Arc::clone(&authority),
                 Arc::clone(&store),
-                clock.clone(),
                 config.listen.public.clone(),
+                clock.clone(),
             ),
             store,
             people_tls: tls::for_people(by_name)?,
@@ -163,23 +181,6 @@ impl Gateway {
     async fn enrol(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) {
         self.enrolment.serve(stream, peer).await;
     }
-}
-
-/// The stored authority, made where there is none yet; of two gateways that start at once, both go
-/// on with the same.
-async fn authority(store: &dyn Store, clock: &Clock) -> Result<Authority, StartError> {
-    let record = match store.authority().await? {
-        Some(record) => record,
-        None => {
-            let new = Authority::create(clock.now())?;
-            let new = AuthorityRecord {
-                certificate_pem: new.certificate_pem(),
-                key_pem: new.key_pem(),
-            };
-            store.create_authority(new).await?
-        }
-    };
-    Ok(Authority::from_pem(&record.certificate_pem, &record.key_pem)?)
 }
 
 /// Renews the gateway's own certificate long before it ends.

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 
@@ -26,21 +27,29 @@ pub(super) async fn handle(
 ) -> Response<Body> {
     let id = gateway.ids.next();
     let asked = Asked::of(request.method(), request.headers());
+    let version = request.version();
     let mut access = AccessLine::begin(id.clone(), transport.peer.ip(), &request);
-    let (mut response, websocket) = match decide(&gateway, transport, &id, &mut access, request).await {
-        Ok(Answer::Forwarded(forwarded)) => (forwarded.response, forwarded.websocket),
-        Ok(Answer::Own(response)) => (*response, None),
-        Err(failure) => {
-            log(&failure, &id);
-            access.failed(failure.code());
-            (respond::failure(failure.code(), &asked, &id), None)
-        }
-    };
+    let (mut response, websocket) =
+        match decide(&gateway, transport, &id, &mut access, request).await {
+            Ok(Answer::Forwarded(forwarded)) => (forwarded.response, forwarded.websocket),
+            Ok(Answer::Own(response)) => (*response, None),
+            Err(failure) => {
+                log(&failure, &id);
+                access.failed(failure.code());
+                let mut response = respond::failure(failure.code(), &asked, &id);
+                if failure.closes() && version < Version::HTTP_2 {
+                    response
+                        .headers_mut()
+                        .insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                (response, None)
+            }
+        };
     respond::mark(&mut response, &id);
-    access.answered(response.status());
     match websocket {
-        None => response.map(|body| body.with_guard(access)),
+        None => respond::carry(access, response),
         Some(websocket) => {
+            access.answered(response.status(), None);
             let task = run_websocket(Arc::clone(&gateway), websocket, access);
             gateway.websockets.spawn(task);
             response
@@ -71,7 +80,7 @@ async fn decide(
     access: &mut AccessLine,
     request: Request<Incoming>,
 ) -> Result<Answer, Failure> {
-    let bad = |why: String| Failure::new(ErrorCode::BadRequest, why);
+    let bad = |why: String| Failure::new(ErrorCode::BadRequest, why).closing();
     HeaderLimits::default()
         .check(request.headers())
         .map_err(|excess| Failure::new(ErrorCode::TooLarge, excess.to_string()))?;
@@ -83,7 +92,9 @@ async fn decide(
     let raw = request.uri().path();
     let path = rules::canonical(raw, candidates.path_sensitive());
     let path = path.map_err(|why| bad(why.to_string()))?.as_str();
-    let port = target.port.unwrap_or(transport.scheme.default_port());
+    let port = target
+        .port
+        .unwrap_or_else(|| transport.scheme.default_port());
     let found = match candidates.find(transport.scheme, port, path) {
         Found::Application(found) => found,
         Found::Bare(found) => {
@@ -100,11 +111,18 @@ async fn decide(
         }
         Found::Nothing => return Err(no_route()),
     };
-    let Match { application, captured } = found;
+    let Match {
+        application,
+        captured,
+    } = found;
     access.routed(&application.name);
 
     // Authenticate, authorise.
-    let facts = auth::Facts { client: transport.peer.ip(), method: request.method(), path };
+    let facts = auth::Facts {
+        client: transport.peer.ip(),
+        method: request.method(),
+        path,
+    };
     let identity = auth::authenticate(&application, &facts)?;
     let permit = auth::authorise(&identity, &application, &facts)?;
 
@@ -122,7 +140,9 @@ async fn decide(
         },
         id,
     };
-    forward::forward(gateway, permit, &errand, access, request).await.map(Answer::Forwarded)
+    forward::forward(gateway, permit, &errand, access, request)
+        .await
+        .map(Answer::Forwarded)
 }
 
 fn own(response: Response<Body>) -> Answer {
@@ -131,7 +151,11 @@ fn own(response: Response<Body>) -> Answer {
 
 /// Carries a WebSocket until one side ends it or the gateway stops; its access line comes then.
 async fn run_websocket(gateway: Arc<Gateway>, websocket: WebSocket, access: AccessLine) {
-    let WebSocket { client, application, place } = websocket;
+    let WebSocket {
+        client,
+        application,
+        place,
+    } = websocket;
     let _place = place;
     // Where one end is gone before both are streams, dropping the other ends it too.
     if let (Ok(client), Ok(application)) = (client.await, application.await) {

@@ -24,14 +24,20 @@ impl ByName {
     /// `None` without a certificate. Of two for one name the first in the configuration counts.
     pub(crate) fn new(certificates: &[LoadedCertificate]) -> Option<Self> {
         let first = Arc::clone(&certificates.first()?.key);
-        let mut by_name = Self { exact: HashMap::new(), wildcard: HashMap::new(), first };
+        let mut by_name = Self {
+            exact: HashMap::new(),
+            wildcard: HashMap::new(),
+            first,
+        };
         for certificate in certificates {
             for name in &certificate.names {
                 let (names, key) = match name {
                     HostPattern::Exact(host) => (&mut by_name.exact, host.to_string()),
                     HostPattern::Wildcard { suffix } => (&mut by_name.wildcard, suffix.to_string()),
                 };
-                names.entry(key).or_insert_with(|| Arc::clone(&certificate.key));
+                names
+                    .entry(key)
+                    .or_insert_with(|| Arc::clone(&certificate.key));
             }
         }
         Some(by_name)
@@ -40,7 +46,9 @@ impl ByName {
     fn of(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
         let host = Host::parse(name).ok()?;
         let name = host.name()?;
-        self.exact.get(name).or_else(|| self.wildcard.get(name.split_once('.')?.1))
+        self.exact
+            .get(name)
+            .or_else(|| self.wildcard.get(name.split_once('.')?.1))
     }
 }
 
@@ -53,7 +61,10 @@ impl ResolvesServerCert for ByName {
 
 impl fmt::Debug for ByName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.exact.keys()).entries(self.wildcard.keys()).finish()
+        f.debug_set()
+            .entries(self.exact.keys())
+            .entries(self.wildcard.keys())
+            .finish()
     }
 }
 

@@ -49,6 +49,11 @@ impl<G: Guard> Guard for Both<G> {
         self.1.complete();
     }
 
+    fn broken(&mut self) {
+        self.0.broken();
+        self.1.broken();
+    }
+
     fn progress(&mut self, octets: usize) {
         self.0.progress(octets);
         self.1.progress(octets);

@@ -42,6 +42,12 @@ impl<'a> UrlMap<'a> {
         })
     }
 
+    /// The application whose URLs these are.
+    #[must_use]
+    pub fn application(&self) -> &'a Application {
+        self.application
+    }
+
     /// The external URL for one that an application wrote: absolute, protocol-relative
     /// (`//host/…`) or root-relative (`/…`). `None` where it stays as it is: not the
     /// application's, not published, relative, or the same already.

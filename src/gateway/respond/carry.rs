@@ -12,8 +12,7 @@ use crate::telemetry::{AccessLine, Ended, OctetsIn};
 /// body has already stays.
 pub(crate) fn carry(mut line: AccessLine, response: Response<Body>) -> Response<Body> {
     line.answered(response.status(), response.body().size_hint().exact());
-    // Boxed, because a second guard would take the place of the first.
-    response.map(|body| Body::boxed(body).with_guard(Carried(line)))
+    response.map(|body| body.with_guard(Carried(line)))
 }
 
 /// Counts into `line` what the client sends in `body`.
@@ -21,7 +20,7 @@ pub(crate) fn count(line: &mut AccessLine, body: Body) -> Body {
     if body.is_end_stream() {
         return body;
     }
-    Body::boxed(body).with_guard(Counted(line.octets_in()))
+    body.with_guard(Counted(line.octets_in()))
 }
 
 struct Carried(AccessLine);

@@ -24,7 +24,6 @@ use crate::auth::{Challenge, Denied};
 use crate::http::Body;
 use crate::model::{ErrorCode, ExternalUrl, Host, HostPattern, PathPrefix, RequestId};
 
-#[expect(unused_imports, reason = "the pipeline that carries lines comes next")]
 pub(crate) use carry::{carry, count};
 
 /// The reference of a request, in answers to the visitor and in requests to the application.

@@ -64,7 +64,7 @@ fn unavailable(what: &str, error: &std::io::Error) -> StoreError {
 /// Locks the folder of the store until the file that is returned is dropped. The folder and not
 /// the store's own file: closing any descriptor of that would drop SQLite's locks on it.
 async fn lock_folder(path: &Path) -> Result<File, StoreError> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
+    let folder = path.parent().unwrap_or_else(|| Path::new("/"));
     let file = File::open(folder).map_err(|error| {
         StoreError::Unavailable(match error.kind() {
             ErrorKind::NotFound => format!(
