@@ -14,8 +14,7 @@ use zeroize::Zeroizing;
 
 use super::crypto::provider;
 use crate::clock::Timestamp;
-use crate::config::CertificateFiles;
-use crate::model::{Finding, Host, HostPattern, Place, Severity};
+use crate::model::{CertificateFiles, Finding, Host, HostPattern, Place, Severity};
 
 /// A certificate ready to serve, and what it is for.
 #[derive(Debug, Clone)]

@@ -31,7 +31,9 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::model::{Application, Endpoint, Host, Place};
+use crate::model::{Application, Endpoint, Host};
+
+pub use crate::model::CertificateFiles;
 
 pub use secret::{SecretError, SecretSource};
 
@@ -63,19 +65,6 @@ pub struct Listen {
     pub http: Vec<SocketAddr>,
     /// Where connectors dial; printed into tokens.
     pub public: Vec<Endpoint>,
-}
-
-/// A certificate chain and its key, both PEM, with the places that name them.
-#[derive(Debug, Clone)]
-pub struct CertificateFiles {
-    /// The chain, leaf first.
-    pub chain: PathBuf,
-    /// Where the chain is named.
-    pub chain_place: Place,
-    /// The private key.
-    pub key: PathBuf,
-    /// Where the key is named.
-    pub key_place: Place,
 }
 
 /// A connector's configuration, checked whole.

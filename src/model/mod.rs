@@ -1,6 +1,7 @@
 //! Plain values, valid by construction: what the rest of the program talks about.
 
 mod application;
+mod certificate;
 mod code;
 mod finding;
 mod identity;
@@ -10,6 +11,7 @@ mod url;
 pub use application::{
     Application, BackendTimeouts, Connectors, HostHeader, LinkTranslation, PreAuthentication,
 };
+pub use certificate::CertificateFiles;
 pub use code::{ErrorCode, Side};
 pub use finding::{Finding, Place, Severity};
 pub use identity::Identity;
