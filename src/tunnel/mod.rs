@@ -7,6 +7,7 @@ pub mod link;
 mod profile;
 pub mod tls;
 pub mod token;
+mod verify;
 pub mod wire;
 
 pub use profile::{Profile, ProfileHash};

@@ -10,35 +10,25 @@
 //!             it keeps, role, the fixed name      role, the fixed name
 //! ```
 
-use std::error::Error as _;
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, OtherError,
-    RootCertStore, ServerConfig, SignatureScheme,
-};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+pub use super::verify::GatewayRefusal;
+use super::verify::{ConnectorVerifier, GatewayVerifier, Trust};
 pub use crate::certs::GATEWAY_NAME;
-use crate::certs::{Authority, AuthorityError, PeerConnector, Pin, provider};
+use crate::certs::{Authority, AuthorityError, Pin, provider};
 use crate::clock::Timestamp;
 
 /// The protocol of tunnels, in the ClientHello's ALPN.
 pub const ALPN_TUNNEL: &[u8] = b"appproxy/1";
 /// The protocol of enrolment.
 pub const ALPN_ENROL: &[u8] = b"appproxy-enrol/1";
-
-/// id-kp-serverAuth (RFC 5280 section 4.2.1.12), as the octets of its OID.
-const SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
 
 /// The gateway's side, with a certificate that is issued anew while it runs. A listener asks for
 /// the configuration at each handshake, so a new certificate counts from the next one on.
@@ -203,246 +193,17 @@ fn without_resuming(mut config: ClientConfig, alpn: &[u8]) -> ClientConfig {
     config
 }
 
-/// Why a connector does not trust what it dialled. The issuer of the presented certificate is what
-/// tells an operator which device on the way breaks TLS open.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum GatewayRefusal {
-    /// Not one of our certificates at all.
-    #[error(
-        "the certificate presented there was issued by `{issuer}`, not by an appproxy gateway's own authority: something on the way inspects TLS or removes ALPN, or the address is not a gateway's"
-    )]
-    Foreign {
-        /// The issuer's name.
-        issuer: String,
-    },
-    /// An appproxy gateway of another installation.
-    #[error("this is a gateway of another installation: its authority is not the one known here")]
-    OtherAuthority,
-    /// A certificate of the right authority that is no gateway's, such as a connector's.
-    #[error("the certificate presented there is not for a gateway's role")]
-    Role,
-    /// Its time is over.
-    #[error("the gateway's certificate has expired, or this host's clock is wrong")]
-    Expired,
-    /// Its time has not come.
-    #[error("the gateway's certificate is not valid yet: this host's clock is probably wrong")]
-    NotYetValid,
-    /// Not a certificate, or not properly signed.
-    #[error("the gateway's certificate cannot be verified: {0}")]
-    Malformed(String),
-}
-
-impl GatewayRefusal {
-    /// The refusal in the error of a handshake, if that is why it failed.
-    #[must_use]
-    pub fn of(error: &io::Error) -> Option<&Self> {
-        match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-            rustls::Error::InvalidCertificate(CertificateError::Other(other)) => {
-                other.source()?.downcast_ref::<Self>()
-            }
-            _ => None,
-        }
-    }
-}
-
-impl From<GatewayRefusal> for rustls::Error {
-    fn from(refusal: GatewayRefusal) -> Self {
-        CertificateError::Other(OtherError(Arc::new(refusal))).into()
-    }
-}
-
-#[derive(Debug)]
-enum Trust {
-    Authority(CertificateDer<'static>),
-    Pin(Pin),
-}
-
-/// Verifies a gateway: chain, role and the fixed name; never the dialled one.
-struct GatewayVerifier {
-    trust: Trust,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl fmt::Debug for GatewayVerifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GatewayVerifier")
-            .field("trust", &self.trust)
-            .finish_non_exhaustive()
-    }
-}
-
-impl GatewayVerifier {
-    fn check(
-        &self,
-        leaf: &CertificateDer<'_>,
-        rest: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<(), GatewayRefusal> {
-        let malformed = |e: webpki::Error| GatewayRefusal::Malformed(e.to_string());
-        let anchor = match &self.trust {
-            Trust::Authority(kept) => kept,
-            Trust::Pin(pin) => rest
-                .iter()
-                .find(|c| Pin::of_authority(c).as_ref() == Some(pin))
-                .ok_or_else(|| unknown_issuer(leaf))?,
-        };
-        // webpki looks at dates and roles before the signature; of a stranger's certificate only
-        // its issuer is worth telling.
-        if !names_as_issuer(leaf, anchor) {
-            return Err(unknown_issuer(leaf));
-        }
-        let anchor = webpki::anchor_from_trusted_cert(anchor).map_err(malformed)?;
-        let parsed = webpki::EndEntityCert::try_from(leaf).map_err(malformed)?;
-        parsed
-            .verify_for_usage(
-                self.algorithms.all,
-                &[anchor],
-                &[],
-                now,
-                // Required: a certificate without any role is not a gateway's either.
-                webpki::KeyUsage::required(SERVER_AUTH),
-                None,
-                None,
-            )
-            .map_err(|e| match e {
-                webpki::Error::UnknownIssuer => unknown_issuer(leaf),
-                // Another authority of ours has the same name and another key.
-                webpki::Error::InvalidSignatureForPublicKey => GatewayRefusal::OtherAuthority,
-                webpki::Error::CertExpired { .. } => GatewayRefusal::Expired,
-                webpki::Error::CertNotValidYet { .. } => GatewayRefusal::NotYetValid,
-                webpki::Error::RequiredEkuNotFoundContext(_) | webpki::Error::CaUsedAsEndEntity => {
-                    GatewayRefusal::Role
-                }
-                e => malformed(e),
-            })?;
-        if !is_for_gateways(&parsed) {
-            return Err(GatewayRefusal::Role);
-        }
-        Ok(())
-    }
-}
-
-fn names_as_issuer(leaf: &CertificateDer<'_>, authority: &CertificateDer<'_>) -> bool {
-    let leaf = x509_parser::parse_x509_certificate(leaf);
-    let authority = x509_parser::parse_x509_certificate(authority);
-    match (leaf, authority) {
-        (Ok((_, leaf)), Ok((_, authority))) => {
-            leaf.issuer().as_raw() == authority.subject().as_raw()
-        }
-        _ => false,
-    }
-}
-
-fn is_for_gateways(leaf: &webpki::EndEntityCert<'_>) -> bool {
-    ServerName::try_from(GATEWAY_NAME)
-        .is_ok_and(|name| leaf.verify_is_valid_for_subject_name(&name).is_ok())
-}
-
-fn unknown_issuer(leaf: &CertificateDer<'_>) -> GatewayRefusal {
-    if webpki::EndEntityCert::try_from(leaf).is_ok_and(|leaf| is_for_gateways(&leaf)) {
-        return GatewayRefusal::OtherAuthority;
-    }
-    match x509_parser::parse_x509_certificate(leaf) {
-        Ok((_, parsed)) => GatewayRefusal::Foreign {
-            issuer: parsed.issuer().to_string(),
-        },
-        Err(_) => GatewayRefusal::Malformed("it is not a certificate".to_owned()),
-    }
-}
-
-impl ServerCertVerifier for GatewayVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _dialled: &ServerName<'_>,
-        _ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.check(end_entity, intermediates, now)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::PeerIncompatible::ServerDoesNotSupportTls12Or13.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
-/// Verifies a connector: chain and dates by webpki, then that it is exactly what we issue.
-#[derive(Debug)]
-struct ConnectorVerifier {
-    chain: Arc<dyn ClientCertVerifier>,
-}
-
-impl ClientCertVerifier for ConnectorVerifier {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain.root_hint_subjects()
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        let verified = self
-            .chain
-            .verify_client_cert(end_entity, intermediates, now)?;
-        PeerConnector::from_certificate(end_entity)
-            .map_err(|e| CertificateError::Other(OtherError(Arc::new(e))))?;
-        Ok(verified)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::PeerIncompatible::ServerDoesNotSupportTls12Or13.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chain.verify_tls13_signature(message, cert, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-    use rustls::pki_types::PrivatePkcs8KeyDer;
+    use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio_rustls::{TlsAcceptor, TlsConnector};
 
     use super::*;
-    use crate::certs::ConnectorRequest;
+    use crate::certs::{ConnectorRequest, PeerConnector};
     use crate::clock::Clock;
     use crate::model::{ConnectorId, GroupName};
 
