@@ -155,7 +155,7 @@ async fn version(connection: &mut SqliteConnection) -> Result<usize, StoreError>
         (APPLICATION_ID, 1.., _) => usize::try_from(found)
             .ok()
             .filter(|found| *found <= MIGRATIONS.len())
-            .ok_or(StoreError::TooNew {
+            .ok_or_else(|| StoreError::TooNew {
                 found,
                 known: i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX),
             }),
