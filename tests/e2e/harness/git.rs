@@ -48,7 +48,6 @@ pub(crate) async fn git(folder: &Path, arguments: &[&str]) -> process::Output {
         ("GIT_AUTHOR_EMAIL", "test@example.com"),
         ("GIT_COMMITTER_NAME", "Test"),
         ("GIT_COMMITTER_EMAIL", "test@example.com"),
-        ("no_proxy", "*"),
     ];
     process::run("git", &all, &environment, "").await
 }

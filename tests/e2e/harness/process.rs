@@ -13,8 +13,21 @@ use tokio::sync::watch;
 
 use super::{within, words};
 
-/// How long a process may take to end after SIGTERM before it is killed.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a process that a test leaves may take to end after SIGTERM before it is killed. Shorter
+/// than a gateway's notice to its clients: a test that wants to see the drain waits for the end.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// What on the machine of a developer would send requests elsewhere.
+const PROXIES: [&str; 8] = [
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+];
 
 /// A running process. Dropped, it is ended, and its log is printed if the test has failed.
 pub(crate) struct Process {
@@ -46,6 +59,9 @@ impl Process {
     /// Starts a program. Its standard input and output are what `command` says, or nothing; its
     /// standard error is the log.
     pub(crate) fn start(name: &str, command: &mut Command) -> Self {
+        for name in PROXIES {
+            command.env_remove(name);
+        }
         let mut child = command
             .stderr(Stdio::piped())
             .spawn()
@@ -119,6 +135,17 @@ impl Process {
         let _ = pidfd_send_signal(&self.handle, signal);
     }
 
+    /// Blocks until the end, and says whether it came in time.
+    fn ends_within(&self, time: Duration) -> bool {
+        let running = |state: &mut State| state.exit.is_none();
+        let waited = self
+            .shared
+            .ended
+            .wait_timeout_while(self.shared.state(), time, running)
+            .expect("no thread panics with the lock");
+        !waited.1.timed_out()
+    }
+
     /// Waits for the end.
     pub(crate) async fn ended(&self) -> ExitStatus {
         within(&format!("{}: waiting for its end", self.name), async {
@@ -137,15 +164,9 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.terminate();
-        let running = |state: &mut State| state.exit.is_none();
-        let (state, wait) = self
-            .shared
-            .ended
-            .wait_timeout_while(self.shared.state(), GRACE, running)
-            .expect("no thread panics with the lock");
-        drop(state);
-        if wait.timed_out() {
+        if !self.ends_within(GRACE) {
             self.kill();
+            self.ends_within(GRACE);
         }
         if std::thread::panicking() {
             let state = self.shared.state();
@@ -203,7 +224,11 @@ pub(crate) async fn run(
 ) -> Output {
     use tokio::io::AsyncWriteExt as _;
 
-    let mut child = tokio::process::Command::new(program)
+    let mut command = tokio::process::Command::new(program);
+    for name in PROXIES {
+        command.env_remove(name);
+    }
+    let mut child = command
         .args(arguments)
         .envs(environment.iter().copied())
         .stdin(Stdio::piped())

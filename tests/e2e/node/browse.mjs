@@ -38,6 +38,7 @@ const browser = await chromium.launch({
     '--no-sandbox',
     '--disable-gpu',
     '--disable-quic',
+    '--no-proxy-server',
     '--no-first-run',
     '--disable-background-networking',
     '--disable-component-update',
