@@ -74,12 +74,11 @@ pub(crate) fn gateway_config(
     http: Option<SocketAddr>,
     applications: &[Value],
 ) -> Value {
-    json!({
+    let mut config = json!({
         "version": 1,
         "kind": "gateway",
         "listen": {
             "https": [https.to_string()],
-            "http": http.iter().map(SocketAddr::to_string).collect::<Vec<_>>(),
             "public": [format!("{GATEWAY_NAME}:{}", https.port())],
         },
         "store": format!("sqlite:{}", folder.join("gateway.db").display()),
@@ -87,8 +86,15 @@ pub(crate) fn gateway_config(
             "chain": folder.join("chain.pem"),
             "key": folder.join("key.pem"),
         }],
-        "applications": applications,
-    })
+    });
+    // An empty list is refused: whoever means nothing leaves the key out.
+    if let Some(http) = http {
+        config["listen"]["http"] = json!([http.to_string()]);
+    }
+    if !applications.is_empty() {
+        config["applications"] = json!(applications);
+    }
+    config
 }
 
 /// An application, open to everybody.
@@ -124,13 +130,16 @@ pub(crate) fn connector_config(state: &Path, applications: &[(String, u16)]) -> 
             ]
         })
         .collect();
-    json!({
+    let mut config = json!({
         "version": 1,
         "kind": "connector",
         "state": state,
-        "allow": allow,
         "dns": { "hosts": hosts },
-    })
+    });
+    if !allow.is_empty() {
+        config["allow"] = json!(allow);
+    }
+    config
 }
 
 /// The message of a line of the log, where it is one.
@@ -168,6 +177,7 @@ mod tests {
             config["listen"]["public"],
             json!(["gateway.localhost:4443"])
         );
+        assert!(config["listen"].get("http").is_none());
         assert_eq!(config["store"], "sqlite:/tmp/x/gateway.db");
         assert_eq!(
             config["applications"][0]["pre_authentication"],
