@@ -21,7 +21,7 @@ use crate::net;
 
 /// What this connector may reach; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct AllowList {
+pub(super) struct AllowList {
     lines: Arc<Lines>,
 }
 
@@ -38,7 +38,7 @@ struct Lines {
 
 /// A target the list does not exclude: the proof that a dial may begin.
 #[derive(Debug, Clone)]
-pub struct Allowed {
+pub(super) struct Allowed {
     lines: Arc<Lines>,
     target: Endpoint,
     /// Whether a line names the target's name; otherwise only its address can count.
@@ -47,7 +47,7 @@ pub struct Allowed {
 
 /// Why a target or an address may not be reached, with the line that would change it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub(super) struct Refusal {
     target: Endpoint,
     reason: Reason,
     /// What to add to `allow:`.
@@ -70,7 +70,7 @@ impl AllowList {
     /// Takes the lines as configured, and the names whose addresses the operator fixed: with such
     /// a name a line names its addresses too.
     #[must_use]
-    pub fn new(lines: Vec<Allow>, fixed: &BTreeMap<String, Vec<IpAddr>>) -> Self {
+    pub(super) fn new(lines: Vec<Allow>, fixed: &BTreeMap<String, Vec<IpAddr>>) -> Self {
         let mut names = BTreeSet::new();
         let mut below = Vec::new();
         let mut networks = Vec::new();
@@ -104,7 +104,7 @@ impl AllowList {
     ///
     /// # Errors
     /// Where no line can ever permit it.
-    pub fn check_target(&self, target: &Endpoint) -> Result<Allowed, Refusal> {
+    pub(super) fn check_target(&self, target: &Endpoint) -> Result<Allowed, Refusal> {
         let allowed = |by_name| Allowed {
             lines: Arc::clone(&self.lines),
             target: target.clone(),
@@ -135,7 +135,7 @@ impl Allowed {
     ///
     /// # Errors
     /// Where no line names the address, or the address is special and only its name is listed.
-    pub fn check_address(&self, address: SocketAddr) -> Result<(), Refusal> {
+    pub(super) fn check_address(&self, address: SocketAddr) -> Result<(), Refusal> {
         let refuse = |reason, line| {
             Err(Refusal {
                 target: self.target.clone(),
