@@ -50,7 +50,8 @@ fn read_list(field: Field<'_>, common: &Common, drafts: &mut Vec<Draft>) -> bool
 }
 
 fn read_file(file: &Path, common: &Common, findings: &Findings, drafts: &mut Vec<Draft>) -> bool {
-    let remedy = "make it readable for this user, or rename it so that `include` does not match it";
+    let remedy =
+        "create it or make it readable for this user, or change `include` or the file's name";
     let Some(text) = file::read(file, findings, remedy) else {
         return false;
     };

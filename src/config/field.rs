@@ -157,10 +157,15 @@ impl<'a> Field<'a> {
 
     /// `host:port`, to dial.
     pub(super) fn endpoint(self) -> Option<Endpoint> {
-        self.parse_host(
-            "write host and port, such as `gw1.example.com:443`",
-            Endpoint::parse,
-        )
+        let example = "write host and port, such as `gw1.example.com:443`";
+        if self.text()?.contains("://") {
+            return self.refuse(
+                "bad_host",
+                "a URL stands where host and port belong",
+                example,
+            );
+        }
+        self.parse_host(example, Endpoint::parse)
     }
 
     /// Something with a host in it. What is before an `@` may be a password: never repeated.
@@ -215,10 +220,9 @@ impl<'a> Field<'a> {
             Value::Absent => self.no_value(),
             Value::Refused => None,
             Value::Scalar { .. } | Value::Map(_) => {
-                let key = self.place().key.as_str();
-                let name = key.rsplit('.').next().unwrap_or(key);
-                let remedy = if name.is_empty() {
-                    "begin every entry with `- `".to_owned()
+                let name = self.place().key.rsplit('.').next().unwrap_or_default();
+                let remedy = if name.is_empty() || name.ends_with(['"', ']']) {
+                    "write `[ … ]`, or begin every entry with `- `, also for one".to_owned()
                 } else {
                     format!("write `{name}: [ … ]`, or begin every entry with `- `, also for one")
                 };

@@ -113,7 +113,7 @@ fn listen(field: Field<'_>) -> Option<Listeners> {
             section.error_at_key(
                 "https",
                 "no_listener",
-                "nothing listens: people and connectors have nowhere to connect to",
+                "there is no https listener: people and connectors have nowhere to connect to",
                 "add it, such as `https: [\"[::]:443\"]`",
             );
         }
