@@ -51,7 +51,8 @@ doc: build-tools ## the documentation of the source, warnings are errors
 deny: build-tools # licences, bans and sources of the dependencies
 	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing. Install with: cargo install cargo-deny --locked" >&2; exit 1; }
 	cargo deny --offline check bans licenses sources
-	@if cargo tree --edges normal,build --prefix none | grep -E '^(ring|(tokio-)?tungstenite) v'; then \
+	@tree=$$(cargo tree --edges normal,build --prefix none); \
+	if grep -E '^(ring|(tokio-)?tungstenite) v' <<<"$$tree"; then \
 	  echo "the crates above must not be part of the program" >&2; exit 1; fi
 
 .PHONY: advisories
