@@ -352,8 +352,14 @@ fn lines_before_tests(text: &str) -> usize {
     let lines: Vec<&str> = text.lines().collect();
     let tests = lines
         .windows(2)
-        .position(|pair| pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod "));
+        .position(|pair| pair[0] == "#[cfg(test)]" && opens_module(pair[1]));
     tests.unwrap_or(lines.len())
+}
+
+/// Whether a line opens a module, whoever may see it.
+fn opens_module(line: &str) -> bool {
+    let after = line.strip_prefix("pub(crate) ").unwrap_or(line);
+    after.starts_with("mod ")
 }
 
 /// The modules that `lib.rs` declares and its `//!` docs do not name as a word of their own.

@@ -1,10 +1,7 @@
 //! One request to one application: connection, deadline, answer.
 
-use std::future::Future;
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use http::header::{AUTHORIZATION, CONNECTION, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -18,10 +15,12 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use super::allow::AllowList;
+use super::fault::{BackendError, Lost, chain, dial_code, tls_error};
 use super::pool::{Pool, Target};
+use super::upload::{Upload, UploadGuard, within};
 use crate::http::{Body, Guard};
 use crate::model::{Endpoint, ErrorCode, Host, Scheme};
-use crate::net::{DialError, Dialler, Refused};
+use crate::net::{Dialler, Refused};
 use crate::tunnel::Profile;
 use crate::upgrade;
 
@@ -36,23 +35,6 @@ pub(super) struct Backend {
     allow: AllowList,
     tls: Arc<rustls::ClientConfig>,
     pool: Arc<Pool>,
-}
-
-/// Why there is no answer of the application.
-#[derive(Debug, thiserror::Error)]
-#[error("{detail}")]
-pub(super) struct BackendError {
-    pub(super) code: ErrorCode,
-    pub(super) detail: String,
-}
-
-impl BackendError {
-    pub(super) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-        }
-    }
 }
 
 impl Backend {
@@ -266,46 +248,6 @@ where
     Ok(sender)
 }
 
-/// A request that got no answer.
-struct Lost {
-    error: BackendError,
-    /// The connection ended without an octet of an answer.
-    silent: bool,
-    /// The request, where nothing of it was sent.
-    request: Option<Box<Request<Body>>>,
-}
-
-impl Lost {
-    fn new(error: &hyper::Error, request: Option<Box<Request<Body>>>) -> Self {
-        // hyper names a connection that ended before the head `incomplete message`; one that was
-        // reset is an error of the socket.
-        let silent = error.is_incomplete_message() || error.is_closed() || is_reset(error);
-        let detail = if error.is_incomplete_message() {
-            "the application closed the connection without an answer".to_owned()
-        } else {
-            format!("the application's answer cannot be used: {}", chain(error))
-        };
-        let error = BackendError::new(ErrorCode::BackendBadResponse, detail);
-        Self {
-            error,
-            silent,
-            request,
-        }
-    }
-}
-
-fn is_reset(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error);
-    source
-        .and_then(|s| s.downcast_ref::<io::Error>())
-        .is_some_and(|e| {
-            matches!(
-                e.kind(),
-                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-            )
-        })
-}
-
 /// The request once more, where sending it twice does what sending it once does.
 fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
     let idempotent = [
@@ -335,105 +277,6 @@ fn carries_connection_authentication(fields: &HeaderMap, name: &http::HeaderName
     };
     let mut values = fields.get_all(name).iter();
     values.any(|value| value.as_bytes().split(|&b| b == b',').any(is_theirs))
-}
-
-fn dial_code(error: &DialError) -> ErrorCode {
-    match error {
-        DialError::Resolve(_) => ErrorCode::BackendDns,
-        DialError::NotPermitted(_) => ErrorCode::TargetRefused,
-        DialError::Timeout { .. } => ErrorCode::BackendConnectTimeout,
-        DialError::Refused { .. } | DialError::Unreachable { .. } => ErrorCode::BackendRefused,
-    }
-}
-
-fn tls_error(endpoint: &Endpoint, error: &io::Error) -> BackendError {
-    use rustls::CertificateError;
-    let tls = error
-        .get_ref()
-        .and_then(|e| e.downcast_ref::<rustls::Error>());
-    let code = match tls {
-        Some(rustls::Error::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        )) => ErrorCode::BackendTlsName,
-        _ => ErrorCode::BackendTlsTrust,
-    };
-    let hint = match tls {
-        Some(rustls::Error::InvalidMessage(_)) => "; does it speak plain HTTP on this port?",
-        _ => "",
-    };
-    BackendError::new(code, format!("TLS with {endpoint} failed: {error}{hint}"))
-}
-
-/// An error with all its causes.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
-/// What is known of a request's body on its way to the application.
-#[derive(Debug)]
-struct Upload {
-    start: Instant,
-    /// Milliseconds after `start` when the last part of it passed.
-    last_ms: AtomicU64,
-    done: AtomicBool,
-}
-
-impl Upload {
-    fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            last_ms: AtomicU64::new(0),
-            done: AtomicBool::new(false),
-        }
-    }
-
-    fn last(&self) -> Instant {
-        self.start + Duration::from_millis(self.last_ms.load(Ordering::Relaxed))
-    }
-}
-
-struct UploadGuard(Arc<Upload>);
-
-impl UploadGuard {
-    fn touch(&self) {
-        let since = self.0.start.elapsed().as_millis();
-        self.0
-            .last_ms
-            .store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-}
-
-impl Guard for UploadGuard {
-    fn progress(&mut self, _octets: usize) {
-        self.touch();
-    }
-
-    fn complete(&mut self) {
-        self.touch();
-        self.0.done.store(true, Ordering::Release);
-    }
-}
-
-/// Awaits the head of an answer for as long as `limit` after the last octet of the request; `None`
-/// where it did not come. A long upload does not count against the application.
-async fn within<T>(limit: Duration, upload: &Upload, head: impl Future<Output = T>) -> Option<T> {
-    let mut head = std::pin::pin!(head);
-    loop {
-        let deadline = upload.last() + limit;
-        if let Ok(outcome) = tokio::time::timeout_at(deadline, &mut head).await {
-            return Some(outcome);
-        }
-        if upload.last() + limit <= deadline {
-            return None;
-        }
-    }
 }
 
 /// Brings a connection back to the pool once its answer was read to the end.
@@ -496,25 +339,5 @@ mod tests {
         assert!(repeatable(&request(Method::GET, Body::empty())).is_some());
         assert!(repeatable(&request(Method::POST, Body::empty())).is_none());
         assert!(repeatable(&request(Method::PUT, Body::full("x"))).is_none());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_first_byte_is_awaited_from_the_last_octet_of_the_request() {
-        let upload = Arc::new(Upload::new());
-        let guard = UploadGuard(Arc::clone(&upload));
-        let slow_upload = async {
-            for _ in 0..5 {
-                tokio::time::sleep(Duration::from_secs(8)).await;
-                guard.touch();
-            }
-            std::future::pending::<()>().await;
-        };
-        let began = Instant::now();
-        assert!(
-            within(Duration::from_secs(10), &upload, slow_upload)
-                .await
-                .is_none()
-        );
-        assert_eq!(began.elapsed().as_secs(), 50);
     }
 }

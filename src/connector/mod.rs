@@ -2,12 +2,15 @@
 
 mod allow;
 mod backend;
+mod fault;
 mod identity;
 mod pool;
 mod profiles;
 mod register;
 mod serve;
 mod supervisor;
+mod tunnel;
+mod upload;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -18,7 +21,7 @@ use crate::certs::{self, RandomError};
 use crate::clock::Clock;
 use crate::config::ConnectorConfig;
 use crate::net::{Dialler, Resolver};
-use crate::tunnel;
+use crate::tunnel::tls;
 
 use allow::AllowList;
 use backend::Backend;
@@ -67,7 +70,7 @@ pub async fn run(
     if gateways.is_empty() {
         return Err(ConnectorError::NoGateways);
     }
-    let tls = tunnel::tls::connector_tunnel(&identity.credentials)?;
+    let tls = tls::connector_tunnel(&identity.credentials)?;
     let resolver = Resolver::new(&config.dns.servers, config.dns.hosts.clone());
     let dialler = Dialler::new(resolver);
     let allow = AllowList::new(config.allow, &config.dns.hosts);

@@ -12,7 +12,8 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::backend::{Backend, BackendError};
+use super::backend::Backend;
+use super::fault::BackendError;
 use super::pool::Target;
 use super::profiles::Profiles;
 use crate::http::{self as rules, Body, Guard, HeaderLimits};

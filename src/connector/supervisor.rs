@@ -1,12 +1,9 @@
 //! Keeps tunnels open: dials every gateway, tries again when one is lost, drains at the end.
 
-use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -17,16 +14,16 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::backend::{Backend, chain};
-use super::profiles::Profiles;
-use super::serve::{InFlight, Server};
+use super::backend::Backend;
+use super::fault::chain;
+use super::serve::InFlight;
+use super::tunnel::{Ended, Tunnel};
 use crate::clock::Clock;
-use crate::http::Body;
-use crate::model::{Endpoint, ErrorCode, Host};
+use crate::model::{Endpoint, Host};
 use crate::net::Dialler;
-use crate::tunnel::control::{self, Down, Messages, PROTOCOL_VERSION, Up};
+use crate::tunnel::control::Up;
+use crate::tunnel::link;
 use crate::tunnel::tls::{ALPN_TUNNEL, GatewayRefusal};
-use crate::tunnel::{link, wire};
 
 /// For the TCP connection and TLS together; and then again until the gateway has said welcome.
 const DIAL: Duration = Duration::from_secs(5);
@@ -54,17 +51,6 @@ pub(super) struct Supervisor {
     pub(super) clock: Clock,
     /// No new requests: tell the gateways.
     pub(super) stop: CancellationToken,
-}
-
-/// Why a tunnel ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Ended {
-    /// It was drained.
-    Stopped,
-    /// The connector was removed at the gateway.
-    Removed,
-    /// Anything else, in words; it is dialled again.
-    Lost(String),
 }
 
 impl Supervisor {
@@ -110,10 +96,10 @@ pub(super) enum Outcome {
     Removed,
 }
 
-struct Shared {
-    supervisor: Supervisor,
-    in_flight: Arc<InFlight>,
-    going_away: CancellationToken,
+pub(super) struct Shared {
+    pub(super) supervisor: Supervisor,
+    pub(super) in_flight: Arc<InFlight>,
+    pub(super) going_away: CancellationToken,
     drained: CancellationToken,
 }
 
@@ -254,148 +240,6 @@ impl Shared {
             }
         }
     }
-}
-
-/// One tunnel as the connector sees it.
-struct Tunnel {
-    server: Server,
-    hello: Up,
-    control: Mutex<Control>,
-    /// The gateway said welcome: application streams may come.
-    welcome: CancellationToken,
-    /// The control stream has ended, and the tunnel with it.
-    over: CancellationToken,
-}
-
-#[derive(Default)]
-struct Control {
-    sender: Option<control::Sender>,
-    opened: bool,
-    ended: Option<Ended>,
-}
-
-impl Tunnel {
-    fn new(shared: &Shared) -> Self {
-        let supervisor = &shared.supervisor;
-        Self {
-            server: Server {
-                backend: Arc::clone(&supervisor.backend),
-                profiles: Profiles::new(),
-                in_flight: Arc::clone(&shared.in_flight),
-                going_away: shared.going_away.clone(),
-            },
-            hello: Up::Hello {
-                version: PROTOCOL_VERSION,
-                id: supervisor.id.clone(),
-                instance: supervisor.instance.clone(),
-                time: supervisor.clock.now().0,
-                max_streams: link::MAX_STREAMS,
-                software: env!("CARGO_PKG_VERSION").to_owned(),
-            },
-            control: Mutex::default(),
-            welcome: CancellationToken::new(),
-            over: CancellationToken::new(),
-        }
-    }
-
-    async fn call(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-    ) -> Result<Response<Body>, Infallible> {
-        if is_control(&request) {
-            return Ok(self.open_control(request));
-        }
-        if !self.welcome.is_cancelled() {
-            // A gateway that sends requests before hello and welcome is not one of ours.
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::BAD_GATEWAY;
-            wire::put_error(
-                response.headers_mut(),
-                ErrorCode::TunnelLost,
-                "no welcome yet",
-            );
-            return Ok(response);
-        }
-        self.server.serve(request).await
-    }
-
-    fn open_control(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        let (sender, body) = control::channel();
-        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::replace(&mut control.opened, true) {
-            drop(control);
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::CONFLICT;
-            return response;
-        }
-        // The queue is empty, so the first message always fits.
-        let _ = sender.send(&self.hello);
-        control.sender = Some(sender);
-        drop(control);
-        let tunnel = Arc::clone(&self);
-        tokio::spawn(async move {
-            let ended = tunnel.listen(request.into_body()).await;
-            let mut control = tunnel
-                .control
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            control.ended = Some(ended);
-            drop(control);
-            tunnel.over.cancel();
-        });
-        Response::new(body)
-    }
-
-    /// Follows the gateway's messages to the end of the control stream.
-    async fn listen(&self, body: Incoming) -> Ended {
-        let mut messages = Messages::new(body);
-        loop {
-            match messages.next().await {
-                Ok(Some(Down::Welcome { .. })) => self.welcome.cancel(),
-                Ok(Some(Down::Profile { hash, profile })) => {
-                    self.server.profiles.learn(hash, profile)
-                }
-                Ok(Some(Down::Removed)) => return Ended::Removed,
-                Ok(Some(Down::Refused { reason })) => {
-                    return Ended::Lost(format!("the gateway refuses this connector: {reason}"));
-                }
-                Ok(Some(Down::Unknown)) => {}
-                Ok(None) => return Ended::Lost("the gateway closed the tunnel".to_owned()),
-                Err(error) => return Ended::Lost(error.to_string()),
-            }
-        }
-    }
-
-    fn say(&self, message: &Up) {
-        let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = &control.sender {
-            // A gateway that reads nothing is noticed by its missing answers to pings.
-            let _ = sender.send(message);
-        }
-    }
-
-    /// Ends our half of the control stream.
-    fn hang_up(&self) {
-        self.control
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .sender = None;
-    }
-
-    fn reason(&self) -> Option<Ended> {
-        self.control
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .ended
-            .clone()
-    }
-}
-
-/// The control stream is told from requests by what no request lacks: a target.
-fn is_control(request: &Request<Incoming>) -> bool {
-    request.method() == Method::POST
-        && request.uri().path() == wire::CONTROL_PATH
-        && !request.headers().contains_key(wire::TARGET)
 }
 
 /// Exponential back-off with full jitter: a thousand connectors do not come back in step.

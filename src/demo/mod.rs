@@ -3,6 +3,7 @@
 //! the private side; keys break one after the other, and the screen says what a visitor sees.
 
 pub mod app;
+mod files;
 mod keys;
 mod probe;
 mod stage;

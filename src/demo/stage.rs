@@ -2,18 +2,12 @@
 //! real: its sockets close at once, as if its process had died.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
-};
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -22,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::DemoError;
 use super::app::{self, AppControl};
+use super::files::{Folder, connector_yaml, gateway_yaml, write_certificates};
 use crate::certs;
 use crate::clock::Clock;
 use crate::config::{ConnectorConfig, GatewayConfig};
@@ -36,7 +31,7 @@ use crate::tunnel::token::Token;
 pub(super) const HOST: &str = "demo.localhost";
 
 /// The name the application knows itself by.
-const INTERNAL: &str = "demo.corp.internal";
+pub(super) const INTERNAL: &str = "demo.corp.internal";
 
 /// The port that is tried first, so that a bookmark keeps working.
 const PORT: u16 = 8443;
@@ -45,7 +40,7 @@ const PORT: u16 = 8443;
 const SLOW: Duration = Duration::from_secs(5);
 
 /// Tunnels the connector keeps.
-const TUNNELS: usize = 2;
+pub(super) const TUNNELS: usize = 2;
 
 /// For something to come up, or to go away.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -100,37 +95,6 @@ impl Drop for Threads {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
-    }
-}
-
-/// A folder of our own that goes with us.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Result<Self, DemoError> {
-        let mut name = String::from("appproxy-demo-");
-        for octet in certs::random::<6>()? {
-            let _ = write!(name, "{octet:02x}");
-        }
-        let path = std::env::temp_dir().join(name);
-        fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
-    }
-
-    fn write(&self, name: &str, text: &str) -> io::Result<()> {
-        let mut options = fs::OpenOptions::new();
-        let file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.0.join(name));
-        file?.write_all(text.as_bytes())
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -270,70 +234,6 @@ fn listen(port: Option<u16>) -> io::Result<StdListener> {
         Some(port) => bind(port),
         None => bind(PORT).or_else(|_| bind(0)),
     }
-}
-
-/// A throw-away authority and a certificate for the demo's name, as PEM files.
-fn write_certificates(folder: &Folder) -> Result<CertificateDer<'static>, DemoError> {
-    let authority_key = KeyPair::generate()?;
-    let mut params = CertificateParams::default();
-    // The default has a name of its own, which browsers would take for a self-signed leaf's.
-    params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "appproxy demo, throw away");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    let authority = params.self_signed(&authority_key)?;
-    let issuer = Issuer::new(params, authority_key);
-    let key = KeyPair::generate()?;
-    let mut params = CertificateParams::new(vec![HOST.to_owned()])?;
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, HOST);
-    let leaf = params.signed_by(&key, &issuer)?;
-    folder.write("ca.pem", &authority.pem())?;
-    folder.write("demo.pem", &leaf.pem())?;
-    folder.write("demo.key", &key.serialize_pem())?;
-    Ok(authority.der().clone())
-}
-
-fn gateway_yaml(folder: &Path, address: SocketAddr, application: SocketAddr) -> String {
-    let folder = folder.display();
-    format!(
-        "version: 1
-kind: gateway
-listen:
-  https: [\"{address}\"]
-  public: [\"{address}\"]
-store: \"sqlite:{folder}/gateway.db\"
-certificates:
-  - chain: \"{folder}/demo.pem\"
-    key: \"{folder}/demo.key\"
-applications:
-  - name: demo
-    external_url: https://{HOST}:{port}/
-    internal_url: http://{INTERNAL}:{internal}/
-    pre_authentication: [passthrough]
-    timeouts: {{ first_byte: 3s }}
-",
-        port = address.port(),
-        internal = application.port(),
-    )
-}
-
-fn connector_yaml(folder: &Path, address: SocketAddr, application: SocketAddr) -> String {
-    let folder = folder.display();
-    format!(
-        "version: 1
-kind: connector
-gateways: [\"{address}\"]
-state: \"{folder}/connector\"
-allow: [\"{INTERNAL}:{internal}\"]
-connections: {TUNNELS}
-dns:
-  hosts: {{ {INTERNAL}: [{ip}] }}
-",
-        internal = application.port(),
-        ip = application.ip(),
-    )
 }
 
 async fn start_gateway(

@@ -384,25 +384,24 @@ fn some(addresses: Vec<IpAddr>, name: &str) -> Result<Vec<IpAddr>, ResolveError>
 }
 
 #[cfg(test)]
-impl Resolver {
-    /// Asks one server of a test: a hosts file and a search list from text, a short timeout.
-    pub(super) fn for_test(server: SocketAddr, conf: &str, hosts: &str) -> Self {
-        let (config, options) = system_conf::parse_resolv_conf(conf).unwrap();
-        let mut hosts_file = Hosts::default();
-        hosts_file.read_hosts_conf(hosts.as_bytes()).unwrap();
-        let system = System {
-            config: Ok((config, options)),
-            hosts_file,
-            query_timeout: Duration::from_millis(500),
-        };
-        Self::with_system(&[server], BTreeMap::new(), system)
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::testing::{DnsServer, Reply};
+
+    impl Resolver {
+        /// Asks one server of a test: a hosts file and a search list from text, a short timeout.
+        pub(crate) fn for_test(server: SocketAddr, conf: &str, hosts: &str) -> Self {
+            let (config, options) = system_conf::parse_resolv_conf(conf).unwrap();
+            let mut hosts_file = Hosts::default();
+            hosts_file.read_hosts_conf(hosts.as_bytes()).unwrap();
+            let system = System {
+                config: Ok((config, options)),
+                hosts_file,
+                query_timeout: Duration::from_millis(500),
+            };
+            Self::with_system(&[server], BTreeMap::new(), system)
+        }
+    }
 
     const CONF: &str = "nameserver 192.0.2.53\nsearch corp.test\noptions ndots:1\n";
 

@@ -14,6 +14,7 @@
 mod endpoint;
 mod frame;
 mod handshake;
+mod pipe;
 mod splice;
 
 pub use endpoint::{Message, WebSocket};

@@ -3,20 +3,15 @@
 use std::borrow::Cow;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::task::coop::poll_proceed;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::frame::{Follower, encode_close, may_be_sent};
-
-/// Octets read at once. They live on the stack while they pass; only what a slow receiver does
-/// not take is kept, so an idle WebSocket holds no buffer at all.
-const CHUNK: usize = 16 * 1024;
+use super::frame::may_be_sent;
+use super::pipe::{Fault, Pipe, State};
 
 /// How long things may take once the WebSocket is coming to its end.
 #[derive(Debug, Clone, Copy)]
@@ -37,8 +32,8 @@ const PATIENCE: Patience = Patience {
 /// Why a WebSocket is ended from outside, as its two sides are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
-    code: u16,
-    reason: Cow<'static, str>,
+    pub(super) code: u16,
+    pub(super) reason: Cow<'static, str>,
 }
 
 impl Cut {
@@ -277,157 +272,6 @@ impl Both {
     }
 }
 
-/// Which end of a direction broke.
-enum Fault {
-    Read(io::Error),
-    Write(io::Error),
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum State {
-    #[default]
-    Open,
-    /// The sender has ended; that is still to be passed on.
-    Ending,
-    /// Nothing more passes.
-    Done,
-}
-
-/// One direction.
-#[derive(Default)]
-struct Pipe {
-    /// Octets read that the receiver has not taken yet, from `taken` on.
-    pending: Vec<u8>,
-    taken: usize,
-    /// Stands where the receiver stands.
-    follower: Follower,
-    /// Octets taken by the receiver.
-    octets: u64,
-    unflushed: bool,
-    state: State,
-}
-
-impl Pipe {
-    fn poll<R: AsyncRead, W: AsyncWrite>(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut from: Pin<&mut R>,
-        mut to: Pin<&mut W>,
-    ) -> Poll<Result<(), Fault>> {
-        while self.state != State::Done {
-            if self.taken < self.pending.len() {
-                ready!(self.poll_write_pending(cx, to.as_mut())).map_err(|e| self.broke(e))?;
-                continue;
-            }
-            if self.state == State::Ending {
-                ready!(to.as_mut().poll_shutdown(cx)).map_err(|e| self.broke(e))?;
-                self.state = State::Done;
-                break;
-            }
-            let budget = ready!(poll_proceed(cx));
-            let mut space = [MaybeUninit::uninit(); CHUNK];
-            let mut chunk = ReadBuf::uninit(&mut space);
-            let step = from.as_mut().poll_read(cx, &mut chunk);
-            if step.is_ready() {
-                // Not every stream counts what it hands out, and `cut` must have its turn.
-                budget.made_progress();
-            }
-            match step {
-                Poll::Ready(Ok(())) if chunk.filled().is_empty() => self.state = State::Ending,
-                Poll::Ready(Ok(())) => self
-                    .poll_write_chunk(cx, to.as_mut(), chunk.filled())
-                    .map_err(|e| self.broke(e))?,
-                Poll::Ready(Err(error)) => {
-                    self.state = State::Done;
-                    return Poll::Ready(Err(Fault::Read(error)));
-                }
-                Poll::Pending => {
-                    if self.unflushed {
-                        ready!(to.as_mut().poll_flush(cx)).map_err(|e| self.broke(e))?;
-                        self.unflushed = false;
-                    }
-                    return Poll::Pending;
-                }
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Writes a chunk as it came, and keeps what is not taken now.
-    fn poll_write_chunk<W: AsyncWrite>(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut to: Pin<&mut W>,
-        mut chunk: &[u8],
-    ) -> io::Result<()> {
-        while !chunk.is_empty() {
-            match to.as_mut().poll_write(cx, chunk) {
-                Poll::Ready(taken) => {
-                    let (done, rest) = chunk.split_at(some(taken)?);
-                    self.follower.follow(done);
-                    self.octets += done.len() as u64;
-                    self.unflushed = true;
-                    chunk = rest;
-                }
-                Poll::Pending => {
-                    self.pending = chunk.to_vec();
-                    self.taken = 0;
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn poll_write_pending<W: AsyncWrite>(
-        &mut self,
-        cx: &mut Context<'_>,
-        to: Pin<&mut W>,
-    ) -> Poll<io::Result<()>> {
-        let taken = some(ready!(to.poll_write(cx, &self.pending[self.taken..])))?;
-        let end = self.taken + taken;
-        self.follower.follow(&self.pending[self.taken..end]);
-        self.octets += taken as u64;
-        self.unflushed = true;
-        self.taken = end;
-        if end == self.pending.len() {
-            self.pending = Vec::new();
-            self.taken = 0;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn broke(&mut self, error: io::Error) -> Fault {
-        self.state = State::Done;
-        Fault::Write(error)
-    }
-
-    /// What may still be written to the receiver before its stream is ended: the rest of the
-    /// frame it is in, as far as we have it, and a Close frame unless its peer has said Close.
-    /// Nothing where the frame's end has not come yet, or where the stream has ended already.
-    fn last_words(&mut self, cut: &Cut, mask: Option<[u8; 4]>) -> Option<Vec<u8>> {
-        if self.state != State::Open {
-            return None;
-        }
-        let pending = &self.pending[self.taken..];
-        let mut follower = self.follower.clone();
-        let end = follower.follow_to_boundary(pending)?;
-        let mut last = pending[..end].to_vec();
-        if !follower.saw_close() {
-            last.extend(encode_close(cut.code, &cut.reason, mask));
-        }
-        Some(last)
-    }
-}
-
-/// A writer that takes nothing will never take anything.
-fn some(taken: io::Result<usize>) -> io::Result<usize> {
-    match taken {
-        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-        taken => taken,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
@@ -435,6 +279,10 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::super::frame::{self, encode};
+    use tokio::io::ReadBuf;
+
+    use super::super::frame::encode_close;
+    use super::super::pipe::CHUNK;
     use super::*;
 
     const MASK: Option<[u8; 4]> = Some([1, 2, 3, 4]);

@@ -22,7 +22,7 @@ fn outcome(path: &str, sensitive: bool) -> String {
 
 #[test]
 fn rule_2_every_spelling_has_its_verdict() {
-    let table = include_str!("../../testdata/paths/spellings.jsonl");
+    let table = include_str!("../../../testdata/paths/spellings.jsonl");
     let mut seen = 0;
     let mut wrong = String::new();
     for line in table.lines() {

@@ -282,5 +282,4 @@ pub fn map_path(
 }
 
 #[cfg(test)]
-#[path = "path_tests.rs"]
 mod tests;

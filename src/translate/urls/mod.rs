@@ -219,5 +219,4 @@ fn replace_prefix(from: &PathPrefix, to: &PathPrefix, path: &str) -> Option<Stri
 }
 
 #[cfg(test)]
-#[path = "urls_tests.rs"]
 mod tests;

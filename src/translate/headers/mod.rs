@@ -153,5 +153,4 @@ fn cookie_path(value: &[u8], map: &UrlMap<'_>) -> Option<String> {
 }
 
 #[cfg(test)]
-#[path = "headers_tests.rs"]
 mod tests;

@@ -1,0 +1,169 @@
+//! One tunnel as the connector sees it: the control stream beside the requests.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
+
+use super::profiles::Profiles;
+use super::serve::Server;
+use super::supervisor::Shared;
+use crate::http::Body;
+use crate::model::ErrorCode;
+use crate::tunnel::control::{self, Down, Messages, PROTOCOL_VERSION, Up};
+use crate::tunnel::{link, wire};
+
+/// Why a tunnel ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It was drained.
+    Stopped,
+    /// The connector was removed at the gateway.
+    Removed,
+    /// Anything else, in words; it is dialled again.
+    Lost(String),
+}
+
+/// One tunnel as the connector sees it.
+pub(super) struct Tunnel {
+    server: Server,
+    hello: Up,
+    control: Mutex<Control>,
+    /// The gateway said welcome: application streams may come.
+    pub(super) welcome: CancellationToken,
+    /// The control stream has ended, and the tunnel with it.
+    pub(super) over: CancellationToken,
+}
+
+#[derive(Default)]
+struct Control {
+    sender: Option<control::Sender>,
+    opened: bool,
+    ended: Option<Ended>,
+}
+
+impl Tunnel {
+    pub(super) fn new(shared: &Shared) -> Self {
+        let supervisor = &shared.supervisor;
+        Self {
+            server: Server {
+                backend: Arc::clone(&supervisor.backend),
+                profiles: Profiles::new(),
+                in_flight: Arc::clone(&shared.in_flight),
+                going_away: shared.going_away.clone(),
+            },
+            hello: Up::Hello {
+                version: PROTOCOL_VERSION,
+                id: supervisor.id.clone(),
+                instance: supervisor.instance.clone(),
+                time: supervisor.clock.now().0,
+                max_streams: link::MAX_STREAMS,
+                software: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+            control: Mutex::default(),
+            welcome: CancellationToken::new(),
+            over: CancellationToken::new(),
+        }
+    }
+
+    pub(super) async fn call(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        if is_control(&request) {
+            return Ok(self.open_control(request));
+        }
+        if !self.welcome.is_cancelled() {
+            // A gateway that sends requests before hello and welcome is not one of ours.
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::BAD_GATEWAY;
+            wire::put_error(
+                response.headers_mut(),
+                ErrorCode::TunnelLost,
+                "no welcome yet",
+            );
+            return Ok(response);
+        }
+        self.server.serve(request).await
+    }
+
+    fn open_control(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let (sender, body) = control::channel();
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut control.opened, true) {
+            drop(control);
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::CONFLICT;
+            return response;
+        }
+        // The queue is empty, so the first message always fits.
+        let _ = sender.send(&self.hello);
+        control.sender = Some(sender);
+        drop(control);
+        let tunnel = Arc::clone(&self);
+        tokio::spawn(async move {
+            let ended = tunnel.listen(request.into_body()).await;
+            let mut control = tunnel
+                .control
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            control.ended = Some(ended);
+            drop(control);
+            tunnel.over.cancel();
+        });
+        Response::new(body)
+    }
+
+    /// Follows the gateway's messages to the end of the control stream.
+    async fn listen(&self, body: Incoming) -> Ended {
+        let mut messages = Messages::new(body);
+        loop {
+            match messages.next().await {
+                Ok(Some(Down::Welcome { .. })) => self.welcome.cancel(),
+                Ok(Some(Down::Profile { hash, profile })) => {
+                    self.server.profiles.learn(hash, profile)
+                }
+                Ok(Some(Down::Removed)) => return Ended::Removed,
+                Ok(Some(Down::Refused { reason })) => {
+                    return Ended::Lost(format!("the gateway refuses this connector: {reason}"));
+                }
+                Ok(Some(Down::Unknown)) => {}
+                Ok(None) => return Ended::Lost("the gateway closed the tunnel".to_owned()),
+                Err(error) => return Ended::Lost(error.to_string()),
+            }
+        }
+    }
+
+    pub(super) fn say(&self, message: &Up) {
+        let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = &control.sender {
+            // A gateway that reads nothing is noticed by its missing answers to pings.
+            let _ = sender.send(message);
+        }
+    }
+
+    /// Ends our half of the control stream.
+    pub(super) fn hang_up(&self) {
+        self.control
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .sender = None;
+    }
+
+    pub(super) fn reason(&self) -> Option<Ended> {
+        self.control
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .ended
+            .clone()
+    }
+}
+
+/// The control stream is told from requests by what no request lacks: a target.
+fn is_control(request: &Request<Incoming>) -> bool {
+    request.method() == Method::POST
+        && request.uri().path() == wire::CONTROL_PATH
+        && !request.headers().contains_key(wire::TARGET)
+}
