@@ -132,7 +132,10 @@ impl Backend {
             pool: Arc::clone(&self.pool),
             upload,
         });
-        Ok(response.map(|body| Body::incoming(body).with_guard(Return(back))))
+        Ok(response.map(|body| {
+            let body = Body::incoming(body).with_idle(profile.idle());
+            body.with_guard(Return(back))
+        }))
     }
 
     /// Performs a WebSocket handshake on a connection of its own (RFC 6455 section 4.1) with our

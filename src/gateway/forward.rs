@@ -13,6 +13,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::Gateway;
 use super::respond::{self, Failure};
+use super::route::Published;
 use super::tunnels::Lease;
 use crate::auth::Permit;
 use crate::http::{self as rules, Body, Upgrade};
@@ -22,7 +23,7 @@ use crate::model::{
 use crate::telemetry::AccessLine;
 use crate::translate::{self, UrlMap};
 use crate::tunnel::link::Place;
-use crate::tunnel::{Profile, wire};
+use crate::tunnel::wire;
 use crate::upgrade;
 
 /// Tunnels tried for one request. A request comes back for a second only if nothing of it was sent.
@@ -34,6 +35,8 @@ const NO_LABEL: &str = "the internal URL's wildcard has no label to take";
 /// What the gateway knows of a request beside the request itself.
 #[derive(Debug)]
 pub(super) struct Errand<'a> {
+    /// What its connectors must know of the application.
+    pub(super) published: &'a Published,
     /// The label a wildcard stood for.
     pub(super) captured: Option<&'a Captured>,
     /// The host people used.
@@ -75,15 +78,15 @@ pub(super) async fn forward(
     let target = target(application, errand)?;
     let map = UrlMap::new(application, errand.captured, errand.host)
         .ok_or_else(|| Failure::internal(NO_LABEL))?;
-    let profile = Profile::new(&application.timeouts);
-    let mut request = compose(request, errand, &map, &target, &profile, is_websocket)?
+    let mut request = compose(request, errand, &map, &target, is_websocket)?
         .map(|body| respond::count(access, body));
+    let Published { profile, hash, .. } = errand.published;
     let mut lease = choose(gateway, application, None)?;
     let mut answer = None;
     for _ in 0..TRIES {
         access.forwarded(&lease.tunnel.connector);
         // A connector that takes no more messages is as good as gone.
-        if lease.tunnel.tell(&profile.hash(), &profile).is_ok() {
+        if lease.tunnel.tell(hash, profile).is_ok() {
             match lease.tunnel.requests().try_send_request(request).await {
                 Ok(response) => {
                     answer = Some(response);
@@ -155,7 +158,6 @@ fn compose(
     errand: &Errand<'_>,
     map: &UrlMap<'_>,
     target: &Endpoint,
-    profile: &Profile,
     is_websocket: bool,
 ) -> Result<Request<Body>, Failure> {
     let application = map.application();
@@ -171,7 +173,7 @@ fn compose(
     put(fields, wire::TARGET, &target.to_string())?;
     put(fields, wire::APPLICATION, application.name.as_str())?;
     put(fields, wire::REQUEST_ID, errand.id.as_str())?;
-    put(fields, wire::PROFILE, profile.hash().as_str())?;
+    put(fields, wire::PROFILE, errand.published.hash.as_str())?;
     let body = if is_websocket {
         // The connector makes a key of its own: it is the one that checks the answer.
         fields.remove(SEC_WEBSOCKET_KEY);

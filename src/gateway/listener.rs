@@ -90,7 +90,8 @@ async fn serve_tls(gateway: Arc<Gateway>, stream: TcpStream, peer: SocketAddr) -
             .await
             .map_err(late)??;
         net::tune_tunnel(stream.get_ref().0);
-        attach::serve(gateway, stream, peer).await;
+        let tunnel = attach::serve(Arc::clone(&gateway), stream, peer);
+        gateway.tunnel_connections.spawn(tunnel);
     } else if offers(ALPN_ENROL) {
         let config = gateway.tunnel_tls.enrol();
         let stream = timeout_at(deadline, hello.into_stream(config))

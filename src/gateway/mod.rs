@@ -41,6 +41,9 @@ pub use enrol::{EnrolError, Enrolment, load_authority};
 /// How long a stopping gateway waits for answers in flight.
 const DRAIN: Duration = Duration::from_secs(30);
 
+/// How long tunnels get to close.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// How often the gateway gives itself a new certificate for the tunnel.
 const REISSUE: Duration = Duration::from_secs(24 * 3600);
 
@@ -100,8 +103,10 @@ pub struct Gateway {
     stop: CancellationToken,
     /// No more tunnels: everything that could be waited for is done.
     cut_tunnels: CancellationToken,
-    /// Connections of people and connectors.
+    /// Connections of people, and those of which it is not known yet whose they are.
     connections: TaskTracker,
+    /// Connections of connectors: they go on until people's requests are answered.
+    tunnel_connections: TaskTracker,
     /// WebSockets, which outlive their connections' requests.
     websockets: TaskTracker,
 }
@@ -149,6 +154,7 @@ impl Gateway {
             stop: CancellationToken::new(),
             cut_tunnels: CancellationToken::new(),
             connections: TaskTracker::new(),
+            tunnel_connections: TaskTracker::new(),
             websockets: TaskTracker::new(),
         });
         tokio::spawn(attach::watch_removals(Arc::clone(&gateway), changes));
@@ -171,11 +177,23 @@ impl Gateway {
     /// the tunnels. Returns whether everything ended by itself.
     pub async fn stop(&self) -> bool {
         self.stop.cancel();
-        self.websockets.close();
-        let drained = timeout(DRAIN, self.websockets.wait()).await.is_ok();
+        for tracker in [
+            &self.connections,
+            &self.websockets,
+            &self.tunnel_connections,
+        ] {
+            tracker.close();
+        }
+        let answered = async {
+            self.connections.wait().await;
+            self.websockets.wait().await;
+        };
+        let answered = timeout(DRAIN, answered).await.is_ok();
         self.cut_tunnels.cancel();
-        self.connections.close();
-        timeout(DRAIN, self.connections.wait()).await.is_ok() && drained
+        let closed = timeout(FAREWELL, self.tunnel_connections.wait())
+            .await
+            .is_ok();
+        answered && closed
     }
 
     async fn enrol(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) {

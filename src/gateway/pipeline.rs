@@ -32,7 +32,7 @@ pub(super) async fn handle(
     let (mut response, websocket) =
         match decide(&gateway, transport, &id, &mut access, request).await {
             Ok(Answer::Forwarded(forwarded)) => (forwarded.response, forwarded.websocket),
-            Ok(Answer::Own(response)) => (*response, None),
+            Ok(Answer::Own(response)) => (response, None),
             Err(failure) => {
                 log(&failure, &id);
                 access.failed(failure.code());
@@ -70,7 +70,7 @@ fn log(failure: &Failure, id: &RequestId) {
 enum Answer {
     Forwarded(Forwarded),
     /// A redirect of our own.
-    Own(Box<Response<Body>>),
+    Own(Response<Body>),
 }
 
 async fn decide(
@@ -98,23 +98,26 @@ async fn decide(
     let found = match candidates.find(transport.scheme, port, path) {
         Found::Application(found) => found,
         Found::Bare(found) => {
-            access.routed(&found.application.name);
-            let prefix = &found.application.external.path;
-            return respond::redirect_bare_path(prefix, request.uri().query(), id).map(own);
+            let application = &found.published.application;
+            access.routed(&application.name);
+            let prefix = &application.external.path;
+            return respond::redirect_bare_path(prefix, request.uri().query(), id).map(Answer::Own);
         }
         Found::Nothing if transport.scheme == Scheme::Http => {
             let found = candidates.secure(path).ok_or_else(no_route)?;
-            access.routed(&found.application.name);
-            let external = &found.application.external;
+            let application = &found.published.application;
+            access.routed(&application.name);
+            let external = &application.external;
             let path = request.uri().path_and_query().ok_or_else(no_route)?;
-            return respond::redirect_to_https(external, &target.host, path, id).map(own);
+            return respond::redirect_to_https(external, &target.host, path, id).map(Answer::Own);
         }
         Found::Nothing => return Err(no_route()),
     };
     let Match {
-        application,
+        published,
         captured,
     } = found;
+    let application = &published.application;
     access.routed(&application.name);
 
     // Authenticate, authorise.
@@ -123,12 +126,13 @@ async fn decide(
         method: request.method(),
         path,
     };
-    let identity = auth::authenticate(&application, &facts)?;
-    let permit = auth::authorise(&identity, &application, &facts)?;
+    let identity = auth::authenticate(application, &facts)?;
+    let permit = auth::authorise(&identity, application, &facts)?;
 
     // Forward.
     let RequestHost { host, .. } = &target;
     let errand = Errand {
+        published: &published,
         captured: captured.as_ref(),
         host,
         facts: rules::Facts {
@@ -143,10 +147,6 @@ async fn decide(
     forward::forward(gateway, permit, &errand, access, request)
         .await
         .map(Answer::Forwarded)
-}
-
-fn own(response: Response<Body>) -> Answer {
-    Answer::Own(Box::new(response))
 }
 
 /// Carries a WebSocket until one side ends it or the gateway stops; its access line comes then.

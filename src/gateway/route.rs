@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::model::{Application, Captured, Host, HostPattern, Scheme};
+use crate::tunnel::{Profile, ProfileHash};
 
 /// All applications by host; built once and never changed.
 #[derive(Debug, Default)]
@@ -17,9 +18,18 @@ pub(crate) struct RouteTable {
 #[derive(Debug, Default)]
 struct Site {
     /// Longest path first, so that the first that fits is the most specific.
-    applications: Vec<Arc<Application>>,
+    applications: Vec<Arc<Published>>,
     /// Whether the decision depends on the path: then ambiguous spellings of it are refused.
     path_sensitive: bool,
+}
+
+/// An application with what its connectors must know of it.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) application: Arc<Application>,
+    pub(crate) profile: Profile,
+    /// The profile's name.
+    pub(crate) hash: ProfileHash,
 }
 
 /// What is known of a request before its path is judged.
@@ -32,7 +42,7 @@ pub(crate) struct Candidates<'t> {
 /// An application found for a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Match {
-    pub(crate) application: Arc<Application>,
+    pub(crate) published: Arc<Published>,
     /// The label a wildcard stood for.
     pub(crate) captured: Option<Captured>,
 }
@@ -59,16 +69,24 @@ impl RouteTable {
                     table.wildcard.entry(Arc::clone(suffix)).or_default()
                 }
             };
-            site.applications.push(Arc::clone(application));
+            let profile = Profile::new(&application.timeouts);
+            site.applications.push(Arc::new(Published {
+                application: Arc::clone(application),
+                hash: profile.hash(),
+                profile,
+            }));
         }
         for site in table.exact.values_mut().chain(table.wildcard.values_mut()) {
-            let length = |a: &Arc<Application>| std::cmp::Reverse(a.external.path.as_str().len());
+            let length =
+                |a: &Arc<Published>| std::cmp::Reverse(a.application.external.path.as_str().len());
             site.applications.sort_by_key(length);
             site.path_sensitive = site.applications.len() > 1
-                || site
-                    .applications
-                    .iter()
-                    .any(|a| !a.internal.path.is_root() || !a.external.path.is_root());
+                || site.applications.iter().any(|published| {
+                    let Application {
+                        internal, external, ..
+                    } = &*published.application;
+                    !internal.path.is_root() || !external.path.is_root()
+                });
         }
         table
     }
@@ -100,13 +118,13 @@ impl Candidates<'_> {
     /// The application of the longest path that `path` lies below, on segment boundaries.
     pub(crate) fn find(&self, scheme: Scheme, port: u16, path: &str) -> Found {
         let mut bare = None;
-        for application in &self.site.applications {
-            let external = &application.external;
+        for published in &self.site.applications {
+            let external = &published.application.external;
             if external.scheme != scheme || external.port != port {
                 continue;
             }
             let found = || Match {
-                application: Arc::clone(application),
+                published: Arc::clone(published),
                 captured: self.captured.clone(),
             };
             if external.path.rest(path).is_some() {
@@ -123,14 +141,14 @@ impl Candidates<'_> {
     /// Where a request over plain HTTP is sent: the https application of this path, whatever its
     /// port.
     pub(crate) fn secure(&self, path: &str) -> Option<Match> {
-        let below = |a: &&Arc<Application>| {
-            let external = &a.external;
+        let below = |published: &&Arc<Published>| {
+            let external = &published.application.external;
             external.scheme == Scheme::Https
                 && (external.path.rest(path).is_some() || external.path.is_bare(path))
         };
-        let application = self.site.applications.iter().find(below)?;
+        let published = self.site.applications.iter().find(below)?;
         Some(Match {
-            application: Arc::clone(application),
+            published: Arc::clone(published),
             captured: self.captured.clone(),
         })
     }
@@ -200,7 +218,7 @@ mod tests {
                 .captured
                 .map(|c| format!("({})", c.as_str()))
                 .unwrap_or_default();
-            format!("{}{captured}", m.application.name)
+            format!("{}{captured}", m.published.application.name)
         };
         match candidates.find(scheme, port, path) {
             Found::Application(found) => label(found),

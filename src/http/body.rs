@@ -3,11 +3,13 @@
 use std::error::Error as StdError;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Why a body broke; it resets the stream it was written to.
 pub type BodyError = Box<dyn StdError + Send + Sync>;
@@ -24,7 +26,21 @@ pub struct Body {
     inner: Inner,
     trailers: Option<TrailerRule>,
     guard: Option<Box<dyn Guard>>,
+    idle: Option<Idle>,
 }
+
+/// How long a reader waits for the next part of a body.
+struct Idle {
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// The timer counts: a reader that is busy elsewhere does not wait.
+    waiting: bool,
+}
+
+/// A body stopped half way for longer than its reader would wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("nothing came for {0:?} in the middle of a body")]
+pub struct Stalled(pub Duration);
 
 /// Something that lives as long as a body and learns whether the body came to its end.
 pub trait Guard: Send {
@@ -116,6 +132,17 @@ impl Body {
         self
     }
 
+    /// Breaks the body with [`Stalled`] where its reader waits longer than `limit` for the next part.
+    #[must_use]
+    pub fn with_idle(mut self, limit: Duration) -> Self {
+        self.idle = Some(Idle {
+            limit,
+            timer: None,
+            waiting: false,
+        });
+        self
+    }
+
     /// Ties `guard` to the life of this body, beside those tied to it before. A body that is at its
     /// end already completes it at once, since nobody need poll it again.
     #[must_use]
@@ -137,6 +164,19 @@ impl Body {
     }
 }
 
+impl Idle {
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Stalled> {
+        let deadline = Instant::now() + self.limit;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if !std::mem::replace(&mut self.waiting, true) {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx).map(|()| Stalled(self.limit))
+    }
+}
+
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = BodyError;
@@ -146,16 +186,24 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let frame = match &mut this.inner {
-            Inner::Empty => None,
-            Inner::Full(octets) => octets.take().map(|o| Ok(Frame::data(o))),
-            Inner::Incoming(body) => match Pin::new(body).poll_frame(cx) {
+        let polled = match &mut this.inner {
+            Inner::Empty => Poll::Ready(None),
+            Inner::Full(octets) => Poll::Ready(octets.take().map(|o| Ok(Frame::data(o)))),
+            Inner::Incoming(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|f| f.map_err(BodyError::from))),
+            Inner::Boxed(body) => body.as_mut().poll_frame(cx),
+        };
+        let frame = match (polled, &mut this.idle) {
+            (Poll::Ready(frame), None) => frame,
+            (Poll::Ready(frame), Some(idle)) => {
+                idle.waiting = false;
+                frame
+            }
+            (Poll::Pending, None) => return Poll::Pending,
+            (Poll::Pending, Some(idle)) => match idle.poll_expired(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(frame) => frame.map(|f| f.map_err(BodyError::from)),
-            },
-            Inner::Boxed(body) => match body.as_mut().poll_frame(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(frame) => frame,
+                Poll::Ready(stalled) => Some(Err(stalled.into())),
             },
         };
         let frame = match frame {
@@ -273,6 +321,32 @@ mod tests {
         let counts = Counts::default();
         drop(Body::empty().with_guard(counts.clone()));
         assert_eq!(counts.get(), [1, 0, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_breaks_where_its_reader_waits_too_long_and_not_while_it_is_busy() {
+        let (sender, receiver) = tokio::sync::mpsc::channel::<&'static str>(8);
+        let frames = futures_util::stream::unfold(receiver, async |mut receiver| {
+            let text = receiver.recv().await?;
+            Some((
+                Ok(Frame::data(Bytes::from_static(text.as_bytes()))),
+                receiver,
+            ))
+        });
+        let mut body = Body::boxed(http_body_util::StreamBody::new(Box::pin(frames)))
+            .with_idle(Duration::from_secs(10));
+        sender.send("a").await.unwrap();
+        assert!(body.frame().await.unwrap().is_ok());
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        sender.send("b").await.unwrap();
+        assert!(body.frame().await.unwrap().is_ok());
+        let began = Instant::now();
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert_eq!(
+            error.downcast_ref(),
+            Some(&Stalled(Duration::from_secs(10)))
+        );
+        assert_eq!(began.elapsed().as_secs(), 10);
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod host;
 mod limits;
 mod path;
 
-pub use body::{Body, BodyError, Guard, TrailerRule};
+pub use body::{Body, BodyError, Guard, Stalled, TrailerRule};
 pub use cookies::{is_own_cookie, join_cookies};
 pub use deny::{deny_request, deny_request_trailers, deny_response, deny_response_trailers};
 pub use forwarded::Facts;

@@ -78,7 +78,7 @@ pub struct BackendTimeouts {
     pub connect: Duration,
     /// From the end of the request's head until the answer's head.
     pub first_byte: Duration,
-    /// Between two parts of a body, either way.
+    /// Between two parts of an answer's body.
     pub idle: Duration,
 }
 

@@ -17,6 +17,8 @@ pub struct Profile {
     pub connect_ms: u64,
     /// Milliseconds from the last octet of the request to the head of the answer.
     pub first_byte_ms: u64,
+    /// Milliseconds between two parts of the answer's body.
+    pub idle_ms: u64,
 }
 
 /// The name of a profile: the first half of the SHA-256 of its JSON, in hexadecimal.
@@ -31,17 +33,16 @@ impl Profile {
         Self {
             connect_ms: millis(timeouts.connect),
             first_byte_ms: millis(timeouts.first_byte),
+            idle_ms: millis(timeouts.idle),
         }
     }
 
     /// Its name.
     #[must_use]
     pub fn hash(&self) -> ProfileHash {
-        let text = format!(
-            "connect_ms={};first_byte_ms={}",
-            self.connect_ms, self.first_byte_ms
-        );
-        let hash = digest::digest(&digest::SHA256, text.as_bytes());
+        // Numbers under fixed names always have a JSON form.
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        let hash = digest::digest(&digest::SHA256, &text);
         ProfileHash(
             hash.as_ref()
                 .iter()
@@ -55,6 +56,12 @@ impl Profile {
     #[must_use]
     pub fn connect(&self) -> Duration {
         Duration::from_millis(self.connect_ms)
+    }
+
+    /// How long to wait for the next part of the answer's body.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        Duration::from_millis(self.idle_ms)
     }
 
     /// How long to wait for the head of the answer.
