@@ -19,6 +19,9 @@ use crate::model::{ErrorCode, RequestId, Scheme, Side};
 use crate::telemetry::{AccessLine, Ended};
 use crate::upgrade::{self, Cut, End};
 
+/// The path that is ours on every host: nothing below it is ever an application's.
+const OURS: &str = "/.appproxy";
+
 /// Answers one request; whatever goes wrong is an answer too, and a line in the log.
 pub(super) async fn handle(
     gateway: Arc<Gateway>,
@@ -61,7 +64,7 @@ pub(super) async fn handle(
 fn log(failure: &Failure, id: &RequestId) {
     let (code, detail) = (failure.code().as_str(), failure.detail());
     match failure.code().side() {
-        Side::Client => tracing::debug!(request_id = %id, code, detail, "request refused"),
+        Side::Client => tracing::info!(request_id = %id, code, detail, "request refused"),
         _ => tracing::warn!(request_id = %id, code, detail, "request failed"),
     }
 }
@@ -92,6 +95,13 @@ async fn decide(
     let raw = request.uri().path();
     let path = rules::canonical(raw, candidates.path_sensitive());
     let path = path.map_err(|why| bad(why.to_string()))?.as_str();
+    if path == OURS
+        || path
+            .strip_prefix(OURS)
+            .is_some_and(|rest| rest.starts_with('/'))
+    {
+        return Err(no_route());
+    }
     let port = target
         .port
         .unwrap_or_else(|| transport.scheme.default_port());
