@@ -1,6 +1,7 @@
 //! The private side: dials out and carries requests to applications.
 
 mod allow;
+mod answer;
 mod backend;
 mod fault;
 mod identity;

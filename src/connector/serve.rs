@@ -4,7 +4,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
@@ -12,11 +14,12 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::answer;
 use super::backend::Backend;
 use super::fault::BackendError;
 use super::pool::Target;
 use super::profiles::Profiles;
-use crate::http::{self as rules, Body, Guard, HeaderLimits};
+use crate::http::{self as rules, Body, Guard};
 use crate::model::{Endpoint, ErrorCode, Scheme};
 use crate::tunnel::{Profile, ProfileHash, wire};
 use crate::upgrade::{self, Cut};
@@ -125,7 +128,7 @@ impl Server {
             }
         });
         let mut response = self.backend.send(&errand.target, &profile, request).await?;
-        check_answer(&mut response)?;
+        answer::check(&mut response)?;
         Ok(response.map(|body| {
             body.with_trailers(rules::deny_response_trailers)
                 .with_guard(flight)
@@ -151,7 +154,7 @@ impl Server {
         let mut response = self.backend.upgrade(target, profile, request).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let mut response = response.map(|body| Body::incoming(body).with_guard(flight));
-            check_answer(&mut response)?;
+            answer::check(&mut response)?;
             return Ok(response);
         }
         let application = hyper::upgrade::on(&mut response);
@@ -168,11 +171,17 @@ impl Server {
             }
         });
         let mut response = response.map(|_| Body::empty());
-        for name in [CONNECTION, UPGRADE, SEC_WEBSOCKET_ACCEPT] {
+        for name in [
+            CONNECTION,
+            UPGRADE,
+            SEC_WEBSOCKET_ACCEPT,
+            CONTENT_LENGTH,
+            TRANSFER_ENCODING,
+        ] {
             response.headers_mut().remove(name);
         }
-        check_answer(&mut response)?;
         *response.status_mut() = StatusCode::OK;
+        answer::check(&mut response)?;
         Ok(response)
     }
 }
@@ -245,21 +254,4 @@ impl Errand {
             profile: ProfileHash::from_field(&profile),
         })
     }
-}
-
-/// Leaves of an answer what may travel: an application's head must fit, even in its worst
-/// encoding, or it would take the tunnel with every other stream down.
-fn check_answer(response: &mut Response<Body>) -> Result<(), BackendError> {
-    let fields = response.headers_mut();
-    rules::strip_response(fields);
-    rules::deny_response(fields);
-    let fits = HeaderLimits::default()
-        .check(fields)
-        .and_then(|()| rules::fits_tunnel(fields, &[3]));
-    fits.map_err(|excess| {
-        let detail = format!("the head of the application's answer is too large: {excess}");
-        BackendError::new(ErrorCode::BackendBadResponse, detail)
-    })?;
-    wire::mark_sensitive(fields);
-    Ok(())
 }
