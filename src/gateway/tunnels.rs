@@ -57,9 +57,9 @@ impl Tunnel {
         Ok(())
     }
 
-    /// The connector wants no new requests.
-    pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+    /// The connector wants no new requests. Returns whether it says so for the first time.
+    pub(crate) fn drain(&self) -> bool {
+        !self.draining.swap(true, Ordering::Relaxed)
     }
 
     /// Requests in flight.
@@ -192,19 +192,23 @@ impl Tunnels {
             // The walk begins at another tunnel each time, so that equals take turns.
             let turn = self.turn.fetch_add(1, Ordering::Relaxed) % tunnels.len().max(1);
             let (before, from) = tunnels.split_at(turn.min(tunnels.len()));
-            let least = from
-                .iter()
-                .chain(before)
-                .filter(eligible)
-                .min_by_key(|tunnel| tunnel.in_flight());
-            let Some(tunnel) = least else { continue };
-            if let Some(place) = tunnel.places.take() {
-                return Ok(Lease {
-                    tunnel: Arc::clone(tunnel),
-                    place,
-                });
+            let walk = || from.iter().chain(before).filter(eligible);
+            // SECURITY: a tunnel that offers few places, or none, has always the fewest requests:
+            // chosen by load alone it would be chosen always, and have the whole group refused.
+            let free = || walk().filter(|tunnel| !tunnel.places.are_taken());
+            // Another request may take the last place between the two looks; each time round at
+            // least one tunnel has filled up, so the loop ends.
+            while let Some(tunnel) = free().min_by_key(|tunnel| tunnel.in_flight()) {
+                if let Some(place) = tunnel.places.take() {
+                    return Ok(Lease {
+                        tunnel: Arc::clone(tunnel),
+                        place,
+                    });
+                }
             }
-            outcome = ErrorCode::TunnelBusy;
+            if walk().next().is_some() {
+                outcome = ErrorCode::TunnelBusy;
+            }
         }
         Err(outcome)
     }

@@ -111,6 +111,12 @@ impl Places {
         self.taken.load(Ordering::Relaxed)
     }
 
+    /// Whether none is left.
+    #[must_use]
+    pub fn are_taken(&self) -> bool {
+        self.taken() >= self.all
+    }
+
     /// Takes one; `None` where all are taken.
     #[must_use]
     pub fn take(self: &Arc<Self>) -> Option<Place> {
@@ -144,8 +150,9 @@ mod tests {
         let places = Places::new(2);
         let (a, b) = (places.take(), places.take());
         assert!(a.is_some() && b.is_some() && places.take().is_none());
+        assert!(places.are_taken() && Places::new(0).are_taken());
         drop(a);
-        assert_eq!(places.taken(), 1);
+        assert_eq!((places.taken(), places.are_taken()), (1, false));
         assert!(places.take().is_some());
     }
 
