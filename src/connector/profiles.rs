@@ -14,6 +14,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Profiles one tunnel may bring: a gateway that changes its mind for ever does not fill the memory.
 const MOST: usize = 10_000;
 
+/// A profile has another hash than it was sent under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the gateway sent a profile under a wrong hash")]
+pub(super) struct WrongHash;
+
 /// The profiles one tunnel has brought.
 #[derive(Debug)]
 pub(super) struct Profiles {
@@ -27,11 +32,13 @@ impl Profiles {
         }
     }
 
-    /// Learns a profile; one whose name does not fit it is not taken.
-    pub(super) fn learn(&self, hash: ProfileHash, profile: Profile) {
+    /// Learns a profile.
+    ///
+    /// # Errors
+    /// Where its name does not fit it: requests that name it could not be served.
+    pub(super) fn learn(&self, hash: ProfileHash, profile: Profile) -> Result<(), WrongHash> {
         if profile.hash() != hash {
-            tracing::warn!(%hash, "the gateway sent a profile under a wrong hash");
-            return;
+            return Err(WrongHash);
         }
         self.known.send_modify(|known| {
             if known.len() >= MOST {
@@ -39,6 +46,7 @@ impl Profiles {
             }
             known.insert(hash, Arc::new(profile));
         });
+        Ok(())
     }
 
     /// The profile of this name, waiting a second for it.
@@ -66,7 +74,7 @@ mod tests {
             async move { profiles.get(&hash).await }
         });
         tokio::task::yield_now().await;
-        profiles.learn(profile.hash(), profile.clone());
+        profiles.learn(profile.hash(), profile.clone()).unwrap();
         assert_eq!(waiting.await.unwrap().as_deref(), Some(&profile));
     }
 
@@ -74,7 +82,8 @@ mod tests {
     async fn a_profile_under_a_wrong_hash_is_not_taken() {
         let profiles = Profiles::new();
         let hash = ProfileHash::from_field("00");
-        profiles.learn(hash.clone(), Profile::new(&BackendTimeouts::default()));
+        let taken = profiles.learn(hash.clone(), Profile::new(&BackendTimeouts::default()));
+        assert_eq!(taken, Err(WrongHash));
         assert!(profiles.get(&hash).await.is_none());
     }
 }

@@ -17,6 +17,7 @@ use super::identity::{Identity, StateError, StateFolder};
 use crate::certs::Pin;
 use crate::clock::Clock;
 use crate::model::{ConnectorId, Endpoint, GroupName, Host};
+use crate::telemetry::printable;
 use crate::tunnel::enrol::{
     Answer, DEADLINE, Enrol, Enrolled, LineError, Refused, Request, read_line, write_line,
 };
@@ -27,6 +28,9 @@ use crate::tunnel::token::Token;
 const DIAL_DEADLINE: Duration = Duration::from_secs(5);
 /// From here on a differing clock is worth a sentence, in seconds.
 const SKEW: u64 = 60;
+
+/// The longest refusal that is shown.
+const MESSAGE: usize = 1024;
 
 /// What to register, and where.
 #[derive(Debug)]
@@ -196,9 +200,16 @@ async fn attempt<S: AsyncRead + AsyncWrite + Unpin>(
         write_line(&mut tls, &request).await?;
         read_line(&mut tls).await
     };
-    Ok(timeout(DEADLINE, converse)
+    let answer = timeout(DEADLINE, converse)
         .await
-        .map_err(|_| AttemptError::Silent(DEADLINE))??)
+        .map_err(|_| AttemptError::Silent(DEADLINE))??;
+    Ok(match answer {
+        Answer::Refused(Refused { code, message }) => Answer::Refused(Refused {
+            code,
+            message: printable(&message, MESSAGE),
+        }),
+        enrolled @ Answer::Enrolled(_) => enrolled,
+    })
 }
 
 /// An answer that holds together: what will be on disk.

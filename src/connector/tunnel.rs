@@ -123,7 +123,10 @@ impl Tunnel {
             match messages.next().await {
                 Ok(Some(Down::Welcome { .. })) => self.welcome.cancel(),
                 Ok(Some(Down::Profile { hash, profile })) => {
-                    self.server.profiles.learn(hash, profile)
+                    // The tunnel ends, and with it what a line for each such message would fill.
+                    if let Err(wrong) = self.server.profiles.learn(hash, profile) {
+                        return Ended::Lost(wrong.to_string());
+                    }
                 }
                 Ok(Some(Down::Removed)) => return Ended::Removed,
                 Ok(Some(Down::Refused { reason })) => {

@@ -18,6 +18,7 @@ use super::tunnels::{NewTunnel, Tunnel};
 use crate::certs::{GATEWAY_NAME, PeerConnector};
 use crate::http::Body;
 use crate::store::{Seen, StoreError};
+use crate::telemetry::printable;
 use crate::tunnel::control::{self, Down, Messages, PROTOCOL_VERSION, Up};
 use crate::tunnel::{link, wire};
 
@@ -26,6 +27,9 @@ const HELLO: Duration = Duration::from_secs(5);
 
 /// How long a connector that is cut gets to read why.
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// The longest version of a connector's program that is kept and logged.
+const SOFTWARE: usize = 64;
 
 /// Why a connection never became a tunnel, or stopped to be one.
 #[derive(Debug, thiserror::Error)]
@@ -175,7 +179,7 @@ async fn greet(
             max_streams,
             software,
             ..
-        }) => Ok((messages, max_streams, software)),
+        }) => Ok((messages, max_streams, printable(&software, SOFTWARE))),
         Some(Up::Hello { version, .. }) => Err(Ended::Version(version)),
         _ => Err(Ended::NoHello),
     }
@@ -205,7 +209,7 @@ async fn admit(
     let seen = Seen {
         at: gateway.clock.now(),
         address: peer.ip(),
-        version: software.chars().take(64).collect(),
+        version: software.to_owned(),
     };
     // Who connected when is worth knowing, and no reason to refuse a connector.
     if let Err(error) = gateway.store.connector_seen(&connector.id, seen).await {
@@ -219,8 +223,10 @@ async fn follow(messages: &mut Messages<Incoming>, tunnel: &Arc<Tunnel>) -> Ende
     loop {
         match messages.next().await {
             Ok(Some(Up::Drain { deadline_s })) => {
-                tracing::info!(connector = %tunnel.connector, tunnel = tunnel.number, deadline_s, "tunnel draining");
-                tunnel.drain();
+                // Said again, it is not news.
+                if tunnel.drain() {
+                    tracing::info!(connector = %tunnel.connector, tunnel = tunnel.number, deadline_s, "tunnel draining");
+                }
             }
             Ok(Some(Up::Hello { .. } | Up::Unknown)) => {}
             Ok(None) => return Ended::Closed,

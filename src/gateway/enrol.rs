@@ -18,6 +18,7 @@ use crate::certs::{Authority, AuthorityError, ConnectorRequest, random};
 use crate::clock::{Clock, Timestamp};
 use crate::model::{ConnectorId, Endpoint};
 use crate::store::{AuthorityRecord, SpendRefusal, SpendToken, Store, StoreError};
+use crate::telemetry::printable;
 use crate::tunnel::enrol::{
     Answer, DEADLINE, Enrol, Enrolled, LineError, RefusalCode, Refused, Request, read_line,
     write_line,
@@ -150,7 +151,7 @@ impl Enrolment {
             secret_hash: enrol.secret.hash(),
             public_key_hash: request.public_key_hash(),
             id,
-            name: printable(&enrol.name),
+            name: printable(&enrol.name, NAME),
             now,
         });
         let connector = match spent.await {
@@ -173,8 +174,8 @@ impl Enrolment {
             token,
             connector = %connector.id,
             group = %connector.group,
-            name = printable(&enrol.name),
-            version = printable(&enrol.version),
+            name = printable(&enrol.name, NAME),
+            version = printable(&enrol.version, NAME),
             %address,
             "enrolment"
         );
@@ -266,15 +267,6 @@ fn source(address: IpAddr) -> IpAddr {
         }
         v4 => v4,
     }
-}
-
-/// SECURITY: what a stranger calls itself is printed on operators' terminals and in logs, where an
-/// escape sequence would act.
-fn printable(text: &str) -> String {
-    text.chars()
-        .filter(|c| c.is_ascii_graphic() || *c == ' ' || (!c.is_ascii() && c.is_alphanumeric()))
-        .take(NAME)
-        .collect()
 }
 
 #[cfg(test)]

@@ -14,9 +14,13 @@ use rustls::{
 };
 
 use crate::certs::{GATEWAY_NAME, PeerConnector, Pin};
+use crate::telemetry::printable;
 
 /// id-kp-serverAuth (RFC 5280 section 4.2.1.12), as the octets of its OID.
 const SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
+
+/// The longest issuer's name that is shown: anybody on the way may present a certificate.
+const ISSUER: usize = 256;
 
 /// Why a connector does not trust what it dialled. The issuer of the presented certificate is what
 /// tells an operator which device on the way breaks TLS open.
@@ -162,7 +166,7 @@ fn unknown_issuer(leaf: &CertificateDer<'_>) -> GatewayRefusal {
     }
     match x509_parser::parse_x509_certificate(leaf) {
         Ok((_, parsed)) => GatewayRefusal::Foreign {
-            issuer: parsed.issuer().to_string(),
+            issuer: printable(&parsed.issuer().to_string(), ISSUER),
         },
         Err(_) => GatewayRefusal::Malformed("it is not a certificate".to_owned()),
     }

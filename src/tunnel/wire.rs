@@ -45,7 +45,11 @@ pub fn take_error(fields: &mut HeaderMap) -> Option<(ErrorCode, String)> {
         .and_then(ErrorCode::from_word)
         .unwrap_or(ErrorCode::TunnelLost);
     let detail = fields.remove(ERROR_DETAIL);
-    let detail = detail.map(|d| String::from_utf8_lossy(d.as_bytes()).into_owned());
+    // SECURITY: it goes into the gateway's log, which a connector must not fill with one answer.
+    let detail = detail.map(|d| {
+        let octets = d.as_bytes();
+        String::from_utf8_lossy(octets.get(..DETAIL_MAX).unwrap_or(octets)).into_owned()
+    });
     Some((code, detail.unwrap_or_default()))
 }
 
@@ -106,6 +110,16 @@ mod tests {
             take_error(&mut fields),
             Some((ErrorCode::TunnelLost, String::new()))
         );
+    }
+
+    #[test]
+    fn a_detail_is_read_no_longer_than_it_is_written() {
+        let mut fields = HeaderMap::new();
+        fields.insert(ERROR, HeaderValue::from_static("internal"));
+        let long = HeaderValue::from_bytes(&[b'x'; 5000]).unwrap();
+        fields.insert(ERROR_DETAIL, long);
+        let (_, detail) = take_error(&mut fields).unwrap();
+        assert_eq!(detail.len(), DETAIL_MAX);
     }
 
     #[test]
