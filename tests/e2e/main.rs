@@ -15,4 +15,5 @@
     reason = "a harness for the capabilities that are tested next"
 )]
 
+mod attacks;
 mod harness;

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 pub(crate) use authority::Authority;
 pub(crate) use backend::{Backend, body};
-pub(crate) use client::{Answer, Client};
+pub(crate) use client::{Answer, Client, Connection};
 pub(crate) use process::Process;
 pub(crate) use stand::{Running, Stand};
 

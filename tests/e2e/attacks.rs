@@ -1,0 +1,5 @@
+//! Attacks: what a malicious application, connector, gateway or visitor sends, and what becomes of
+//! everybody else. Each attack has a victim beside it, who must notice nothing.
+
+mod application;
+mod connector;

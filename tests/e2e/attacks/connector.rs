@@ -1,0 +1,294 @@
+//! A malicious connector, or a stolen one: it has a good certificate, and says what it likes.
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use appproxy::clock::Clock;
+use appproxy::connector::StateFolder;
+use appproxy::http::{Body, BodyError};
+use appproxy::tunnel::link;
+use appproxy::tunnel::tls::{GATEWAY_NAME, connector_tunnel};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http::{HeaderValue, Request, Response};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+
+use crate::harness::{Backend, Running, Stand, within};
+
+/// The group of the malicious connector.
+const ROGUE: &str = "rogue";
+
+/// A connector of a test's own.
+struct Rogue {
+    tunnel: JoinHandle<()>,
+    /// What the gateway asked it for.
+    asked: Arc<Mutex<Vec<String>>>,
+    /// The gateway's half of the control stream, once it has ended.
+    heard: Option<oneshot::Receiver<String>>,
+}
+
+impl Rogue {
+    /// Dials with the identity that belongs to `config`, says `lines` on the control stream and
+    /// keeps it open; answers requests as `answer` does.
+    async fn dial(
+        stand: &Running,
+        config: &Path,
+        lines: Vec<Bytes>,
+        answer: fn(&str) -> Response<Body>,
+    ) -> Self {
+        let state = StateFolder::new(config.with_extension(""));
+        let identity = state.identity(Clock::system().now()).unwrap();
+        let tls = TlsConnector::from(Arc::new(connector_tunnel(&identity.credentials).unwrap()));
+        let tcp = TcpStream::connect(stand.address()).await.unwrap();
+        let name = ServerName::try_from(GATEWAY_NAME).unwrap();
+        let stream = within("a TLS handshake", tls.connect(name, tcp))
+            .await
+            .unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (tell, heard) = oneshot::channel();
+        let control = Arc::new(Mutex::new(Some((lines, tell))));
+        let service = service_fn({
+            let asked = Arc::clone(&asked);
+            move |request: Request<Incoming>| {
+                let response = if request.uri().path() == "/control" {
+                    control_stream(request, control.lock().unwrap().take())
+                } else {
+                    asked.lock().unwrap().push(request.uri().to_string());
+                    answer(request.uri().path())
+                };
+                async move { Ok::<_, Infallible>(response) }
+            }
+        });
+        let tunnel = tokio::spawn(async move {
+            let _ = link::server()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+        Self {
+            tunnel,
+            asked,
+            heard: Some(heard),
+        }
+    }
+
+    /// Waits until the gateway has ended the tunnel.
+    async fn ended(&mut self) {
+        within("the tunnel's end", &mut self.tunnel).await.unwrap();
+    }
+
+    /// What the gateway said before it ended the control stream.
+    async fn heard(&mut self) -> String {
+        let heard = self.heard.take().unwrap();
+        within("the gateway's last word", heard)
+            .await
+            .unwrap_or_default()
+    }
+}
+
+impl Drop for Rogue {
+    fn drop(&mut self) {
+        self.tunnel.abort();
+    }
+}
+
+type Script = Option<(Vec<Bytes>, oneshot::Sender<String>)>;
+
+fn control_stream(request: Request<Incoming>, script: Script) -> Response<Body> {
+    let (lines, tell) = script.expect("one control stream a tunnel");
+    tokio::spawn(async move {
+        let mut body = request.into_body();
+        let mut heard = Vec::new();
+        while let Some(Ok(frame)) = body.frame().await {
+            heard.extend_from_slice(frame.data_ref().unwrap());
+        }
+        let _ = tell.send(String::from_utf8(heard).unwrap());
+    });
+    let lines = lines
+        .into_iter()
+        .map(|line| Ok::<_, BodyError>(Frame::data(line)));
+    let lines = futures_util::stream::iter(lines).chain(futures_util::stream::pending());
+    Response::new(Body::boxed(StreamBody::new(lines)))
+}
+
+fn line(message: &Value) -> Bytes {
+    format!("{message}\n").into()
+}
+
+fn hello(max_streams: u32) -> Value {
+    json!({
+        "type": "hello", "version": 1, "id": "somebody else", "instance": "x", "time": -1,
+        "max_streams": max_streams, "software": "1\u{1b}[2J\nforged=line",
+    })
+}
+
+fn plain(_: &str) -> Response<Body> {
+    Response::new(Body::full("rogue"))
+}
+
+async fn two_groups(honest: &Backend) -> Running {
+    let rogue = json!({ "connector_groups": [ROGUE] });
+    let stand = Stand::new()
+        .application("honest", honest)
+        .application_with("victim", honest, rogue);
+    stand.start().await
+}
+
+#[tokio::test]
+async fn a_connector_without_places_takes_none_from_the_others() {
+    let honest = Backend::text("hello").await;
+    let mut stand = Stand::new().application("honest", &honest).start().await;
+    let config = stand.enrol("default").await;
+    let rogue = Rogue::dial(&stand, &config, vec![line(&hello(0))], plain).await;
+    stand
+        .gateway()
+        .line("the third tunnel", |line| line.contains("\"tunnel\":3"))
+        .await;
+    for _ in 0..20 {
+        let answer = stand.get("https://honest.localhost/").await;
+        assert_eq!((answer.status.as_u16(), answer.text()), (200, "hello"));
+    }
+    assert!(rogue.asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_connector_speaks_for_its_group_alone_and_its_words_stay_small() {
+    let honest = Backend::text("hello").await;
+    let mut stand = two_groups(&honest).await;
+    let config = stand.enrol(ROGUE).await;
+    let answer = |path: &str| {
+        let mut response = Response::new(Body::full("rogue"));
+        let fields = response.headers_mut();
+        if path == "/odd" {
+            let word = HeaderValue::from_bytes(b"from\xff the future").unwrap();
+            fields.insert("appproxy-error", word);
+            let detail = HeaderValue::from_bytes(&[0xff; 20_000]).unwrap();
+            fields.insert("appproxy-error-detail", detail);
+        }
+        fields.insert(
+            "appproxy-timing",
+            HeaderValue::from_static("18446744073709551615"),
+        );
+        response
+    };
+    let mut lines = vec![line(&hello(u32::MAX))];
+    lines.extend((0..5000).map(|_| line(&json!({ "type": "sing", "verse": [[[]]] }))));
+    let mut rogue = Rogue::dial(&stand, &config, lines, answer).await;
+    let open = stand
+        .gateway()
+        .line("the rogue's tunnel", |line| line.contains("\"tunnel\":3"))
+        .await;
+    let open: Value = serde_json::from_str(&open).unwrap();
+    assert_eq!(open["software"], "1[2Jforged=line");
+    assert_eq!(open["group"], ROGUE);
+
+    for _ in 0..20 {
+        assert_eq!(stand.get("https://honest.localhost/").await.text(), "hello");
+    }
+    assert_eq!(stand.get("https://victim.localhost/").await.text(), "rogue");
+    let odd = stand.get("https://victim.localhost/odd").await;
+    assert_eq!(odd.status.as_u16(), 502);
+    assert_eq!(odd.header("appproxy-answer"), "gateway;error=tunnel_lost");
+    assert!(!odd.text().contains("future"), "{}", odd.text());
+    let failed = stand.gateway().says("request failed").await;
+    assert!(failed.len() < 8 * 1024, "{} octets of log", failed.len());
+    assert_eq!(rogue.asked.lock().unwrap().len(), 2);
+
+    // A thousand farewells are one line, and the tunnel gets no more requests.
+    let mut lines = vec![line(&hello(9))];
+    lines.extend((0..1000).map(|_| line(&json!({ "type": "drain", "deadline_s": 1 }))));
+    lines.push(Bytes::from_static(b"nonsense\n"));
+    let mut leaving = Rogue::dial(&stand, &config, lines, plain).await;
+    leaving.ended().await;
+    let draining = |line: &&String| line.contains("\"tunnel draining\"");
+    stand
+        .gateway()
+        .line("its end", |line| {
+            line.contains("a control message cannot be read")
+        })
+        .await;
+    assert_eq!(stand.gateway().log().iter().filter(draining).count(), 1);
+
+    let id = open["connector"].as_str().unwrap().to_owned();
+    let file = stand.gateway_file().display().to_string();
+    let arguments = ["gateway", "connector", "remove", &id, "--config", &file];
+    stand
+        .program(&arguments.map(str::to_owned), "")
+        .await
+        .success();
+    rogue.ended().await;
+    assert!(rogue.heard().await.contains("\"removed\""));
+    let refused = stand.get("https://victim.localhost/").await;
+    assert_eq!(
+        refused.header("appproxy-answer"),
+        "gateway;error=no_connector"
+    );
+    assert_eq!(stand.get("https://honest.localhost/").await.text(), "hello");
+}
+
+#[tokio::test]
+async fn a_connector_that_says_no_proper_hello_never_becomes_a_tunnel() {
+    let honest = Backend::text("hello").await;
+    let mut stand = two_groups(&honest).await;
+    let config = stand.enrol(ROGUE).await;
+    let with = |key: &str, value: Value| {
+        let mut hello = hello(9);
+        hello[key] = value;
+        line(&hello)
+    };
+    let endless = vec![Bytes::from(vec![b'x'; 8192]); 20];
+    let cases: Vec<(&str, Vec<Bytes>)> = vec![
+        ("a line without end", endless),
+        (
+            "no JSON",
+            vec![Bytes::from_static(b"GET / HTTP/1.1\r\n\r\n")],
+        ),
+        (
+            "deep JSON",
+            vec![Bytes::from([&[b'['; 60_000][..], b"\n"].concat())],
+        ),
+        (
+            "another message first",
+            vec![line(&json!({ "type": "drain", "deadline_s": 1 }))],
+        ),
+        ("another version", vec![with("version", json!(2))]),
+        ("a version that is none", vec![with("version", json!(-1))]),
+        (
+            "more streams than there are numbers",
+            vec![with("max_streams", json!(4_294_967_296_u64))],
+        ),
+        ("a field missing", vec![with("max_streams", Value::Null)]),
+    ];
+    assert_eq!(cases.len(), 8);
+    for (what, lines) in cases {
+        let mut rogue = Rogue::dial(&stand, &config, lines, plain).await;
+        rogue.ended().await;
+        assert!(rogue.asked.lock().unwrap().is_empty(), "{what}");
+        assert_eq!(
+            stand.get("https://honest.localhost/").await.text(),
+            "hello",
+            "{what}"
+        );
+    }
+    let answer = stand.get("https://victim.localhost/").await;
+    assert_eq!(
+        answer.header("appproxy-answer"),
+        "gateway;error=no_connector"
+    );
+    let opened = stand
+        .gateway()
+        .log()
+        .iter()
+        .filter(|line| line.contains("\"tunnel open\""))
+        .count();
+    assert_eq!(opened, 2, "the honest connector's");
+}
