@@ -89,7 +89,8 @@ mod tests {
     fn rule_8_an_answer_has_one_length_or_none() {
         let (length, coding) = ("content-length", "transfer-encoding");
         let five = Some("content-length: 5");
-        let cases: &[(&[(&str, &str)], Option<Option<&str>>)] = &[
+        type Case<'a> = (&'a [(&'static str, &'static str)], Option<Option<&'a str>>);
+        let cases: &[Case<'_>] = &[
             (&[], Some(None)),
             (&[(length, "5")], Some(five)),
             (&[(length, "5"), (length, "5")], Some(five)),

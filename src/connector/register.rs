@@ -403,7 +403,7 @@ mod tests {
         let told = match script {
             Script::CutBeforeAnswer => return None,
             Script::Refuse(code) => {
-                let message = "no".to_owned();
+                let message = "n\u{1b}o\n".to_owned();
                 return Some(Answer::Refused(Refused { code, message }));
             }
             Script::EnrolAs(group) => group,
@@ -489,6 +489,7 @@ mod tests {
             panic!("{error}");
         };
         assert_eq!(refused.code, RefusalCode::TokenSpent);
+        assert_eq!(refused.message, "no");
         assert_eq!(gateway, busy.token.gateways[1]);
         assert!(!busy.state().has_identity());
         let final_at_once = rig(&[spent]);

@@ -355,12 +355,13 @@ mod tests {
         params.distinguished_name = rcgen::DistinguishedName::new();
         params
             .distinguished_name
-            .push(DnType::CommonName, "Inspector");
+            .push(DnType::CommonName, "Insp\u{1b}[2Jector\n");
         let der = params.self_signed(&key).unwrap().der().clone();
         let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
         let leaf = CertifiedKey::from_der(vec![der], key, &provider()).unwrap();
         let outcome = handshake(gateway_tunnel(&own, Arc::new(leaf)).unwrap(), client).await;
-        let issuer = "CN=Inspector".to_owned();
+        // What it calls itself is shown, and does nothing on a terminal.
+        let issuer = "CN=Insp[2Jector".to_owned();
         assert_eq!(refusal(&outcome), GatewayRefusal::Foreign { issuer });
     }
 
