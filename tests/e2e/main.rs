@@ -16,4 +16,7 @@
 )]
 
 mod attacks;
+mod git;
 mod harness;
+mod streams;
+mod websocket;

@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use appproxy::clock::Clock;
+use appproxy::demo::app::{self, AppControl};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -14,10 +16,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
+
+use super::words;
 
 /// A body that an application of a test answers with; an error cuts the connection.
 pub(crate) type ResponseBody = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
@@ -45,6 +49,16 @@ impl Backend {
     /// name), `body`, `trailers`.
     pub(crate) async fn echo() -> Self {
         Self::answering(|request| async move { echo(request).await }).await
+    }
+
+    /// The demo application, published as `demo`, and what can be seen of it.
+    pub(crate) async fn demo() -> (Self, AppControl) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let internal = format!("{}:{}", words::internal_name("demo"), address.port());
+        let control = AppControl::new(internal.parse().expect("a host"), Clock::system());
+        let task = tokio::spawn(app::serve(listener, control.clone()));
+        (Self { address, task }, control)
     }
 
     /// Answers requests over HTTP/1.1 as `handler` does.
@@ -119,6 +133,25 @@ impl Drop for Backend {
     }
 }
 
+/// Reads the head of a message, its empty line included; shorter where the peer goes away before.
+/// Octet by octet, so that nothing behind it is taken.
+pub(crate) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(octet) => head.push(octet),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8(head).expect("a head is text")
+}
+
+/// Waits until the peer has gone, whatever it still says.
+pub(crate) async fn gone(stream: &mut (impl AsyncRead + Unpin)) {
+    let mut rest = vec![0; 64 * 1024];
+    while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {}
+}
+
 async fn http1<S, H, F>(stream: S, handler: H)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -174,7 +207,7 @@ mod tests {
     use futures_util::{SinkExt, StreamExt};
     use http::Version;
     use hyper_util::rt::TokioExecutor;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncWriteExt;
     use tokio_tungstenite::tungstenite::Message;
 
     use super::super::{Answer, Authority, Client};

@@ -24,6 +24,9 @@ use std::time::Duration;
 pub(crate) use authority::Authority;
 pub(crate) use backend::{Backend, body};
 pub(crate) use client::{Answer, Client, Connection};
+pub(crate) use backend::{Backend, ResponseBody, body, gone, read_head};
+pub(crate) use client::{Answer, Client, Tls};
+pub(crate) use git::{git, repository};
 pub(crate) use process::Process;
 pub(crate) use stand::{Running, Stand};
 

@@ -34,6 +34,7 @@ pub(crate) struct Process {
     name: String,
     // A handle on the very process: a signal to an id could meet a stranger.
     handle: OwnedFd,
+    id: Pid,
     shared: Arc<Shared>,
     changed: watch::Receiver<()>,
 }
@@ -79,6 +80,7 @@ impl Process {
         Self {
             name: name.to_owned(),
             handle,
+            id,
             shared,
             changed,
         }
@@ -133,6 +135,17 @@ impl Process {
     /// Sends a signal; nothing happens where the process has ended.
     pub(crate) fn signal(&self, signal: Signal) {
         let _ = pidfd_send_signal(&self.handle, signal);
+    }
+
+    /// The most memory that the process has had at once, in octets.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.id.as_raw_nonzero());
+        let status = std::fs::read_to_string(path).expect("the process runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        1024 * kibibytes
+            .and_then(|n| n.parse::<u64>().ok())
+            .expect("a peak")
     }
 
     /// Blocks until the end, and says whether it came in time.
