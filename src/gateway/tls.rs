@@ -74,6 +74,9 @@ pub(crate) fn for_people(certificates: ByName) -> Result<Arc<ServerConfig>, rust
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(certificates));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // A client that speaks nothing newer offers `http/1.0` alone (`curl --http1.0` does).
+    config.alpn_protocols = [&b"h2"[..], b"http/1.1", b"http/1.0"]
+        .map(<[u8]>::to_vec)
+        .into();
     Ok(Arc::new(config))
 }
