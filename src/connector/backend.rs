@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use http::header::{AUTHORIZATION, CONNECTION, UPGRADE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use super::allow::AllowList;
 use super::fault::{BackendError, Lost, chain, dial_code, tls_error};
-use super::pool::{Pool, Target};
+use super::pool::{Connection, Pool, Target};
 use super::upload::{Upload, UploadGuard, within};
 use crate::http::{Body, Guard};
 use crate::model::{Endpoint, ErrorCode, Host, Scheme};
@@ -69,9 +69,10 @@ impl Backend {
     ) -> Result<Response<Body>, BackendError> {
         let keeps = !carries_connection_authentication(request.headers(), &AUTHORIZATION);
         let mut request = request;
-        if keeps && let Some(sender) = self.pool.take(target).await {
+        if keeps && let Some(connection) = self.pool.take(target).await {
             let again = repeatable(&request);
-            match self.exchange(target, profile, sender, request, keeps).await {
+            let exchange = self.exchange(target, profile, connection, request, keeps);
+            match exchange.await {
                 Ok(response) => return Ok(response),
                 Err(Lost {
                     request: Some(unsent),
@@ -87,8 +88,8 @@ impl Backend {
                 },
             }
         }
-        let sender = self.connect(target, profile).await?;
-        self.exchange(target, profile, sender, request, keeps)
+        let connection = self.connect(target, profile).await?;
+        self.exchange(target, profile, connection, request, keeps)
             .await
             .map_err(|lost| lost.error)
     }
@@ -97,13 +98,13 @@ impl Backend {
         &self,
         target: &Target,
         profile: &Profile,
-        mut sender: SendRequest<Body>,
+        mut connection: Connection,
         request: Request<Body>,
         keeps: bool,
     ) -> Result<Response<Body>, Lost> {
         let upload = Arc::new(Upload::new());
         let request = request.map(|body| body.with_guard(UploadGuard(Arc::clone(&upload))));
-        let head = sender.try_send_request(request);
+        let head = connection.sender.try_send_request(request);
         let response = match within(profile.first_byte(), &upload, head).await {
             Some(Ok(response)) => response,
             Some(Err(mut error)) => {
@@ -124,17 +125,25 @@ impl Backend {
                 });
             }
         };
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let detail = "the application switched protocols, which nobody asked for";
+            let error = BackendError::new(ErrorCode::BackendBadResponse, detail);
+            return Err(Lost {
+                error,
+                silent: false,
+                request: None,
+            });
+        }
         let keeps =
             keeps && !carries_connection_authentication(response.headers(), &WWW_AUTHENTICATE);
-        let back = keeps.then(|| Back {
-            sender,
-            target: target.clone(),
-            pool: Arc::clone(&self.pool),
+        let back = Return(Some(Back {
+            connection,
+            pool: keeps.then(|| (Arc::clone(&self.pool), target.clone())),
             upload,
-        });
+        }));
         Ok(response.map(|body| {
             let body = Body::incoming(body).with_idle(profile.idle());
-            body.with_guard(Return(back))
+            body.with_guard(back)
         }))
     }
 
@@ -153,9 +162,9 @@ impl Backend {
         let value = HeaderValue::from_str(&key)
             .map_err(|e| BackendError::new(ErrorCode::Internal, e.to_string()))?;
         fields.insert(http::header::SEC_WEBSOCKET_KEY, value);
-        let mut sender = self.connect(target, profile).await?;
+        let mut connection = self.connect(target, profile).await?;
         let upload = Upload::new();
-        let head = sender.send_request(request);
+        let head = connection.sender.send_request(request);
         let Some(answer) = within(profile.first_byte(), &upload, head).await else {
             let waited = profile.first_byte();
             let detail = format!(
@@ -184,7 +193,7 @@ impl Backend {
         &self,
         target: &Target,
         profile: &Profile,
-    ) -> Result<SendRequest<Body>, BackendError> {
+    ) -> Result<Connection, BackendError> {
         let Target { scheme, endpoint } = target;
         let deadline = Instant::now() + profile.connect();
         let allowed = self
@@ -232,7 +241,7 @@ impl Backend {
     }
 }
 
-async fn handshake<S>(stream: S) -> Result<SendRequest<Body>, BackendError>
+async fn handshake<S>(stream: S) -> Result<Connection, BackendError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -244,11 +253,14 @@ where
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|e| BackendError::new(ErrorCode::BackendBadResponse, chain(&e)))?;
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         // Its end reaches the request or its body; here there is nobody left to tell.
         let _ = connection.with_upgrades().await;
     });
-    Ok(sender)
+    Ok(Connection {
+        sender,
+        task: task.abort_handle(),
+    })
 }
 
 /// The request once more, where sending it twice does what sending it once does.
@@ -286,22 +298,21 @@ fn carries_connection_authentication(fields: &HeaderMap, name: &http::HeaderName
 struct Return(Option<Back>);
 
 struct Back {
-    sender: SendRequest<Body>,
-    target: Target,
-    pool: Arc<Pool>,
+    connection: Connection,
+    /// None for a connection that belongs to one person.
+    pool: Option<(Arc<Pool>, Target)>,
     upload: Arc<Upload>,
 }
 
 impl Guard for Return {
     fn complete(&mut self) {
-        // An answer that came before the whole request was taken leaves the rest of the request on
-        // the connection: it is not used again.
-        if let Some(back) = self
-            .0
-            .take()
-            .filter(|back| back.upload.done.load(Ordering::Acquire))
-        {
-            back.pool.put(back.target, back.sender);
+        let Some(back) = self.0.take() else { return };
+        if !back.upload.done.load(Ordering::Acquire) {
+            // The answer came before the whole request was taken. The application has said what
+            // it thinks of it: the upload ends here, or its sender would go on for nothing.
+            back.connection.task.abort();
+        } else if let Some((pool, target)) = back.pool {
+            pool.put(target, back.connection);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use hyper::client::conn::http1::SendRequest;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::http::Body;
@@ -24,6 +25,14 @@ pub(super) struct Target {
     pub(super) endpoint: Endpoint,
 }
 
+/// A connection to an application.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<Body>,
+    /// The task that drives it; it ends by itself once `sender` is dropped and nothing is under way.
+    pub(super) task: AbortHandle,
+}
+
 /// Idle connections by target.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
@@ -32,7 +41,7 @@ pub(super) struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<Body>,
+    connection: Connection,
     since: Instant,
 }
 
@@ -45,18 +54,18 @@ impl Pool {
     }
 
     /// The connection used last, if one is left that the application has not closed.
-    pub(super) async fn take(&self, target: &Target) -> Option<SendRequest<Body>> {
-        while let Some(mut sender) = self.pop(target) {
+    pub(super) async fn take(&self, target: &Target) -> Option<Connection> {
+        while let Some(mut connection) = self.pop(target) {
             // A body may end a moment before its connection is ready again; one that is closing
             // says so here.
-            if sender.ready().await.is_ok() {
-                return Some(sender);
+            if connection.sender.ready().await.is_ok() {
+                return Some(connection);
             }
         }
         None
     }
 
-    fn pop(&self, target: &Target) -> Option<SendRequest<Body>> {
+    fn pop(&self, target: &Target) -> Option<Connection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let connections = idle.get_mut(target)?;
         let found = connections
@@ -66,19 +75,19 @@ impl Pool {
             // The newest is too old, so all are.
             idle.remove(target);
         }
-        found.map(|found| found.sender)
+        found.map(|found| found.connection)
     }
 
     /// Keeps a connection whose last answer was read to its end.
-    pub(super) fn put(&self, target: Target, sender: SendRequest<Body>) {
-        if sender.is_closed() {
+    pub(super) fn put(&self, target: Target, connection: Connection) {
+        if connection.sender.is_closed() {
             return;
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let connections = idle.entry(target).or_default();
         if connections.len() < PER_TARGET {
             connections.push(Idle {
-                sender,
+                connection,
                 since: Instant::now(),
             });
         }
@@ -87,7 +96,7 @@ impl Pool {
     fn close_old(&self) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|_, connections| {
-            connections.retain(|c| c.since.elapsed() < IDLE && !c.sender.is_closed());
+            connections.retain(|c| c.since.elapsed() < IDLE && !c.connection.sender.is_closed());
             !connections.is_empty()
         });
     }
