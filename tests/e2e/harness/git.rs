@@ -37,10 +37,19 @@ impl Backend {
 
 /// Runs git to its end, untouched by whoever's configuration is on the machine.
 pub(crate) async fn git(folder: &Path, arguments: &[&str]) -> process::Output {
+    git_with(&[], folder, arguments).await
+}
+
+/// The same with these variables beside those that make it nobody's git.
+pub(crate) async fn git_with(
+    environment: &[(&str, &str)],
+    folder: &Path,
+    arguments: &[&str],
+) -> process::Output {
     let folder = folder.display().to_string();
     let mut all = vec!["-C", &folder];
     all.extend(arguments);
-    let environment = [
+    let mut variables = vec![
         ("GIT_CONFIG_GLOBAL", "/dev/null"),
         ("GIT_CONFIG_NOSYSTEM", "1"),
         ("GIT_TERMINAL_PROMPT", "0"),
@@ -49,7 +58,8 @@ pub(crate) async fn git(folder: &Path, arguments: &[&str]) -> process::Output {
         ("GIT_COMMITTER_NAME", "Test"),
         ("GIT_COMMITTER_EMAIL", "test@example.com"),
     ];
-    process::run("git", &all, &environment, "").await
+    variables.extend(environment);
+    process::run("git", &all, &variables, "").await
 }
 
 /// Makes an empty repository that takes pushes.

@@ -25,8 +25,8 @@ pub(crate) use authority::Authority;
 pub(crate) use backend::{Backend, body};
 pub(crate) use client::{Answer, Client, Connection};
 pub(crate) use backend::{Backend, ResponseBody, body, gone, read_head};
-pub(crate) use client::{Answer, Client, Tls};
-pub(crate) use git::{git, repository};
+pub(crate) use client::{Answer, Client, Connection, Tls};
+pub(crate) use git::{git, git_with, repository};
 pub(crate) use process::Process;
 pub(crate) use stand::{Running, Stand};
 
