@@ -102,6 +102,8 @@ async fn attach(
         Ok(greeting) => greeting,
         Err(reason) => return reason,
     };
+    // While one handle is held the connection stays open, for a refusal to be read.
+    let held = requests.clone();
     let cut = CancellationToken::new();
     let admitted = admit(gateway, connector, peer, &software)
         .await
@@ -132,11 +134,14 @@ async fn attach(
                 },
             });
             drop(sender);
-            // The connector hangs up once it has read why.
+            // The connector hangs up once it has read why. Whatever of the control stream is
+            // dropped before that resets it, and the refusal would be lost.
             let _ = timeout(FAREWELL, connection).await;
+            drop((held, messages));
             return reason;
         }
     };
+    drop(held);
     tracing::info!(connector = %tunnel.connector, group = %tunnel.group, %peer, tunnel = tunnel.number, software, "tunnel open");
     let reason = tokio::select! {
         ended = &mut connection => ended.map_or_else(Ended::from, |()| Ended::Closed),
