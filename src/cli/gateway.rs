@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use super::Exit;
+use super::{Exit, unusable};
 use crate::certs;
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
 use crate::gateway::{Gateway, Parts};
-use crate::model::{Finding, Severity};
+use crate::model::Finding;
 use crate::net;
 use crate::shutdown::Signals;
 use crate::store::{self, Store, StoreError, StoreKeys};
@@ -23,8 +23,10 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
     let runtime = super::runtime(config.workers)?;
     runtime.block_on(async move {
         let mut signals = Signals::new().map_err(|e| Exit::failed(format!("no signals: {e}")))?;
+        // What can be refused without a trace comes before the store, which may be made here.
+        let inherited = inherited(&config)?;
         let store = open_store(&config).await?;
-        let (https, http) = listeners(&config)?;
+        let (https, http) = listeners(&config, inherited)?;
         let addresses = |all: &[TcpListener]| -> Vec<String> {
             all.iter()
                 .filter_map(|l| l.local_addr().ok())
@@ -69,55 +71,82 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
     })
 }
 
-/// Everything that can be wrong before a socket is opened, said together.
+/// Everything that can be wrong before a socket is opened or a file is written, said together.
 fn prepare(
     file: &Path,
     clock: &Clock,
 ) -> Result<(GatewayConfig, Vec<certs::LoadedCertificate>), Exit> {
-    let config = GatewayConfig::load(file).map_err(Exit::Findings)?;
+    let reading = GatewayConfig::read(file);
     let mut findings = Vec::new();
     let mut certificates = Vec::new();
-    for files in &config.certificates {
+    for files in &reading.certificates {
         match certs::load(files, clock.now()) {
-            Ok(loaded) => {
-                for warning in &loaded.warnings {
-                    tracing::warn!("{warning}");
-                }
-                certificates.push(loaded);
-            }
+            Ok(loaded) => certificates.push(loaded),
             Err(found) => findings.extend(found),
         }
     }
-    if findings
-        .iter()
-        .any(|f: &Finding| f.severity == Severity::Error)
-    {
+    let config = match reading.config {
+        Ok(config) => config,
+        Err(mut found) => {
+            found.extend(findings);
+            return Err(Exit::Findings(found));
+        }
+    };
+    findings.extend(look_at_store(&config));
+    if !findings.is_empty() {
         return Err(Exit::Findings(findings));
+    }
+    for warning in certificates.iter().flat_map(|loaded| &loaded.warnings) {
+        tracing::warn!("{warning}");
     }
     Ok((config, certificates))
 }
 
+/// What can be told of the store without opening it, which could make it.
+fn look_at_store(config: &GatewayConfig) -> Option<Finding> {
+    if let Err(error) = store::check_folder(&config.store) {
+        return Some(unusable(&config.places.store, error.to_string()));
+    }
+    let keys = StoreKeys::existing(config.store_key.as_ref(), &config.store);
+    let error = keys.err()?;
+    Some(unusable(&config.places.store_key, error.to_string()))
+}
+
 /// Opens the store of a configuration; the gateway and the commands beside it do so alike.
 pub(super) async fn open_store(config: &GatewayConfig) -> Result<Arc<dyn Store>, Exit> {
+    if let Some(finding) = look_at_store(config) {
+        return Err(Exit::Findings(vec![finding]));
+    }
+    let at_key = |what| Exit::Findings(vec![unusable(&config.places.store_key, what)]);
     let keys = StoreKeys::for_store(config.store_key.as_ref(), &config.store)
-        .map_err(|e| Exit::configuration(&config.file, "store_key", e.to_string()))?;
+        .map_err(|e| at_key(e.to_string()))?;
     let opened = store::open_sqlite(&config.store, keys).await;
     opened.map_err(|error| match error {
-        StoreError::WrongKey => Exit::configuration(&config.file, "store_key", error.to_string()),
+        StoreError::WrongKey => at_key(error.to_string()),
         error => Exit::failed(error.to_string()),
     })
 }
 
-/// The configured listeners; those a supervisor handed in take their places in order, https first.
-fn listeners(config: &GatewayConfig) -> Result<(Vec<TcpListener>, Vec<TcpListener>), Exit> {
+/// The listeners a supervisor handed in.
+fn inherited(config: &GatewayConfig) -> Result<Vec<StdListener>, Exit> {
     let inherited = net::inherited_listeners()
         .map_err(|e| Exit::failed(format!("cannot take the inherited listeners: {e}")))?;
-    let wanted = config.listen.https.len() + config.listen.http.len();
-    if inherited.len() > wanted {
-        let have = inherited.len();
+    let (have, wanted) = (
+        inherited.len(),
+        config.listen.https.len() + config.listen.http.len(),
+    );
+    if have > wanted {
         let text = format!("{have} listeners were handed in, the configuration names {wanted}");
-        return Err(Exit::configuration(&config.file, "listen", text));
+        return Err(Exit::Findings(vec![unusable(&config.places.listen, text)]));
     }
+    Ok(inherited)
+}
+
+/// The configured listeners; the inherited ones take their places in order, https first.
+fn listeners(
+    config: &GatewayConfig,
+    inherited: Vec<StdListener>,
+) -> Result<(Vec<TcpListener>, Vec<TcpListener>), Exit> {
     let mut inherited = inherited.into_iter();
     let mut open = |addresses: &[SocketAddr]| -> Result<Vec<TcpListener>, Exit> {
         addresses

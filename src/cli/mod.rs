@@ -129,9 +129,14 @@ impl Exit {
             key: key.to_owned(),
             ..Place::default()
         };
-        let remedy = "correct it and start again; nothing was started";
-        Self::Findings(vec![Finding::error("unusable", what, remedy).at(place)])
+        Self::Findings(vec![unusable(&place, what)])
     }
+}
+
+/// What is written well and cannot be used.
+fn unusable(place: &Place, what: String) -> Finding {
+    let remedy = "correct it and start again; nothing was started";
+    Finding::error("unusable", what, remedy).at(place.clone())
 }
 
 /// Runs the command line and returns the process's exit code: 0 done, 1 failed while running,

@@ -9,7 +9,7 @@ use super::field::Field;
 use super::file::{self, Kind};
 use super::findings::Findings;
 use super::section::Section;
-use super::{CertificateFiles, GatewayConfig, Listen};
+use super::{CertificateFiles, GatewayConfig, GatewayPlaces, GatewayReading, Listen};
 use crate::model::{BackendTimeouts, Finding, Host};
 
 /// Keys the documents describe, not built yet.
@@ -42,7 +42,20 @@ impl GatewayConfig {
     /// # Errors
     /// Every problem found, sorted by place; never an empty list.
     pub fn load(path: &Path) -> Result<Self, Vec<Finding>> {
-        Self::from_text(path, &file::read_main(path)?)
+        Self::read(path).config
+    }
+
+    /// As [`GatewayConfig::load`], and tells which certificates are named even where something
+    /// else is wrong.
+    #[must_use]
+    pub fn read(path: &Path) -> GatewayReading {
+        match file::read_main(path) {
+            Ok(text) => Self::reading(path, &text),
+            Err(found) => GatewayReading {
+                config: Err(found),
+                certificates: Vec::new(),
+            },
+        }
     }
 
     /// Checks the text of a gateway's file; `file` names it in findings, and its folder is where
@@ -51,25 +64,37 @@ impl GatewayConfig {
     /// # Errors
     /// Every problem found, sorted by place; never an empty list.
     pub fn from_text(file: &Path, text: &str) -> Result<Self, Vec<Finding>> {
+        Self::reading(file, text).config
+    }
+
+    fn reading(file: &Path, text: &str) -> GatewayReading {
         let findings = Findings::default();
+        let mut named = Vec::new();
         let config = file::read_root(file, text, Kind::Gateway, &findings, LATER, |root| {
-            read(root, file, &findings)
+            read(root, file, &findings, &mut named)
         });
-        findings.conclude(file, config)
+        GatewayReading {
+            config: findings.conclude(file, config),
+            certificates: named,
+        }
     }
 }
 
 /// Reads every key before the first `?`, so that each has its say.
-fn read(root: &Section<'_>, path: &Path, findings: &Findings) -> Option<GatewayConfig> {
+fn read(
+    root: &Section<'_>,
+    path: &Path,
+    findings: &Findings,
+    named: &mut Vec<CertificateFiles>,
+) -> Option<GatewayConfig> {
     let folder = file::folder(path);
-    let listen = root
-        .required("listen", "{ https: [\"[::]:443\"] }")
-        .and_then(listen);
-    let store = root
-        .required("store", "sqlite:/var/lib/appproxy/gateway.db")
-        .and_then(|field| store(field, folder));
-    let store_key = root.optional("store_key").map(|field| field.secret(folder));
-    let certificates = certificates(root, folder);
+    let at_listen = root.required("listen", "{ https: [\"[::]:443\"] }");
+    let listen = at_listen.and_then(listen);
+    let at_store = root.required("store", "sqlite:/var/lib/appproxy/gateway.db");
+    let store = at_store.and_then(|field| store(field, folder));
+    let at_store_key = root.optional("store_key");
+    let store_key = at_store_key.map(|field| field.secret(folder));
+    let certificates = certificates(root, folder, named);
     let workers = file::workers(root);
     let common = Common {
         domain: root.optional("default_domain").map(domain),
@@ -83,6 +108,11 @@ fn read(root: &Section<'_>, path: &Path, findings: &Findings) -> Option<GatewayC
 
     Some(GatewayConfig {
         file: path.to_owned(),
+        places: GatewayPlaces {
+            listen: at_listen?.place().clone(),
+            store: at_store?.place().clone(),
+            store_key: at_store_key.or(at_store)?.place().clone(),
+        },
         listen: listen?.listen,
         store: store?,
         store_key: match store_key {
@@ -153,7 +183,12 @@ fn store(field: Field<'_>, folder: &Path) -> Option<PathBuf> {
     Some(folder.join(path))
 }
 
-fn certificates(root: &Section<'_>, folder: &Path) -> Option<Vec<CertificateFiles>> {
+/// Every certificate, or none; `named` gets those that can be looked at.
+fn certificates(
+    root: &Section<'_>,
+    folder: &Path,
+    named: &mut Vec<CertificateFiles>,
+) -> Option<Vec<CertificateFiles>> {
     let Some(field) = root.optional("certificates") else {
         root.error_at_key(
             "certificates",
@@ -184,6 +219,7 @@ fn certificates(root: &Section<'_>, folder: &Path) -> Option<Vec<CertificateFile
     };
     // Read every one before any is missed.
     let files: Vec<_> = field.list()?.into_iter().map(read).collect();
+    named.extend(files.iter().flatten().cloned());
     files.into_iter().collect()
 }
 

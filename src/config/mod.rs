@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::model::{Application, Endpoint, Host};
+use crate::model::{Application, Endpoint, Finding, Host, Place};
 
 pub use crate::model::CertificateFiles;
 
@@ -42,6 +42,8 @@ pub use secret::{SecretError, SecretSource};
 pub struct GatewayConfig {
     /// The file it was read from.
     pub file: PathBuf,
+    /// Where what is looked at later stands in it.
+    pub places: GatewayPlaces,
     /// Where the gateway listens.
     pub listen: Listen,
     /// The SQLite file of the store.
@@ -54,6 +56,27 @@ pub struct GatewayConfig {
     pub applications: Vec<Arc<Application>>,
     /// Worker threads; the number of cores where it is absent.
     pub workers: Option<NonZeroUsize>,
+}
+
+/// Where the keys stand whose values show only at the start whether they can be used.
+#[derive(Debug, Clone)]
+pub struct GatewayPlaces {
+    /// `listen`.
+    pub listen: Place,
+    /// `store`.
+    pub store: Place,
+    /// `store_key`, or `store` where it is absent.
+    pub store_key: Place,
+}
+
+/// A gateway's file as far as it can be read, so that what it names can be looked at whatever
+/// else is wrong with it.
+#[derive(Debug)]
+pub struct GatewayReading {
+    /// The configuration, or every problem found, sorted by place; never an empty list.
+    pub config: Result<GatewayConfig, Vec<Finding>>,
+    /// The certificates it names.
+    pub certificates: Vec<CertificateFiles>,
 }
 
 /// Where a gateway listens.

@@ -82,6 +82,18 @@ impl StoreKeys {
         }
     }
 
+    /// The same without making anything: `None` where the key file is yet to be made.
+    ///
+    /// # Errors
+    /// As [`StoreKeys::for_store`].
+    pub fn existing(source: Option<&SecretSource>, store: &Path) -> Result<Option<Self>, KeyError> {
+        match source {
+            None => load_or_missing(&store.with_file_name("store.key"), store),
+            Some(SecretSource::File(path)) => load_or_missing(path, store),
+            Some(source) => Self::parse(&source.read()?).map(Some),
+        }
+    }
+
     /// Reads the key file `path`, or makes it with a new key where neither it nor the store in the
     /// file `store` exists. Of two callers at once both return the same key.
     ///
@@ -89,16 +101,8 @@ impl StoreKeys {
     /// As [`StoreKeys::for_store`]; [`KeyError::Missing`] where there is a store without its key:
     /// a new one would not open it.
     pub fn load_or_create(path: &Path, store: &Path) -> Result<Self, KeyError> {
-        if let Some(keys) = load(path)? {
+        if let Some(keys) = load_or_missing(path, store)? {
             return Ok(keys);
-        }
-        // An empty file is no store yet: its maker died before its first write.
-        if fs::metadata(store).is_ok_and(|file| file.len() > 0) {
-            // Key and store may both have been made by somebody else since we looked.
-            return load(path)?.ok_or_else(|| KeyError::Missing {
-                path: path.into(),
-                store: store.into(),
-            });
         }
         create(path).map_err(|error| KeyError::File {
             attempt: "create",
@@ -138,6 +142,23 @@ fn key(text: &str) -> Option<KeyOctets> {
     let mut octets = KeyOctets::default();
     octets.copy_from_slice(decoded.get(..len).filter(|d| d.len() == KEY_LEN)?);
     Some(octets)
+}
+
+/// Reads the key file; `None` where neither it nor the store exists.
+fn load_or_missing(path: &Path, store: &Path) -> Result<Option<StoreKeys>, KeyError> {
+    if let Some(keys) = load(path)? {
+        return Ok(Some(keys));
+    }
+    // An empty file is no store yet: its maker died before its first write.
+    if fs::metadata(store).is_ok_and(|file| file.len() > 0) {
+        // Key and store may both have been made by somebody else since we looked.
+        let keys = load(path)?.ok_or_else(|| KeyError::Missing {
+            path: path.into(),
+            store: store.into(),
+        })?;
+        return Ok(Some(keys));
+    }
+    Ok(None)
 }
 
 /// Reads the key file; `None` where there is none.

@@ -21,7 +21,7 @@ use crate::model::{ConnectorId, GroupName};
 
 pub use keys::KeyError;
 pub use seal::StoreKeys;
-pub use sqlite::open_sqlite;
+pub use sqlite::{check_folder, open_sqlite};
 
 /// Persistent state, shared by every gateway on it.
 pub trait Store: Send + Sync + fmt::Debug {

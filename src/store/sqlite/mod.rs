@@ -19,6 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
 use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
+pub use self::open::check_folder;
 use self::watch::Watch;
 use super::seal::{Purpose, StoreKeys};
 use super::{

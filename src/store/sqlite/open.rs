@@ -64,17 +64,7 @@ fn unavailable(what: &str, error: &std::io::Error) -> StoreError {
 /// Locks the folder of the store until the file that is returned is dropped. The folder and not
 /// the store's own file: closing any descriptor of that would drop SQLite's locks on it.
 async fn lock_folder(path: &Path) -> Result<File, StoreError> {
-    let folder = path.parent().unwrap_or_else(|| Path::new("/"));
-    let file = File::open(folder).map_err(|error| {
-        StoreError::Unavailable(match error.kind() {
-            ErrorKind::NotFound => format!(
-                "its folder {0} does not exist: make it with `install -d -m 700 {0}`, owned by the \
-                 user that runs the gateway",
-                folder.display()
-            ),
-            _ => format!("cannot open its folder {}: {error}", folder.display()),
-        })
-    })?;
+    let (folder, file) = open_folder(path)?;
     let end = tokio::time::Instant::now() + OPENING;
     loop {
         match file.try_lock() {
@@ -90,6 +80,45 @@ async fn lock_folder(path: &Path) -> Result<File, StoreError> {
             Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_TRIES).await,
         }
     }
+}
+
+/// Opens the folder of the store, which is never made: where it is on a volume that is not mounted,
+/// a new store would be one without the connectors.
+fn open_folder(path: &Path) -> Result<(&Path, File), StoreError> {
+    // A path without any folder is below the current one.
+    let folder = match path.parent() {
+        Some(folder) if folder == Path::new("") => Path::new("."),
+        Some(folder) => folder,
+        None => Path::new("/"),
+    };
+    let unusable = |why| {
+        let folder = folder.display();
+        Err(StoreError::Unavailable(format!(
+            "cannot open its folder {folder}: {why}"
+        )))
+    };
+    match File::open(folder) {
+        Ok(file) if file.metadata().is_ok_and(|found| !found.is_dir()) => {
+            unusable("it is not a folder")
+        }
+        Ok(file) => Ok((folder, file)),
+        Err(error) => Err(StoreError::Unavailable(match error.kind() {
+            ErrorKind::NotFound => format!(
+                "its folder {0} does not exist: make it with `install -d -m 700 {0}`, owned by the \
+                 user that runs the gateway",
+                folder.display()
+            ),
+            _ => format!("cannot open its folder {}: {error}", folder.display()),
+        })),
+    }
+}
+
+/// Whether the folder of a store is there and can be read; nothing is made.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_folder(path: &Path) -> Result<(), StoreError> {
+    open_folder(path).map(drop)
 }
 
 /// Makes an empty file, which to SQLite is an empty database; it gives the same permissions to
