@@ -98,9 +98,10 @@ fn from_standard_input(hints: &mut dyn Write) -> anyhow::Result<SecretString> {
     let stdin = io::stdin();
     let mut text = Zeroizing::new(String::new());
     if stdin.is_terminal() {
+        // Before it is asked for: what is pasted at once must not be shown either.
+        let quiet = Quiet::new()?;
         write!(hints, "Enrolment token (it will not be shown): ")?;
         hints.flush()?;
-        let quiet = Quiet::new()?;
         stdin
             .lock()
             .take(LONGEST)
