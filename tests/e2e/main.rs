@@ -20,3 +20,7 @@ mod git;
 mod harness;
 mod streams;
 mod websocket;
+mod enrolment;
+mod harness;
+mod removal;
+mod start;

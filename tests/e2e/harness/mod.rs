@@ -17,7 +17,7 @@ mod git;
 mod process;
 mod stand;
 mod tools;
-mod words;
+pub(crate) mod words;
 
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub(crate) use backend::{Backend, ResponseBody, body, gone, read_head};
 pub(crate) use client::{Answer, Client, Connection, Tls};
 pub(crate) use git::{git, git_with, repository};
 pub(crate) use process::Process;
+pub(crate) use client::{Answer, Client};
+pub(crate) use process::{Output, Process, run};
 pub(crate) use stand::{Running, Stand};
 
 /// How long anything may take that a test waits for: long enough for a machine with other work, and

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -326,18 +326,28 @@ impl Running {
 
     /// Starts a connector and waits until the gateway can send it requests.
     pub(crate) async fn start_connector(&mut self, config: &Path) {
-        let mut command = program(words::connector(config), &self.environment);
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        let name = config.file_stem().unwrap_or_default().to_string_lossy();
-        let connector = Process::start(&name, &mut command);
+        let connector = self.spawn_connector(config);
         connector.says(words::TUNNEL_OPEN).await;
         self.connectors.push(connector);
     }
 
+    /// Starts a connector that may never get a tunnel.
+    pub(crate) fn spawn_connector(&self, config: &Path) -> Process {
+        let mut command = program(words::connector(config), &self.environment);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let name = config.file_stem().unwrap_or_default().to_string_lossy();
+        Process::start(&name, &mut command)
+    }
+
+    /// Ends the gateway; its port refuses.
+    pub(crate) async fn stop_gateway(&self) -> ExitStatus {
+        self.gateway.terminate();
+        self.gateway.ended().await
+    }
+
     /// Ends the gateway and starts it again on the same port.
     pub(crate) async fn restart_gateway(&mut self) {
-        self.gateway.terminate();
-        self.gateway.ended().await;
+        self.stop_gateway().await;
         let https = bind(&self.address.to_string());
         let http = self.redirects.map(|address| bind(&address.to_string()));
         self.gateway = start_gateway(&self.gateway_file(), https, http, &self.environment);
