@@ -26,7 +26,7 @@ use crate::tunnel::link;
 use crate::tunnel::tls::{ALPN_TUNNEL, GatewayRefusal};
 
 /// For the TCP connection and TLS together; and then again until the gateway has said welcome.
-const DIAL: Duration = Duration::from_secs(5);
+pub(super) const DIAL: Duration = Duration::from_secs(5);
 
 /// The first pause after a failure; it doubles up to [`PAUSE_MOST`].
 const PAUSE_FIRST: Duration = Duration::from_millis(500);

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::profiles::Profiles;
 use super::serve::Server;
-use super::supervisor::Shared;
+use super::supervisor::{DIAL, Shared};
 use crate::http::Body;
 use crate::model::ErrorCode;
 use crate::tunnel::control::{self, Down, Messages, PROTOCOL_VERSION, Up};
@@ -75,8 +76,9 @@ impl Tunnel {
         if is_control(&request) {
             return Ok(self.open_control(request));
         }
-        if !self.welcome.is_cancelled() {
-            // A gateway that sends requests before hello and welcome is not one of ours.
+        // The welcome comes first and on another stream, so a request may be read before it is.
+        if timeout(DIAL, self.welcome.cancelled()).await.is_err() {
+            // A gateway that sends requests and no welcome is not one of ours.
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::BAD_GATEWAY;
             wire::put_error(

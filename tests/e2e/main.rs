@@ -16,11 +16,11 @@
 )]
 
 mod attacks;
+mod enrolment;
 mod git;
 mod harness;
-mod streams;
-mod websocket;
-mod enrolment;
 mod harness;
 mod removal;
 mod start;
+mod streams;
+mod websocket;
