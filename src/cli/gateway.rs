@@ -20,11 +20,12 @@ use crate::store::{self, Store, StoreError, StoreKeys};
 pub(super) fn run(config: &Path) -> Result<(), Exit> {
     let clock = Clock::system();
     let (config, certificates) = prepare(config, &clock)?;
+    // What can be refused without a trace comes before the store, which may be made below; and
+    // this belongs before there are threads.
+    let inherited = inherited(&config)?;
     let runtime = super::runtime(config.workers)?;
     runtime.block_on(async move {
         let mut signals = Signals::new().map_err(|e| Exit::failed(format!("no signals: {e}")))?;
-        // What can be refused without a trace comes before the store, which may be made here.
-        let inherited = inherited(&config)?;
         let store = open_store(&config).await?;
         let (https, http) = listeners(&config, inherited)?;
         let addresses = |all: &[TcpListener]| -> Vec<String> {
@@ -163,28 +164,10 @@ fn take_or_bind(
 ) -> Result<TcpListener, Exit> {
     let listener = match inherited.next() {
         Some(listener) => Ok(listener),
+        // Its error names the address.
         None => net::bind(address),
     };
-    listener.and_then(TcpListener::from_std).map_err(|error| {
-        Exit::failed(format!(
-            "cannot listen on {address}: {error}{}",
-            bind_hint(&error, address)
-        ))
-    })
-}
-
-fn bind_hint(error: &std::io::Error, address: SocketAddr) -> String {
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            format!(
-                "; another program listens there (see: ss -ltnp 'sport = :{}')",
-                address.port()
-            )
-        }
-        std::io::ErrorKind::PermissionDenied if address.port() < 1024 => {
-            "; ports below 1024 need CAP_NET_BIND_SERVICE".to_owned()
-        }
-        std::io::ErrorKind::AddrNotAvailable => "; this machine has no such address".to_owned(),
-        _ => String::new(),
-    }
+    listener
+        .and_then(TcpListener::from_std)
+        .map_err(|error| Exit::failed(error.to_string()))
 }

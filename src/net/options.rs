@@ -98,12 +98,17 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     }
     .map_err(|error: io::Error| {
         let remedy = match error.kind() {
-            io::ErrorKind::AddrInUse => "; another program listens there, or this one already runs",
+            io::ErrorKind::AddrInUse => format!(
+                "; another program listens there, or this one already runs (see: ss -ltnp 'sport = :{}')",
+                address.port()
+            ),
             io::ErrorKind::PermissionDenied => {
-                "; a port below 1024 needs CAP_NET_BIND_SERVICE, or let the service manager pass the socket"
+                "; a port below 1024 needs CAP_NET_BIND_SERVICE, or let the service manager pass the socket".to_owned()
             }
-            io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
-            _ => "",
+            io::ErrorKind::AddrNotAvailable => {
+                "; no interface of this machine has that address".to_owned()
+            }
+            _ => String::new(),
         };
         io::Error::new(error.kind(), format!("cannot listen on {address}: {error}{remedy}"))
     })
