@@ -3,7 +3,11 @@
 use super::Exit;
 use crate::demo;
 
-/// Starts a gateway, a connector and an application, and shows what a visitor sees.
+/// Show the whole product on this machine, without root and without a network
+///
+/// Starts a gateway, a connector and an application, says what to open, and listens to keys that
+/// break one of them and show what a visitor sees. It ends at `q` or a signal and leaves nothing
+/// behind; while it runs, its files are in a folder below TMPDIR.
 #[derive(Debug, clap::Args)]
 pub(super) struct DemoArgs {
     /// The port to open; 8443 where it is free, else any
@@ -12,5 +16,5 @@ pub(super) struct DemoArgs {
 }
 
 pub(super) fn run(args: &DemoArgs) -> Result<(), Exit> {
-    demo::run(args.port, &mut std::io::stdout()).map_err(|e| Exit::failed(e.to_string()))
+    demo::run(args.port, std::io::stdout()).map_err(|e| Exit::failed(e.to_string()))
 }

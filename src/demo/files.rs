@@ -1,12 +1,7 @@
-//! What the demo writes: certificates of a throw-away authority and two configurations, in a folder
-//! that goes with it.
+//! What the demo writes: certificates of a throw-away authority and two configurations.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
@@ -14,39 +9,8 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 
 use super::DemoError;
+use super::folder::Folder;
 use super::stage::{HOST, INTERNAL, TUNNELS};
-use crate::certs;
-
-/// A folder of our own that goes with us.
-pub(super) struct Folder(pub(super) PathBuf);
-
-impl Folder {
-    pub(super) fn new() -> Result<Self, DemoError> {
-        let mut name = String::from("appproxy-demo-");
-        for octet in certs::random::<6>()? {
-            let _ = write!(name, "{octet:02x}");
-        }
-        let path = std::env::temp_dir().join(name);
-        fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
-    }
-
-    pub(super) fn write(&self, name: &str, text: &str) -> io::Result<()> {
-        let mut options = fs::OpenOptions::new();
-        let file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.0.join(name));
-        file?.write_all(text.as_bytes())
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A throw-away authority and a certificate for the demo's name, as PEM files.
 pub(super) fn write_certificates(folder: &Folder) -> Result<CertificateDer<'static>, DemoError> {
@@ -72,17 +36,17 @@ pub(super) fn write_certificates(folder: &Folder) -> Result<CertificateDer<'stat
 }
 
 pub(super) fn gateway_yaml(folder: &Path, address: SocketAddr, application: SocketAddr) -> String {
-    let folder = folder.display();
+    let path = |name| folder.join(name).display().to_string();
     format!(
         "version: 1
 kind: gateway
 listen:
   https: [\"{address}\"]
   public: [\"{address}\"]
-store: \"sqlite:{folder}/gateway.db\"
+store: {store}
 certificates:
-  - chain: \"{folder}/demo.pem\"
-    key: \"{folder}/demo.key\"
+  - chain: {chain}
+    key: {key}
 applications:
   - name: demo
     external_url: https://{HOST}:{port}/
@@ -90,6 +54,9 @@ applications:
     pre_authentication: [passthrough]
     timeouts: {{ first_byte: 3s }}
 ",
+        store = quoted(format!("sqlite:{}", path("gateway.db"))),
+        chain = quoted(path("demo.pem")),
+        key = quoted(path("demo.key")),
         port = address.port(),
         internal = application.port(),
     )
@@ -100,18 +67,23 @@ pub(super) fn connector_yaml(
     address: SocketAddr,
     application: SocketAddr,
 ) -> String {
-    let folder = folder.display();
     format!(
         "version: 1
 kind: connector
 gateways: [\"{address}\"]
-state: \"{folder}/connector\"
+state: {state}
 allow: [\"{INTERNAL}:{internal}\"]
 connections: {TUNNELS}
 dns:
   hosts: {{ {INTERNAL}: [{ip}] }}
 ",
+        state = quoted(folder.join("connector").display().to_string()),
         internal = application.port(),
         ip = application.ip(),
     )
+}
+
+/// A text in quotes: those of JSON are those of YAML.
+fn quoted(text: String) -> String {
+    serde_json::Value::from(text).to_string()
 }

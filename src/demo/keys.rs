@@ -5,6 +5,9 @@ use std::io::Read;
 use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
 use tokio::sync::mpsc;
 
+/// What the keyboard sends in front of every key that is no letter, such as an arrow.
+const ESCAPE: u8 = 0x1b;
+
 /// Standard input, with the terminal set so that a key counts at once. The terminal is as it was
 /// once this is dropped.
 pub(super) struct Keys {
@@ -30,10 +33,17 @@ impl Keys {
         // A blocking read cannot be cancelled, so it has a thread of its own, which the end of the
         // process ends.
         std::thread::spawn(move || {
-            let mut octet = [0];
-            while matches!(std::io::stdin().lock().read(&mut octet), Ok(1)) {
-                if sender.blocking_send(octet[0]).is_err() {
-                    return;
+            let mut octets = [0; 64];
+            while let Ok(length @ 1..) = std::io::stdin().lock().read(&mut octets) {
+                // An arrow arrives whole, and its last letter is not that key.
+                let pressed = match octets[0] {
+                    ESCAPE => &[],
+                    _ => &octets[..length],
+                };
+                for key in pressed {
+                    if sender.blocking_send(*key).is_err() {
+                        return;
+                    }
                 }
             }
         });

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::DemoError;
 use super::app::{self, AppControl};
-use super::files::{Folder, connector_yaml, gateway_yaml, write_certificates};
+use super::files::{connector_yaml, gateway_yaml, write_certificates};
+use super::folder::Folder;
 use crate::certs;
 use crate::clock::Clock;
 use crate::config::{ConnectorConfig, GatewayConfig};
@@ -117,16 +118,16 @@ impl Stage {
         let authority = write_certificates(&folder)?;
         folder.write(
             "gateway.yaml",
-            &gateway_yaml(&folder.0, address, application),
+            &gateway_yaml(folder.path(), address, application),
         )?;
         folder.write(
             "connector.yaml",
-            &connector_yaml(&folder.0, address, application),
+            &connector_yaml(folder.path(), address, application),
         )?;
         let gateway_threads = Threads::new("gateway")?;
         let (gateway, store, config) =
-            gateway_threads.block_on(start_gateway(&folder.0, listener))??;
-        gateway_threads.block_on(enrol(&folder.0, store, &config))??;
+            gateway_threads.block_on(start_gateway(folder.path(), listener))??;
+        gateway_threads.block_on(enrol(folder.path(), store, &config))??;
         let mut stage = Self {
             address,
             application,
@@ -148,7 +149,7 @@ impl Stage {
             self.wait_for_tunnels(0)?;
             return Ok("The connector is killed.");
         }
-        let config = self.folder.0.join("connector.yaml");
+        let config = self.folder.path().join("connector.yaml");
         let config = ConnectorConfig::load(&config).map_err(DemoError::Configuration)?;
         let threads = Threads::new("connector")?;
         threads.spawn(async move {
@@ -207,12 +208,28 @@ impl Stage {
 
     /// Its file, for curl.
     pub(super) fn authority_file(&self) -> PathBuf {
-        self.folder.0.join("ca.pem")
+        self.folder().join("ca.pem")
+    }
+
+    /// Where everything is that the demo writes.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// How the application calls itself.
     pub(super) fn internal_url(&self) -> String {
         format!("http://{INTERNAL}:{}/", self.application.port())
+    }
+}
+
+/// Everything ends before its folder goes.
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.connector = None;
+        self.backend = None;
+        if let Some(runtime) = self.gateway_threads.0.take() {
+            runtime.shutdown_timeout(PATIENCE);
+        }
     }
 }
 
