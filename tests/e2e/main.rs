@@ -18,6 +18,8 @@
 mod attacks;
 mod enrolment;
 mod git;
+mod browser;
+mod demo;
 mod harness;
 mod harness;
 mod removal;

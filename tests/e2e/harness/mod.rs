@@ -13,6 +13,7 @@
 mod authority;
 mod backend;
 mod client;
+mod demo;
 mod git;
 mod process;
 mod stand;
@@ -30,7 +31,10 @@ pub(crate) use client::{Answer, Client, Connection, Tls};
 pub(crate) use git::{git, git_with, repository};
 pub(crate) use process::Process;
 pub(crate) use process::{Output, Process, run};
+pub(crate) use demo::{Demo, names, temporary};
+pub(crate) use process::{Process, run};
 pub(crate) use stand::{Running, Stand};
+pub(crate) use tools::browse;
 
 /// How long anything may take that a test waits for: long enough for a machine with other work, and
 /// reached only by a test that fails.

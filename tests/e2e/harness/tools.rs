@@ -37,9 +37,10 @@ pub(crate) async fn browse(keys: &[&str], hosts: &[&str], steps: &Value) -> Valu
         arguments.extend(["--resolve".to_owned(), format!("{host}=127.0.0.1")]);
     }
     let output = process::run("node", &arguments, &[], &steps.to_string()).await;
+    assert_ne!(output.status.code(), Some(2), "{}", output.stderr);
     serde_json::from_str(&output.stdout).unwrap_or_else(|e| {
         panic!(
-            "{e}: the browser printed {}\n{}\n(npm ci in tests/e2e/node brings what it needs)",
+            "{e}: the browser printed {}\n{}",
             output.stdout, output.stderr
         )
     })

@@ -13,16 +13,24 @@
 //   {"wait": SELECTOR, "text": TEXT}   -> {text}     until the element's text contains TEXT
 //   {"read": SELECTOR}                 -> {text}
 //   {"screenshot": PATH}               -> {}
+//   {"where": true}                    -> {url}
+//   {"file": SELECTOR, "with": TEXT}   -> {}         chooses a file of this content
+//   {"view": "light"|"dark", "width": PIXELS} -> {}
+//   {"look": SELECTOR}                 -> {ground, content}  its colour, and how wide the page is
 //
 // Printed: {steps, console, failed, hosts}: an answer a step, what scripts reported as errors, the
 // requests that got no answer, and each host:port that was asked for anything. A step that fails
 // answers {error}, ends the list, and the exit code is 1.
 
-import { chromium } from 'playwright-core';
 import { parseArgs } from 'node:util';
 import { text as all } from 'node:stream/consumers';
 
 const DEADLINE_MS = 20_000;
+
+const { chromium } = await import('playwright-core').catch(() => {
+  console.error('playwright-core is missing: `make test-tools`, or `npm ci` in tests/e2e/node, brings it');
+  process.exit(2);
+});
 
 const { values } = parseArgs({
   options: {
@@ -95,6 +103,25 @@ async function take(page, step) {
   if ('screenshot' in step) {
     await page.screenshot({ path: step.screenshot, fullPage: true });
     return {};
+  }
+  if ('where' in step) {
+    return { url: page.url() };
+  }
+  if ('file' in step) {
+    const file = { name: 'file.txt', mimeType: 'text/plain', buffer: Buffer.from(step.with) };
+    await page.setInputFiles(step.file, file);
+    return {};
+  }
+  if ('view' in step) {
+    await page.emulateMedia({ colorScheme: step.view });
+    await page.setViewportSize({ width: step.width, height: 640 });
+    return {};
+  }
+  if ('look' in step) {
+    return page.locator(step.look).evaluate((element) => ({
+      ground: getComputedStyle(element).backgroundColor,
+      content: document.documentElement.scrollWidth,
+    }));
   }
   throw new Error(`unknown step ${JSON.stringify(step)}`);
 }

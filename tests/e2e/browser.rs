@@ -1,0 +1,149 @@
+//! The demo in headless Chromium, as a person uses it.
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use serde_json::{Value, json};
+
+use crate::harness::{Demo, browse, names, temporary};
+
+/// The SHA-256 of the public key that the demo's certificate is for.
+fn key_of(demo: &std::path::Path) -> String {
+    let own = names(demo).remove(0);
+    let pem = std::fs::read(demo.join(own).join("demo.pem")).unwrap();
+    let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).unwrap();
+    let key = pem.parse_x509().unwrap().public_key().raw.to_owned();
+    BASE64.encode(digest::digest(&digest::SHA256, &key))
+}
+
+fn nothing() -> Value {
+    json!([])
+}
+
+#[tokio::test]
+async fn a_person_uses_the_demo() {
+    let folder = temporary();
+    let demo = Demo::start(folder.path(), &["--port", "0"]).await;
+    let url = demo.url();
+    let internal = demo.word("http://").trim_end_matches(',').to_owned();
+    let page = |path: &str| format!("{url}{path}");
+    let steps = json!([
+        { "goto": url },
+        { "click": "a[href=redirect]" },
+        { "wait": "pre", "text": "GET /request?from=redirect HTTP/1.1" },
+        { "where": true },
+        { "goto": page("cookie") },
+        { "read": ".big" },
+        { "click": "a.button" },
+        { "wait": ".big", "text": "Visit 2" },
+        { "goto": page("form") },
+        { "fill": "#text", "with": "<b>grüß</b> & more" },
+        { "click": "button" },
+        { "wait": "#said", "text": "<b>grüß</b> & more" },
+        { "where": true },
+        { "goto": page("upload") },
+        { "file": "#file", "with": "abc" },
+        { "click": "button" },
+        { "wait": "#sha256", "text": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" },
+        { "read": ".big" },
+        { "goto": page("ws-page") },
+        { "wait": "#log", "text": "← hello from the page" },
+        { "fill": "#message", "with": "second" },
+        { "click": "button" },
+        { "wait": "#log", "text": "← second" },
+        { "read": "#state" },
+        { "goto": page("events-page") },
+        { "wait": "#events", "text": "2  " },
+        { "read": "#state" },
+        { "goto": page("request") },
+        { "read": "pre" },
+        { "wait": "tr", "text": "x-forwarded-host" },
+        { "goto": url },
+        { "click": "a[href='./']" },
+        { "where": true },
+    ]);
+    let seen = browse(&[&key_of(folder.path())], &[], &steps).await;
+    let step = |at: usize| &seen["steps"][at];
+    assert_eq!(seen["steps"].as_array().unwrap().len(), 33, "{seen}");
+    assert_eq!(seen["console"], nothing(), "{seen}");
+    // The page of events is left while its stream is open.
+    assert_eq!(
+        seen["failed"],
+        json!([format!("{url}events: net::ERR_ABORTED")]),
+        "{seen}"
+    );
+    let host = format!("demo.localhost:{}", demo.port());
+    assert_eq!(seen["hosts"], json!([host]), "{seen}");
+
+    assert_eq!(step(0)["status"], 200);
+    assert_eq!(step(0)["title"], "Welcome to the intranet · Corp intranet");
+    assert_eq!(step(3)["url"], page("request?from=redirect"));
+    assert_eq!(step(5)["text"], "Visit 1");
+    assert_eq!(
+        step(12)["url"],
+        page("form?said=%3Cb%3Egr%C3%BC%C3%9F%3C%2Fb%3E+%26+more")
+    );
+    assert_eq!(step(17)["text"], "3 octets");
+    assert_eq!(step(23)["text"], "open");
+    assert_eq!(step(26)["text"], "open");
+    assert_eq!(step(28)["text"], "GET /request HTTP/1.1");
+    assert_eq!(step(29)["text"], format!("x-forwarded-host\t{host}"));
+    assert_eq!(step(32)["url"], url);
+    assert!(
+        internal.starts_with("http://demo.corp.internal:"),
+        "{internal}"
+    );
+}
+
+#[tokio::test]
+async fn an_error_page_is_good_to_read_by_day_by_night_and_on_a_telephone() {
+    let folder = temporary();
+    let mut demo = Demo::start(folder.path(), &["--port", "0"]).await;
+    let key = key_of(folder.path());
+    demo.press(b"k");
+    demo.shows("Here: k\n").await;
+    let shots = folder.path().join("shots");
+    std::fs::create_dir(&shots).unwrap();
+    let light = "rgb(246, 247, 249)";
+    let dark = "rgb(15, 18, 22)";
+    let mut seen_cases = 0;
+    for (scheme, width, ground) in [
+        ("light", 1280, light),
+        ("dark", 1280, dark),
+        ("light", 360, light),
+        ("dark", 360, dark),
+    ] {
+        let shot = shots.join(format!("{scheme}-{width}.png"));
+        let steps = json!([
+            { "view": scheme, "width": width },
+            { "goto": demo.url() },
+            { "read": "h1" },
+            { "look": "body" },
+            { "read": "main" },
+            { "screenshot": shot },
+        ]);
+        let seen = browse(&[&key], &[], &steps).await;
+        let step = |at: usize| &seen["steps"][at];
+        assert_eq!(step(1)["status"], 503, "{seen}");
+        assert_eq!(
+            step(2)["text"],
+            "This application cannot be reached at the moment."
+        );
+        assert_eq!(step(3)["ground"], ground, "{seen}");
+        assert_eq!(step(3)["content"], width, "no scrolling sideways: {seen}");
+        let text = step(4)["text"].as_str().unwrap();
+        for word in ["503 no_connector", "Reference", "Where"] {
+            assert!(text.contains(word), "{text}");
+        }
+        // Chromium says this of any page with such a status; a violated policy would be said too.
+        assert_eq!(
+            seen["console"],
+            json!(["Failed to load resource: the server responded with a status of 503 ()"]),
+            "{seen}"
+        );
+        assert_eq!(seen["failed"], nothing(), "{seen}");
+        seen_cases += 1;
+    }
+    assert_eq!(seen_cases, 4);
+    assert_eq!(names(&shots).len(), 4);
+}
