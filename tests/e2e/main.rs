@@ -10,17 +10,20 @@
     clippy::print_stderr,
     reason = "clippy exempts tests, and does not see that the helpers here are part of them"
 )]
+#![allow(
+    clippy::too_many_lines,
+    reason = "many cases over one stand are one test, since each test starts its own servers"
+)]
 #![expect(
     dead_code,
     reason = "a harness for the capabilities that are tested next"
 )]
 
 mod attacks;
-mod enrolment;
-mod git;
 mod browser;
 mod demo;
-mod harness;
+mod enrolment;
+mod git;
 mod harness;
 mod removal;
 mod start;
