@@ -1,7 +1,7 @@
 //! A folder of our own that goes with us; what a killed demo left goes with the next one.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,9 @@ use crate::certs;
 
 /// How its name begins.
 const PREFIX: &str = "appproxy-demo-";
+
+/// The file in it that says that it is in use.
+const LOCK: &str = "demo.lock";
 
 /// How often removal is tried: SQLite's threads may write one more file while it goes on.
 const TRIES: usize = 1000;
@@ -41,11 +44,12 @@ impl Folder {
         let new = absolute.join(format!(".{name}"));
         let made = fs::DirBuilder::new().mode(0o700).create(&new);
         made.map_err(cannot)?;
-        let lock = lock(&new).and_then(|lock| fs::rename(&new, &path).map(|()| lock));
+        let lock = lock(&new, OpenOptions::new().create_new(true).mode(0o600))
+            .and_then(|lock| fs::rename(&new, &path).map(|()| lock));
         match lock {
             Ok(lock) => Ok(Self { path, _lock: lock }),
             Err(error) => {
-                let _ = fs::remove_dir(&new);
+                let _ = fs::remove_dir_all(&new);
                 Err(cannot(error))
             }
         }
@@ -56,7 +60,7 @@ impl Folder {
     }
 
     pub(super) fn write(&self, name: &str, text: &str) -> io::Result<()> {
-        let mut options = fs::OpenOptions::new();
+        let mut options = OpenOptions::new();
         let file = options
             .write(true)
             .create_new(true)
@@ -77,8 +81,9 @@ impl Drop for Folder {
     }
 }
 
-fn lock(folder: &Path) -> io::Result<File> {
-    let lock = File::open(folder)?;
+/// Locks a folder by a file in it; the folder itself is for the store to lock.
+fn lock(folder: &Path, file: &mut OpenOptions) -> io::Result<File> {
+    let lock = file.write(true).open(folder.join(LOCK))?;
     lock.try_lock()?;
     Ok(lock)
 }
@@ -94,7 +99,10 @@ fn sweep(parent: &Path) {
         let demo = entry.file_name().to_string_lossy().starts_with(PREFIX);
         // SECURITY: of the entry itself, not of what a link of a stranger points to.
         let ours = |meta: fs::Metadata| meta.is_dir() && meta.uid() == me;
-        if demo && entry.metadata().is_ok_and(ours) && lock(&entry.path()).is_ok() {
+        if demo
+            && entry.metadata().is_ok_and(ours)
+            && lock(&entry.path(), &mut OpenOptions::new()).is_ok()
+        {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
