@@ -18,7 +18,7 @@
 //   {"view": "light"|"dark", "width": PIXELS} -> {}
 //   {"look": SELECTOR}                 -> {ground, content}  its colour, and how wide the page is
 //
-// Printed: {steps, console, failed, hosts}: an answer a step, what scripts reported as errors, the
+// Printed: {steps, console, failed, hosts}: an answer a step, the errors of the console with their URLs, the
 // requests that got no answer, and each host:port that was asked for anything. A step that fails
 // answers {error}, ends the list, and the exit code is 1.
 
@@ -60,7 +60,8 @@ const hosts = new Set();
 try {
   const page = await browser.newPage();
   page.setDefaultTimeout(DEADLINE_MS);
-  page.on('console', (message) => message.type() === 'error' && seen.console.push(message.text()));
+  page.on('console', (message) =>
+    message.type() === 'error' && seen.console.push(`${message.location().url}: ${message.text()}`));
   page.on('pageerror', (error) => seen.console.push(String(error)));
   page.on('requestfailed', (request) =>
     seen.failed.push(`${request.url()}: ${request.failure()?.errorText}`));
