@@ -200,7 +200,7 @@ async fn what_is_wrong_is_said() {
     let file = file.display().to_string();
     let taken = format!(
         "appproxy: cannot listen on 127.0.0.1:{port}: Address already in use (os error 98); \
-         another program listens there, or this one already runs\n"
+         another program listens there, or this one already runs (see: ss -ltnp 'sport = :{port}')\n"
     );
     let at_home = folder.path().display().to_string();
     let cases = [
