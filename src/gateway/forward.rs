@@ -183,6 +183,8 @@ fn compose(
         Body::empty()
     } else if http_body::Body::is_end_stream(&body) {
         Body::empty()
+    } else if parts.version == http::Version::HTTP_2 {
+        Body::upload(body).with_trailers(rules::deny_request_trailers)
     } else {
         Body::incoming(body).with_trailers(rules::deny_request_trailers)
     };

@@ -24,6 +24,8 @@ pub type TrailerRule = fn(&mut HeaderMap);
 #[derive(Default)]
 pub struct Body {
     inner: Inner,
+    /// Only an end that was announced is one: see [`Body::upload`].
+    announced_end: bool,
     trailers: Option<TrailerRule>,
     guard: Option<Box<dyn Guard>>,
     idle: Option<Idle>,
@@ -116,6 +118,19 @@ impl Body {
         }
     }
 
+    /// What a client sends over HTTP/2.
+    ///
+    /// hyper takes a reset without an error (RFC 9113 section 8.1) for the end of a body, which it
+    /// is for an answer; a client that says so has broken off its upload, and the application must
+    /// not take what came for all of it.
+    #[must_use]
+    pub fn upload(body: Incoming) -> Self {
+        Self {
+            announced_end: true,
+            ..Self::incoming(body)
+        }
+    }
+
     /// Any other stream.
     #[must_use]
     pub fn boxed(body: impl HttpBody<Data = Bytes, Error = BodyError> + Send + 'static) -> Self {
@@ -205,6 +220,12 @@ impl HttpBody for Body {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(stalled) => Some(Err(stalled.into())),
             },
+        };
+        let frame = match frame {
+            None if this.announced_end && !this.is_end_stream() => {
+                Some(Err("the upload was reset before its end".into()))
+            }
+            frame => frame,
         };
         let frame = match frame {
             None => {
