@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Empty, StreamBody};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use crate::harness::{
@@ -385,7 +385,10 @@ async fn answers_without_a_body_leave_the_connection_usable() {
                 .headers
                 .get("content-length")
                 .map(|v| v.to_str().unwrap());
-            assert_eq!(found, length, "{case} over {:?}", answer.version);
+            // hyper's HTTP/1.1 leaves a length out where there is never a body, as it may.
+            let dropped = status.starts_with("304") && answer.version == Version::HTTP_11;
+            let expected = length.filter(|_| !dropped);
+            assert_eq!(found, expected, "{case} over {:?}", answer.version);
             seen += 1;
         }
     }
@@ -444,6 +447,11 @@ async fn clients_of_1996_are_served() {
     assert!(head.starts_with("HTTP/1.0 200 OK\r\n"), "{head}");
     assert!(!head.to_lowercase().contains("transfer-encoding"), "{head}");
     assert_eq!(text, "chunk 1\nchunk 2\nchunk 3\n");
+
+    let curl = stand
+        .curl(&["--http1.0", &stand.url("demo", "/chunked?n=2")])
+        .await;
+    assert_eq!(curl.success(), "chunk 1\nchunk 2\n");
 
     // One that broke does not end as TLS has it: a client could not tell it from a whole one.
     let mut raw = stand.client().raw("demo.localhost").await;
@@ -896,31 +904,97 @@ async fn what_a_client_did_not_finish_never_looks_whole_to_the_application() {
 }
 
 #[tokio::test]
-async fn an_answer_that_broke_never_ends_cleanly() {
-    const CASES: [(&str, &str); 5] = [
-        ("/chunk", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"),
-        ("/in-chunk", "Transfer-Encoding: chunked\r\n\r\n9\r\nhalf"),
-        (
-            "/bad-chunk",
-            "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n",
-        ),
-        (
-            "/trailers",
-            "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\nx-sum: 1\r\n",
-        ),
-        ("/length", "Content-Length: 1000\r\n\r\nhalf"),
-    ];
-    let backend = Backend::raw(async |mut stream| {
-        let head = read_head(&mut stream).await;
-        let path = head.split(' ').nth(1).unwrap_or_default();
-        if let Some((_, answer)) = CASES.iter().find(|(asked, _)| *asked == path) {
-            write(&mut stream, &format!("HTTP/1.1 200 OK\r\n{answer}")).await;
+async fn an_upload_that_http2_reset_never_looks_whole_to_the_application() {
+    let (report, mut ends) = mpsc::unbounded_channel();
+    let backend = Backend::raw(move |mut stream| {
+        let report = report.clone();
+        async move {
+            read_head(&mut stream).await;
+            // An answer that is under way must not hide it.
+            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
+            write(&mut stream, head).await;
+            let mut octets = Vec::new();
+            // A reset instead of the end is as good.
+            let _ = stream.read_to_end(&mut octets).await;
+            report.send(octets).unwrap();
         }
     })
     .await;
     let stand = Stand::new().application("app", &backend).start().await;
     let mut seen = 0;
-    for (path, _) in CASES {
+    for reason in [
+        h2::Reason::CANCEL,
+        h2::Reason::NO_ERROR,
+        h2::Reason::INTERNAL_ERROR,
+    ] {
+        for _ in 0..10 {
+            let tls = stand.client().raw_http2("app.localhost").await;
+            let (client, connection) = h2::client::handshake(tls).await.unwrap();
+            let driver = tokio::spawn(connection);
+            let mut client = client.ready().await.unwrap();
+            let request = Request::post(stand.url("app", "/")).body(()).unwrap();
+            let (answer, mut upload) = client.send_request(request, false).unwrap();
+            upload
+                .send_data(Bytes::from_static(b"half"), false)
+                .unwrap();
+            let answer = within("the head", answer).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+            upload.send_reset(reason);
+            let octets = within("the end", ends.recv()).await.unwrap();
+            let text = String::from_utf8(octets).unwrap();
+            assert!(!text.ends_with("0\r\n\r\n"), "{reason:?}: {text:?}");
+            driver.abort();
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 30);
+}
+
+#[tokio::test]
+async fn an_answer_that_broke_never_ends_cleanly() {
+    const CASES: [(&str, &str, &str); 5] = [
+        (
+            "/chunk",
+            "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+            "",
+        ),
+        (
+            "/in-chunk",
+            "Transfer-Encoding: chunked\r\n\r\n9\r\nhalf",
+            "",
+        ),
+        (
+            "/bad-chunk",
+            "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+            "zz\r\n",
+        ),
+        (
+            "/trailers",
+            "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+            "0\r\nx-sum: 1\r\n",
+        ),
+        ("/length", "Content-Length: 1000\r\n\r\nhalf", ""),
+    ];
+    let seen_half = Arc::new(Notify::new());
+    let backend = Backend::raw({
+        let seen_half = Arc::clone(&seen_half);
+        move |mut stream| {
+            let seen_half = Arc::clone(&seen_half);
+            async move {
+                let head = read_head(&mut stream).await;
+                let path = head.split(' ').nth(1).unwrap_or_default();
+                let (_, answer, rest) = CASES.iter().find(|(asked, ..)| *asked == path).unwrap();
+                write(&mut stream, &format!("HTTP/1.1 200 OK\r\n{answer}")).await;
+                // A reset may overtake what was sent before it, so that is seen first.
+                seen_half.notified().await;
+                write(&mut stream, rest).await;
+            }
+        }
+    })
+    .await;
+    let stand = Stand::new().application("app", &backend).start().await;
+    let mut seen = 0;
+    for (path, ..) in CASES {
         let url = stand.url("app", path);
         for client in both(&stand) {
             let answer = client
@@ -928,27 +1002,27 @@ async fn an_answer_that_broke_never_ends_cleanly() {
                 .await;
             let mut answer = answer.into_body();
             assert_eq!(next_data(&mut answer).await, "half", "{path}");
+            seen_half.notify_one();
             let end = within("the end", answer.frame()).await;
             assert!(matches!(end, Some(Err(_))), "{path}: {end:?}");
+            seen += 1;
         }
-        for (version, code) in [("--http1.0", 56), ("--http1.1", 18), ("--http2", 92)] {
-            let output = stand.curl(&[version, &url]).await;
-            let expected = match (version, path) {
-                // Without the close of TLS nothing else ends there.
-                ("--http1.0", "/length") => 18,
-                _ => code,
-            };
-            assert_eq!(
-                output.status.code(),
-                Some(expected),
-                "{path} {version}: {}",
-                output.stderr
-            );
-            assert_eq!(output.stdout, "half", "{path} {version}");
+        for (version, code) in [("--http1.1", 18), ("--http2", 92)] {
+            let mut curl = stand.start_curl(&["--no-buffer", version, &url]);
+            let mut half = [0; 4];
+            let mut stdout = curl.stdout.take().unwrap();
+            within("curl prints", stdout.read_exact(&mut half))
+                .await
+                .unwrap();
+            assert_eq!(&half, b"half", "{path} {version}");
+            seen_half.notify_one();
+            let output = within("curl", curl.wait_with_output()).await.unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{path} {version}: {said}");
+            seen += 1;
         }
-        seen += 1;
     }
-    assert_eq!(seen, 5);
+    assert_eq!(seen, 20);
 }
 
 #[tokio::test]
@@ -978,7 +1052,7 @@ async fn informational_answers_end_here_and_an_unasked_switch_is_refused() {
         let head = read_head(&mut stream).await;
         let early = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
         let answer = if head.starts_with("GET /hints") {
-            format!("HTTP/1.1 102 Processing\r\n\r\n{early}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            format!("HTTP/1.1 102 Processing\r\n\r\n{early}HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
         } else {
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nraw".to_owned()
         };

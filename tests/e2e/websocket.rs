@@ -293,7 +293,7 @@ async fn messages_pings_and_close_codes_pass_both_ways() {
         assert_eq!(opened.next().await, Message::Pong("are you there".into()));
 
         let frame = CloseFrame {
-            code: CloseCode::Library(3999),
+            code: CloseCode::from(3999),
             reason: "enough".into(),
         };
         opened.send(Message::Close(Some(frame.clone()))).await;
@@ -472,10 +472,10 @@ async fn what_follows_a_handshake_waits_for_the_answer_and_is_a_request_where_it
     raw.write_all(format!("{}{second}", handshake("no")).as_bytes())
         .await
         .unwrap();
-    let mut answers = String::new();
-    within("the answers", raw.read_to_string(&mut answers))
-        .await
-        .unwrap();
+    let mut answers = Vec::new();
+    // After a refused upgrade the end is that of TCP alone; the answers have their lengths.
+    let _ = within("the answers", raw.read_to_end(&mut answers)).await;
+    let answers = String::from_utf8(answers).unwrap();
     assert!(answers.starts_with("HTTP/1.1 403 "), "{answers}");
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 1, "{answers}");
     assert!(answers.ends_with("\r\n\r\nsecond"), "{answers}");

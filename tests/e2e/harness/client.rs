@@ -114,6 +114,11 @@ impl Client {
         self.tls(host, &self.http1).await
     }
 
+    /// A TLS connection with `h2` agreed, to send what no client would.
+    pub(crate) async fn raw_http2(&self, host: &str) -> Tls {
+        self.tls(host, &self.http2).await
+    }
+
     /// A TCP connection, to stop half way through the handshake.
     pub(crate) async fn tcp(&self) -> TcpStream {
         within("a TCP connection", TcpStream::connect(self.address))

@@ -18,7 +18,7 @@ use super::{within, words};
 const GRACE: Duration = Duration::from_secs(3);
 
 /// What on the machine of a developer would send requests elsewhere.
-const PROXIES: [&str; 8] = [
+pub(super) const PROXIES: [&str; 8] = [
     "http_proxy",
     "https_proxy",
     "all_proxy",

@@ -1,6 +1,9 @@
 //! Clients that are programs: curl, and a browser.
 
+use std::process::Stdio;
+
 use serde_json::Value;
+use tokio::process::{Child, Command};
 
 use super::Running;
 use super::process::{self, Output};
@@ -9,11 +12,31 @@ impl Running {
     /// Runs curl with these arguments, with the authority trusted and every `*.localhost` name, which
     /// curl resolves by itself, on loopback.
     pub(crate) async fn curl(&self, arguments: &[&str]) -> Output {
+        process::run("curl", &self.curl_arguments(arguments), &[], "").await
+    }
+
+    /// Starts curl in the same way, to be watched while it runs.
+    pub(crate) fn start_curl(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new("curl");
+        for name in process::PROXIES {
+            command.env_remove(name);
+        }
+        command
+            .args(self.curl_arguments(arguments))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot start curl: {e}"))
+    }
+
+    fn curl_arguments(&self, arguments: &[&str]) -> Vec<String> {
         let authority = self.folder().join("ca.pem").display().to_string();
         let mut all = vec!["--silent", "--show-error", "--ipv4"];
         all.extend(["--max-time", "25", "--cacert", &authority]);
         all.extend(arguments);
-        process::run("curl", &all, &[], "").await
+        all.into_iter().map(str::to_owned).collect()
     }
 
     /// Has headless Chromium take these steps (see `node/browse.mjs`) and returns what it saw. Hosts
