@@ -329,49 +329,51 @@ async fn one_that_is_idle_stays_open() {
     }
 }
 
+/// A path, what the application says to the handshake there, and the status that the client gets.
+const ANSWERS: [(&str, &str, u16); 7] = [
+    (
+        "/401",
+        "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 4\r\n\r\nname",
+        401,
+    ),
+    (
+        "/302",
+        "HTTP/1.1 302 Found\r\nLocation: /sign-in\r\nContent-Length: 4\r\n\r\nover",
+        302,
+    ),
+    (
+        "/426",
+        "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmore\r\n0\r\n\r\n",
+        426,
+    ),
+    (
+        "/200",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        502,
+    ),
+    (
+        "/accept",
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+        502,
+    ),
+    (
+        "/none",
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        502,
+    ),
+    (
+        "/h2c",
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+        502,
+    ),
+];
+
 #[tokio::test]
 async fn a_refusal_is_the_applications_and_anything_else_is_a_bad_response() {
-    const CASES: [(&str, &str, u16); 7] = [
-        (
-            "/401",
-            "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 4\r\n\r\nname",
-            401,
-        ),
-        (
-            "/302",
-            "HTTP/1.1 302 Found\r\nLocation: /sign-in\r\nContent-Length: 4\r\n\r\nover",
-            302,
-        ),
-        (
-            "/426",
-            "HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmore\r\n0\r\n\r\n",
-            426,
-        ),
-        (
-            "/200",
-            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-            502,
-        ),
-        (
-            "/accept",
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-            502,
-        ),
-        (
-            "/none",
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-            502,
-        ),
-        (
-            "/h2c",
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
-            502,
-        ),
-    ];
     let backend = Backend::raw(async |mut stream| {
         let head = read_head(&mut stream).await;
         let path = head.split(' ').nth(1).unwrap_or_default();
-        let answer = match CASES.iter().find(|(asked, ..)| *asked == path) {
+        let answer = match ANSWERS.iter().find(|(asked, ..)| *asked == path) {
             Some((_, answer, _)) if head.starts_with("GET ") => answer,
             _ => "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
         };
@@ -381,7 +383,7 @@ async fn a_refusal_is_the_applications_and_anything_else_is_a_bad_response() {
     .await;
     let stand = Stand::new().application("app", &backend).start().await;
     let mut seen = 0;
-    for (path, script, status) in CASES {
+    for (path, script, status) in ANSWERS {
         let url = stand.url("app", path);
         let http1 = {
             let request = Request::get(&url)
