@@ -255,6 +255,7 @@ async fn connectors_come_back_to_a_gateway_that_was_started_again() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases over one stand")]
 async fn tokens_and_connectors_are_looked_after_with_a_gateway_and_without() {
     let mut stand = Stand::new().connectors(0).start().await;
     let mut seen = 0;

@@ -66,6 +66,7 @@ impl Folder {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases over one stand")]
 async fn every_fault_of_a_configuration_is_said_at_once_and_nothing_is_started() {
     let folder = Folder::new();
     let good = folder.good();
@@ -486,6 +487,7 @@ async fn a_first_signal_drains_and_a_second_ends_at_once() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases over one stand")]
 async fn a_connector_without_a_good_identity_says_what_to_do() {
     let mut stand = Stand::new().connectors(0).start().await;
     let config = stand.enrol("hq").await;
