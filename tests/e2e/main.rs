@@ -29,3 +29,8 @@ mod removal;
 mod start;
 mod streams;
 mod websocket;
+mod errors;
+mod harness;
+mod headers;
+mod routing;
+mod rules;

@@ -16,6 +16,7 @@ mod client;
 mod demo;
 mod git;
 mod process;
+mod raw;
 mod stand;
 mod tools;
 pub(crate) mod words;
@@ -28,6 +29,10 @@ pub(crate) use client::{Answer, Client, Connection, Tls};
 pub(crate) use demo::{Demo, names, temporary};
 pub(crate) use git::{git, git_with, repository};
 pub(crate) use process::{Output, Process, run};
+pub(crate) use backend::{Backend, body};
+pub(crate) use client::{Answer, Client, Connection, Tls};
+pub(crate) use process::Process;
+pub(crate) use raw::{Recorder, Reply, exchange, replies};
 pub(crate) use stand::{Running, Stand};
 pub(crate) use tools::browse;
 

@@ -68,7 +68,8 @@ impl Stand {
     }
 
     /// Publishes an application with these keys over those that it has anyway; with `null` a key
-    /// goes.
+    /// goes. In their texts `{https}`, `{http}` and `{backend}` stand for the ports of the gateway's
+    /// listeners and of the application.
     pub(crate) fn application_with(self, name: &str, backend: &Backend, settings: Value) -> Self {
         self.publish(name, "http", backend, settings)
     }
@@ -148,7 +149,7 @@ impl Stand {
         let applications: Vec<Value> = self
             .applications
             .iter()
-            .map(|application| application.configuration(address.port()))
+            .map(|application| application.configuration(address.port(), redirects))
             .collect();
         let mut config = words::gateway_config(folder.path(), address, redirects, &applications);
         set(&mut config, &self.gateway_settings);
@@ -184,7 +185,7 @@ impl Stand {
 }
 
 impl Published {
-    fn configuration(&self, https_port: u16) -> Value {
+    fn configuration(&self, https_port: u16, http: Option<SocketAddr>) -> Value {
         let mut application = words::application(
             &self.name,
             &format!("https://{}:{https_port}/", host(&self.name)),
@@ -199,6 +200,12 @@ impl Published {
             let settings: Vec<_> = settings.clone().into_iter().collect();
             set(&mut application, &settings);
         }
+        let mut ports = vec![
+            ("{https}", https_port.to_string()),
+            ("{backend}", self.port.to_string()),
+        ];
+        ports.extend(http.map(|http| ("{http}", http.port().to_string())));
+        fill(&mut application, &ports);
         application
     }
 }
@@ -402,6 +409,20 @@ fn set(object: &mut Value, settings: &[(String, Value)]) {
     }
 }
 
+/// Puts values in the place of the words that stand for them.
+fn fill(value: &mut Value, words: &[(&str, String)]) {
+    match value {
+        Value::String(text) => {
+            for (word, meaning) in words {
+                *text = text.replace(word, meaning);
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| fill(value, words)),
+        Value::Object(object) => object.values_mut().for_each(|value| fill(value, words)),
+        _ => {}
+    }
+}
+
 fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
 }
@@ -419,13 +440,16 @@ mod tests {
     #[tokio::test]
     async fn settings_of_an_application_go_over_the_usual_ones() {
         let backend = Backend::text("hello").await;
-        let settings = json!({ "host_header": "external", "pre_authentication": null });
+        let settings = json!({
+            "host_header": "external:{https}",
+            "pre_authentication": null,
+        });
         let stand = Stand::new().application_with("wiki", &backend, settings);
-        let application = stand.applications[0].configuration(4443);
+        let application = stand.applications[0].configuration(4443, None);
         assert_eq!(application["external_url"], "https://wiki.localhost:4443/");
         let internal = format!("http://wiki.corp.internal:{}/", backend.address().port());
         assert_eq!(application["internal_url"], internal);
-        assert_eq!(application["host_header"], "external");
+        assert_eq!(application["host_header"], "external:4443");
         assert!(application.get("pre_authentication").is_none());
     }
 }
