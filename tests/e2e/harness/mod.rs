@@ -30,7 +30,7 @@ pub(crate) use demo::{Demo, names, temporary};
 pub(crate) use git::{git, git_with, repository};
 pub(crate) use process::{Output, Process, run};
 pub(crate) use backend::{Backend, body};
-pub(crate) use client::{Answer, Client, Connection, Tls};
+pub(crate) use client::{Answer, Client, Connection};
 pub(crate) use process::Process;
 pub(crate) use raw::{Recorder, Reply, exchange, replies};
 pub(crate) use stand::{Running, Stand};

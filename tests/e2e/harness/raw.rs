@@ -87,7 +87,8 @@ impl Recorder {
                     record.lock().unwrap().extend_from_slice(&part[..n]);
                     request.extend_from_slice(&part[..n]);
                     if is_whole(&request) {
-                        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                        let answer =
+                            b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
                         let _ = stream.write_all(answer).await;
                         return;
                     }
@@ -128,7 +129,8 @@ mod tests {
 
     #[test]
     fn answers_are_taken_apart() {
-        let octets = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A:  b \r\n\r\nhiHTTP/1.1 400 Bad\r\n\r\n";
+        let octets =
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A:  b \r\n\r\nhiHTTP/1.1 400 Bad\r\n\r\n";
         let read = replies(octets);
         assert_eq!(read.len(), 2);
         assert_eq!((read[0].status, read[0].body.as_str()), (200, "hi"));
@@ -143,7 +145,10 @@ mod tests {
             (b"GET / HTTP/1.1\r\n", false),
             (b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\na", false),
             (b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nab", true),
-            (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n", true),
+            (
+                b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+                true,
+            ),
         ] {
             assert_eq!(is_whole(octets), whole);
         }
