@@ -1,5 +1,7 @@
 //! One allowed request into the tunnel, and its answer back.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::{
@@ -16,7 +18,7 @@ use super::respond::{self, Failure};
 use super::route::Published;
 use super::tunnels::Lease;
 use crate::auth::Permit;
-use crate::http::{self as rules, Body, Upgrade};
+use crate::http::{self as rules, Body, Guard, Upgrade};
 use crate::model::{
     Application, Captured, Endpoint, ErrorCode, Host, HostHeader, RequestId, Scheme,
 };
@@ -60,6 +62,29 @@ pub(super) struct WebSocket {
     pub(super) place: Place,
 }
 
+/// Whether the client's body broke off: then no tunnel and no application is to blame.
+#[derive(Debug, Clone, Default)]
+struct Upload(Arc<AtomicBool>);
+
+impl Upload {
+    fn follow(&self, body: Body) -> Body {
+        if http_body::Body::is_end_stream(&body) {
+            return body;
+        }
+        body.with_guard(self.clone())
+    }
+
+    fn is_broken(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Guard for Upload {
+    fn broken(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// Forwards a request for which policy gave a permit.
 pub(super) async fn forward(
     gateway: &Gateway,
@@ -78,8 +103,9 @@ pub(super) async fn forward(
     let target = target(application, errand)?;
     let map = UrlMap::new(application, errand.captured, errand.host)
         .ok_or_else(|| Failure::internal(NO_LABEL))?;
+    let upload = Upload::default();
     let mut request = compose(request, errand, &map, &target, is_websocket)?
-        .map(|body| respond::count(access, body));
+        .map(|body| upload.follow(respond::count(access, body)));
     let Published { profile, hash, .. } = errand.published;
     let mut lease = choose(gateway, application, None)?;
     let mut answer = None;
@@ -94,6 +120,7 @@ pub(super) async fn forward(
                 }
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
+                    None if upload.is_broken() => return Err(broken_off()),
                     None => return Err(lost(&lease, &error.into_error())),
                 },
             }
@@ -126,6 +153,11 @@ fn choose(
             };
             Failure::new(code, format!("{detail}: {}", groups.join(", ")))
         })
+}
+
+fn broken_off() -> Failure {
+    let detail = "the request's body broke off: malformed chunks, or its sender stopped";
+    Failure::new(ErrorCode::BadRequest, detail).closing()
 }
 
 fn lost(lease: &Lease, error: &hyper::Error) -> Failure {
