@@ -70,6 +70,15 @@ impl Backend {
         Self::raw(move |stream| http1(stream, handler.clone())).await
     }
 
+    /// The same at this address, where one was a moment ago.
+    pub(crate) async fn answering_at<H, F>(address: SocketAddr, handler: H) -> Self
+    where
+        H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<ResponseBody>> + Send + 'static,
+    {
+        Self::raw_at(address, move |stream| http1(stream, handler.clone())).await
+    }
+
     /// Answers requests over HTTP/1.1 in TLS as `handler` does.
     pub(crate) async fn tls<H, F>(tls: Arc<ServerConfig>, handler: H) -> Self
     where
@@ -95,7 +104,16 @@ impl Backend {
         S: Fn(TcpStream) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::raw_at("127.0.0.1:0".parse().unwrap(), serve).await
+    }
+
+    /// The same at this address, where one was a moment ago.
+    pub(crate) async fn raw_at<S, F>(address: SocketAddr, serve: S) -> Self
+    where
+        S: Fn(TcpStream) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let task = tokio::spawn(async move {
             // Ends with the task, and every connection with it.

@@ -115,6 +115,7 @@ impl Client {
     }
 
     /// A TLS connection with `h2` agreed, to send what no client would.
+    /// A TLS connection with `h2` agreed, to write frames that no client would.
     pub(crate) async fn raw_http2(&self, host: &str) -> Tls {
         self.tls(host, &self.http2).await
     }
@@ -182,6 +183,14 @@ impl Client {
 }
 
 impl Connection {
+    /// Another handle on the same HTTP/2 connection; HTTP/1.1 has none.
+    pub(crate) fn another(&self) -> Option<Self> {
+        match self {
+            Self::Http1(_) => None,
+            Self::Http2(sender) => Some(Self::Http2(sender.clone())),
+        }
+    }
+
     /// Sends a request with a whole URL; the answer's body comes as it comes.
     ///
     /// # Errors

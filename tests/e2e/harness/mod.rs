@@ -31,6 +31,8 @@ pub(crate) use git::{git, git_with, repository};
 pub(crate) use process::{Output, Process, run};
 pub(crate) use backend::{Backend, body};
 pub(crate) use client::{Answer, Client, Connection};
+pub(crate) use backend::{Backend, ResponseBody, body};
+pub(crate) use client::{Answer, Client, Connection, Tls};
 pub(crate) use process::Process;
 pub(crate) use raw::{Recorder, Reply, exchange, replies};
 pub(crate) use stand::{Running, Stand};
@@ -39,6 +41,17 @@ pub(crate) use tools::browse;
 /// How long anything may take that a test waits for: long enough for a machine with other work, and
 /// reached only by a test that fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits for what nothing tells of, such as a count of the kernel's.
+pub(crate) async fn until(what: &str, met: impl Fn() -> bool) {
+    let mut look = tokio::time::interval(Duration::from_millis(20));
+    within(what, async {
+        while !met() {
+            look.tick().await;
+        }
+    })
+    .await;
+}
 
 /// Waits for a future, and names what was waited for where it does not come.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {

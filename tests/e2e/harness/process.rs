@@ -2,8 +2,10 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -32,6 +34,7 @@ pub(super) const PROXIES: [&str; 8] = [
 /// A running process. Dropped, it is ended, and its log is printed if the test has failed.
 pub(crate) struct Process {
     name: String,
+    id: Pid,
     // A handle on the very process: a signal to an id could meet a stranger.
     handle: OwnedFd,
     id: Pid,
@@ -79,6 +82,7 @@ impl Process {
         std::thread::spawn(move || follow(log, &mut child, &seen, &notify));
         Self {
             name: name.to_owned(),
+            id,
             handle,
             id,
             shared,
@@ -120,6 +124,23 @@ impl Process {
     /// The lines of the log so far.
     pub(crate) fn log(&self) -> Vec<String> {
         self.shared.state().lines.clone()
+    }
+
+    /// How much memory the process occupies, in MiB.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id)).expect("it runs");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = resident.and_then(|text| text.trim().strip_suffix(" kB"));
+        kib.expect("a line of the kernel").parse::<u64>().unwrap() / 1024
+    }
+
+    /// How many sockets the process has open.
+    pub(crate) fn sockets(&self) -> usize {
+        let files = fs::read_dir(format!("/proc/{}/fd", self.id)).expect("it runs");
+        // One that closes while the folder is read leads nowhere.
+        let targets = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+        let is_socket = |target: &PathBuf| target.to_string_lossy().starts_with("socket:");
+        targets.filter(is_socket).count()
     }
 
     /// Asks the process to end, as a service manager does.
@@ -302,6 +323,14 @@ mod tests {
         assert!(waited.is_err());
         assert_eq!(process.ended().await.code(), Some(64));
         assert_eq!(process.log(), ["cannot read gateway.yaml"]);
+    }
+
+    #[tokio::test]
+    async fn memory_and_sockets_of_a_process_are_counted() {
+        let process = shell(r#"echo '{"message":"up"}' >&2; exec cat"#);
+        process.says("up").await;
+        assert!(process.memory() < 64);
+        assert_eq!(process.sockets(), 0);
     }
 
     #[tokio::test]

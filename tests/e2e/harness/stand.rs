@@ -265,6 +265,17 @@ impl Running {
         &self.leaf.spki
     }
 
+    /// The tunnels that the gateway has taken into service so far, and how many of them it has
+    /// lost again.
+    pub(crate) fn tunnels(&self) -> (usize, usize) {
+        let log = self.gateway.log();
+        let count = |message: &str| {
+            let says = |line: &&String| words::message(line).as_deref() == Some(message);
+            log.iter().filter(says).count()
+        };
+        (count(words::TUNNEL_OPEN), count(words::TUNNEL_CLOSED))
+    }
+
     /// The gateway's process.
     pub(crate) fn gateway(&self) -> &Process {
         &self.gateway

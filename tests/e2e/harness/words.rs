@@ -15,6 +15,9 @@ pub(crate) const GATEWAY_READY: &str = "gateway ready";
 /// Says in a connector's log that a gateway can send it requests.
 pub(crate) const TUNNEL_OPEN: &str = "tunnel open";
 
+/// Says in the gateway's log that a connection of a connector has ended.
+pub(crate) const TUNNEL_CLOSED: &str = "tunnel closed";
+
 /// The `target` of the one line a request has in the gateway's log.
 pub(crate) const ACCESS: &str = "access";
 
