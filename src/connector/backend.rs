@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::allow::AllowList;
 use super::fault::{BackendError, Lost, chain, dial_code, tls_error};
@@ -186,6 +187,9 @@ impl Backend {
             let detail = format!("the application answered a WebSocket handshake with {status}");
             return Err(BackendError::new(ErrorCode::BackendBadResponse, detail));
         }
+        // There is no upload to wait for: the connection ends with the answer's body, or hands its
+        // stream to the WebSocket.
+        drop(connection.task.detach());
         Ok(response)
     }
 
@@ -259,7 +263,7 @@ where
     });
     Ok(Connection {
         sender,
-        task: task.abort_handle(),
+        task: AbortOnDropHandle::new(task),
     })
 }
 
@@ -306,12 +310,13 @@ struct Back {
 
 impl Guard for Return {
     fn complete(&mut self) {
-        let Some(back) = self.0.take() else { return };
-        if !back.upload.done.load(Ordering::Acquire) {
-            // The answer came before the whole request was taken. The application has said what
-            // it thinks of it: the upload ends here, or its sender would go on for nothing.
-            back.connection.task.abort();
-        } else if let Some((pool, target)) = back.pool {
+        // Where the answer came before the whole request was taken, the application has said what
+        // it thinks of it: the upload ends here with the connection, or its sender would go on for
+        // nothing.
+        if let Some(back) = self.0.take()
+            && back.upload.done.load(Ordering::Acquire)
+            && let Some((pool, target)) = back.pool
+        {
             pool.put(target, back.connection);
         }
     }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use hyper::client::conn::http1::SendRequest;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::http::Body;
 use crate::model::{Endpoint, Scheme};
@@ -25,12 +25,12 @@ pub(super) struct Target {
     pub(super) endpoint: Endpoint,
 }
 
-/// A connection to an application.
+/// A connection to an application. Dropped, it is closed at once, whatever it was about to write:
+/// hyper's own half would go on waiting for an application that does not read.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Body>,
-    /// The task that drives it; it ends by itself once `sender` is dropped and nothing is under way.
-    pub(super) task: AbortHandle,
+    pub(super) task: AbortOnDropHandle<()>,
 }
 
 /// Idle connections by target.
