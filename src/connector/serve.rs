@@ -29,7 +29,7 @@ use crate::upgrade::{self, Cut};
 pub(super) struct Server {
     pub(super) backend: Arc<Backend>,
     pub(super) profiles: Profiles,
-    /// Requests and WebSockets in flight, over all tunnels: a stopping connector waits for them.
+    /// Requests and WebSockets in flight, over all tunnels: a stopping connector says how many.
     pub(super) in_flight: Arc<InFlight>,
     /// Ends WebSockets with Close 1001.
     pub(super) going_away: CancellationToken,
@@ -37,7 +37,7 @@ pub(super) struct Server {
 
 /// Counts what is in flight.
 #[derive(Debug, Default)]
-pub(super) struct InFlight(AtomicUsize, tokio::sync::Notify);
+pub(super) struct InFlight(AtomicUsize);
 
 /// One request or WebSocket in flight.
 struct Flight(Arc<InFlight>);
@@ -51,25 +51,11 @@ impl InFlight {
     pub(super) fn count(&self) -> usize {
         self.0.load(Ordering::Acquire)
     }
-
-    /// Waits until nothing is in flight.
-    pub(super) async fn none(&self) {
-        loop {
-            let mut changed = std::pin::pin!(self.1.notified());
-            changed.as_mut().enable();
-            if self.count() == 0 {
-                return;
-            }
-            changed.await;
-        }
-    }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        if self.0.0.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.1.notify_waiters();
-        }
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

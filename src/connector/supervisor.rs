@@ -110,14 +110,16 @@ impl Shared {
             in_flight = waiting,
             "draining: the gateways send no new requests"
         );
-        if timeout(DRAIN, self.in_flight.none()).await.is_err() {
+        // A gateway ends its tunnels when they carry nothing and nothing is on its way to them;
+        // that is more than can be seen from here.
+        if timeout(DRAIN, tracker.wait()).await.is_err() {
             let left = self.in_flight.count();
             tracing::warn!(
                 in_flight = left,
                 "the drain's deadline has come: what is left is cut"
             );
             self.going_away.cancel();
-            let _ = timeout(FAREWELL, self.in_flight.none()).await;
+            let _ = timeout(FAREWELL, tracker.wait()).await;
         }
         self.drained.cancel();
         let _ = timeout(FAREWELL, tracker.wait()).await;
@@ -139,6 +141,7 @@ impl Shared {
                 () = stop.cancelled() => Ended::Stopped,
             };
             let reason = match ended {
+                Ended::Lost(_) if stop.is_cancelled() => return Ended::Stopped,
                 Ended::Lost(reason) => reason,
                 Ended::Removed => {
                     tracing::error!(%gateway, connection, "this connector was removed at the gateway; register it again with a new token");
@@ -229,7 +232,9 @@ impl Shared {
                 }
                 () = stop.cancelled(), if !drain_said => {
                     drain_said = true;
-                    tunnel.say(&Up::Drain { deadline_s: DRAIN.as_secs() });
+                    if !tunnel.say(&Up::Drain { deadline_s: DRAIN.as_secs() }) {
+                        return Ended::Stopped;
+                    }
                 }
                 () = self.drained.cancelled() => {
                     tunnel.hang_up();

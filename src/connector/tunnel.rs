@@ -141,12 +141,11 @@ impl Tunnel {
         }
     }
 
-    pub(super) fn say(&self, message: &Up) {
+    /// Tells the gateway something; `false` where the control stream is not open, or stuck.
+    pub(super) fn say(&self, message: &Up) -> bool {
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = &control.sender {
-            // A gateway that reads nothing is noticed by its missing answers to pings.
-            let _ = sender.send(message);
-        }
+        let sender = control.sender.as_ref();
+        sender.is_some_and(|sender| sender.send(message).is_ok())
     }
 
     /// Ends our half of the control stream.

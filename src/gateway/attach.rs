@@ -54,6 +54,8 @@ enum Ended {
     Removed,
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("it was drained")]
+    Drained,
     #[error("it closed the tunnel")]
     Closed,
     #[error("the gateway stops")]
@@ -146,6 +148,7 @@ async fn attach(
     let reason = tokio::select! {
         ended = &mut connection => ended.map_or_else(Ended::from, |()| Ended::Closed),
         reason = follow(&mut messages, &tunnel) => reason,
+        () = tunnel.drained() => Ended::Drained,
         () = cut.cancelled() => Ended::Removed,
         () = gateway.cut_tunnels.cancelled() => Ended::Stopping,
     };

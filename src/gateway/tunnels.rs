@@ -1,7 +1,7 @@
 //! The live tunnels: who is connected, and which of them carries the next request.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -25,7 +25,8 @@ pub(crate) struct Tunnel {
     control: control::Sender,
     /// Profiles the connector has been told.
     told: Mutex<HashSet<ProfileHash>>,
-    draining: AtomicBool,
+    /// The connector wants no new requests.
+    draining: CancellationToken,
     /// Ends the tunnel at once.
     cut: CancellationToken,
 }
@@ -59,7 +60,16 @@ impl Tunnel {
 
     /// The connector wants no new requests. Returns whether it says so for the first time.
     pub(crate) fn drain(&self) -> bool {
-        !self.draining.swap(true, Ordering::Relaxed)
+        let first = !self.draining.is_cancelled();
+        self.draining.cancel();
+        first
+    }
+
+    /// Waits until the connector wants no new requests and those it has are answered: the tunnel
+    /// can end, and nothing is lost. Only the gateway knows of a request that is on its way.
+    pub(crate) async fn drained(&self) {
+        self.draining.cancelled().await;
+        self.places.none_taken().await;
     }
 
     /// Requests in flight.
@@ -68,9 +78,7 @@ impl Tunnel {
     }
 
     fn usable(&self) -> bool {
-        !self.draining.load(Ordering::Relaxed)
-            && !self.cut.is_cancelled()
-            && !self.requests.is_closed()
+        !self.draining.is_cancelled() && !self.cut.is_cancelled() && !self.requests.is_closed()
     }
 }
 
@@ -126,7 +134,7 @@ impl Tunnels {
             places: Places::new(new.max_streams),
             control: new.control,
             told: Mutex::default(),
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
             cut: new.cut,
         });
         state.live.push(Arc::clone(&tunnel));
@@ -199,7 +207,9 @@ impl Tunnels {
             // Another request may take the last place between the two looks; each time round at
             // least one tunnel has filled up, so the loop ends.
             while let Some(tunnel) = free().min_by_key(|tunnel| tunnel.in_flight()) {
-                if let Some(place) = tunnel.places.take() {
+                // A tunnel may begin to drain after the look at it, and its end may have come before
+                // the place was taken: such a place is given back.
+                if let Some(place) = tunnel.places.take().filter(|_| tunnel.usable()) {
                     return Ok(Lease {
                         tunnel: Arc::clone(tunnel),
                         place,

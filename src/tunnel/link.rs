@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::Notify;
 
 use crate::http::Guard;
 
@@ -89,6 +90,7 @@ pub fn server() -> hyper::server::conn::http2::Builder<TokioExecutor> {
 pub struct Places {
     taken: AtomicU32,
     all: u32,
+    returned: Notify,
 }
 
 /// One place; free again when it is dropped.
@@ -102,6 +104,7 @@ impl Places {
         Arc::new(Self {
             taken: AtomicU32::new(0),
             all: announced.min(MAX_STREAMS),
+            returned: Notify::new(),
         })
     }
 
@@ -126,11 +129,25 @@ impl Places {
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, more);
         taken.ok().map(|_| Place(Arc::clone(self)))
     }
+
+    /// Waits until none is taken.
+    pub async fn none_taken(&self) {
+        loop {
+            let mut returned = std::pin::pin!(self.returned.notified());
+            returned.as_mut().enable();
+            if self.taken() == 0 {
+                return;
+            }
+            returned.await;
+        }
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::AcqRel);
+        if self.0.taken.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.returned.notify_waiters();
+        }
     }
 }
 
@@ -154,6 +171,21 @@ mod tests {
         drop(a);
         assert_eq!((places.taken(), places.are_taken()), (1, false));
         assert!(places.take().is_some());
+    }
+
+    #[tokio::test]
+    async fn the_last_place_that_comes_back_is_noticed() {
+        let places = Places::new(2);
+        places.none_taken().await;
+        let taken: Vec<_> = std::iter::from_fn(|| places.take()).collect();
+        let waiting = tokio::spawn({
+            let places = Arc::clone(&places);
+            async move { places.none_taken().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(taken);
+        waiting.await.unwrap();
     }
 
     #[test]
