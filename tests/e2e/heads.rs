@@ -370,3 +370,29 @@ async fn rule_9_whatever_head_the_front_accepts_ends_no_tunnel() {
     }
     assert!(statuses.iter().all(|&seen| seen >= 10), "{statuses:?}");
 }
+
+/// What the front takes over HTTP/2 it takes in any encoding up to 72 KiB; beyond that the client's
+/// own connection ends, and nobody else's.
+#[tokio::test]
+async fn rule_9_no_head_over_http2_ends_a_tunnel() {
+    let mut witness = Witness::start().await;
+    let client = witness.stand.client().http2();
+    let cases = [
+        ("60,000 octets", b'a', 60_000, Some(200)),
+        ("20,000 octets 0xFF", 0xff, 20_000, Some(200)),
+        ("more than 64 KiB", b'a', 66_000, Some(431)),
+        ("60,000 octets 0xFF in Huffman's code", 0xff, 60_000, None),
+    ];
+    for (what, octet, count, expected) in cases {
+        let value = http::HeaderValue::from_bytes(&vec![octet; count]).unwrap();
+        let request = Request::get(witness.stand.url("wiki", "/"))
+            .header("x-large", value)
+            .body(Empty::<Bytes>::new())
+            .unwrap();
+        let mut connection = client.connect("wiki.localhost").await;
+        let answer = within(what, connection.send(request)).await;
+        let status = answer.ok().map(|answer| answer.status().as_u16());
+        assert_eq!(status, expected, "{what}");
+        witness.is_unharmed(what).await;
+    }
+}

@@ -34,3 +34,8 @@ mod rules;
 mod start;
 mod streams;
 mod websocket;
+mod faults;
+mod harness;
+mod heads;
+mod load;
+mod silence;

@@ -1,0 +1,190 @@
+//! Clients that say less than a request, or say it too slowly: nobody else waits for them, and each
+//! is closed when its time is over.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use crate::harness::{Backend, Client, Stand, Tls};
+
+/// What a client does that says less than a request, how many do it, and when it must be closed.
+struct Silent {
+    what: &'static str,
+    count: usize,
+    by: Duration,
+}
+
+#[tokio::test]
+async fn rule_9_silent_clients_stop_nobody_and_are_closed_in_time() {
+    const HANDSHAKE: Duration = Duration::from_secs(10);
+    const HEAD: Duration = Duration::from_secs(30);
+    /// A machine with other work is late, never early.
+    const LATE: Duration = Duration::from_secs(12);
+    let cases = [
+        Silent {
+            what: "nothing",
+            count: 200,
+            by: HANDSHAKE,
+        },
+        Silent {
+            what: "one octet",
+            count: 50,
+            by: HANDSHAKE,
+        },
+        Silent {
+            what: "an octet a second",
+            count: 5,
+            by: HANDSHAKE,
+        },
+        Silent {
+            what: "TLS and nothing",
+            count: 20,
+            by: HEAD,
+        },
+        Silent {
+            what: "half a head",
+            count: 20,
+            by: HEAD,
+        },
+        Silent {
+            what: "a head, an octet a second",
+            count: 5,
+            by: HEAD,
+        },
+        Silent {
+            what: "HTTP/2 and nothing",
+            count: 20,
+            by: HEAD,
+        },
+        Silent {
+            what: "HTTP/2 settings",
+            count: 20,
+            by: HEAD,
+        },
+        Silent {
+            what: "half a head in HTTP/2",
+            count: 20,
+            by: HEAD,
+        },
+        Silent {
+            what: "no answer to pings",
+            count: 5,
+            by: Duration::from_secs(40),
+        },
+    ];
+    let backend = Backend::text("ok").await;
+    let stand = Stand::new().application("wiki", &backend).start().await;
+    let client = stand.client().clone();
+    let mut closed = JoinSet::new();
+    for Silent { what, count, by } in cases {
+        for _ in 0..count {
+            let client = client.clone();
+            let host = format!("wiki.localhost:{}", stand.address().port());
+            closed.spawn(async move {
+                let begun = Instant::now();
+                let end = silent(&client, what, &host);
+                assert!(timeout(by + LATE, end).await.is_ok(), "{what}: still open");
+                let open = begun.elapsed();
+                assert!(open >= by, "{what}: closed after {open:?}");
+                1
+            });
+        }
+    }
+    // The one that came last is served as if it were alone.
+    for client in [client.clone(), client.http2()] {
+        for _ in 0..10 {
+            let served = timeout(
+                Duration::from_secs(5),
+                client.get("https://wiki.localhost/"),
+            );
+            assert_eq!(served.await.expect("served at once").text(), "ok");
+        }
+    }
+    let mut count = 0;
+    while let Some(one) = closed.join_next().await {
+        count += one.unwrap();
+    }
+    assert_eq!(count, 365);
+    assert_eq!(stand.get("https://wiki.localhost/").await.text(), "ok");
+    assert_eq!(stand.tunnels(), (2, 0));
+}
+
+/// Says what it is told to, and waits for the end.
+async fn silent(client: &Client, what: &str, host: &str) {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    // :method GET, :scheme https, :path /, :authority.
+    let mut block = vec![0x82, 0x87, 0x84, 0x41, u8::try_from(host.len()).unwrap()];
+    block.extend(host.bytes());
+    let headers = |flags: u8, stream: u8| {
+        let length = u8::try_from(block.len()).unwrap();
+        [&[0, 0, length, 1, flags, 0, 0, 0, stream][..], &block].concat()
+    };
+    const END_STREAM: u8 = 1;
+    const END_HEADERS: u8 = 4;
+    match what {
+        "nothing" | "one octet" | "an octet a second" => {
+            let mut stream = client.tcp().await;
+            match what {
+                "nothing" => {}
+                "one octet" => stream.write_all(&[0x16]).await.unwrap(),
+                _ => {
+                    // The head of a record, and then a ClientHello that never ends.
+                    stream
+                        .write_all(&[0x16, 3, 1, 1, 0, 1, 0, 0, 252])
+                        .await
+                        .unwrap();
+                    return trickle(stream).await;
+                }
+            }
+            drain(stream).await;
+        }
+        "TLS and nothing" => drain(client.raw("wiki.localhost").await).await,
+        "half a head" => {
+            drain(opened(client.raw("wiki.localhost").await, b"GET / HTTP/1.1\r\nHo").await).await;
+        }
+        "a head, an octet a second" => {
+            trickle(opened(client.raw("wiki.localhost").await, b"GET / HTTP/1.1\r\nX: ").await)
+                .await;
+        }
+        _ => {
+            let said = match what {
+                "HTTP/2 and nothing" => Vec::new(),
+                "HTTP/2 settings" => PREFACE.to_vec(),
+                "half a head in HTTP/2" => [PREFACE, &headers(END_STREAM, 1)].concat(),
+                _ => [PREFACE, &headers(END_STREAM | END_HEADERS, 1)].concat(),
+            };
+            drain(opened(client.raw_http2("wiki.localhost").await, &said).await).await;
+        }
+    }
+}
+
+async fn opened(mut stream: Tls, said: &[u8]) -> Tls {
+    stream.write_all(said).await.unwrap();
+    stream.flush().await.unwrap();
+    stream
+}
+
+/// Reads to the end, however it comes.
+async fn drain(mut stream: impl AsyncReadExt + Unpin) {
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+}
+
+/// Writes an octet a second until nobody takes them.
+async fn trickle(stream: impl AsyncReadExt + AsyncWriteExt + Unpin + Send + 'static) {
+    let (read, mut write) = tokio::io::split(stream);
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    let write = async {
+        loop {
+            second.tick().await;
+            if write.write_all(b"x").await.is_err() || write.flush().await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = write => {}
+        () = drain(read) => {}
+    }
+}
