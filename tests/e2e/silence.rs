@@ -16,69 +16,70 @@ struct Silent {
     by: Duration,
 }
 
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const HEAD: Duration = Duration::from_secs(30);
+/// A machine with other work is late, never early.
+const LATE: Duration = Duration::from_secs(12);
+const CASES: [Silent; 10] = [
+    Silent {
+        what: "nothing",
+        count: 200,
+        by: HANDSHAKE,
+    },
+    Silent {
+        what: "one octet",
+        count: 50,
+        by: HANDSHAKE,
+    },
+    Silent {
+        what: "an octet a second",
+        count: 5,
+        by: HANDSHAKE,
+    },
+    Silent {
+        what: "TLS and nothing",
+        count: 20,
+        by: HEAD,
+    },
+    Silent {
+        what: "half a head",
+        count: 20,
+        by: HEAD,
+    },
+    Silent {
+        what: "a head, an octet a second",
+        count: 5,
+        by: HEAD,
+    },
+    Silent {
+        what: "HTTP/2 and nothing",
+        count: 20,
+        by: HEAD,
+    },
+    Silent {
+        what: "HTTP/2 settings",
+        count: 20,
+        by: HEAD,
+    },
+    Silent {
+        what: "half a head in HTTP/2",
+        count: 20,
+        by: HEAD,
+    },
+    Silent {
+        what: "no answer to pings",
+        count: 5,
+        by: Duration::from_secs(40),
+    },
+];
+
 #[tokio::test]
 async fn rule_9_silent_clients_stop_nobody_and_are_closed_in_time() {
-    const HANDSHAKE: Duration = Duration::from_secs(10);
-    const HEAD: Duration = Duration::from_secs(30);
-    /// A machine with other work is late, never early.
-    const LATE: Duration = Duration::from_secs(12);
-    let cases = [
-        Silent {
-            what: "nothing",
-            count: 200,
-            by: HANDSHAKE,
-        },
-        Silent {
-            what: "one octet",
-            count: 50,
-            by: HANDSHAKE,
-        },
-        Silent {
-            what: "an octet a second",
-            count: 5,
-            by: HANDSHAKE,
-        },
-        Silent {
-            what: "TLS and nothing",
-            count: 20,
-            by: HEAD,
-        },
-        Silent {
-            what: "half a head",
-            count: 20,
-            by: HEAD,
-        },
-        Silent {
-            what: "a head, an octet a second",
-            count: 5,
-            by: HEAD,
-        },
-        Silent {
-            what: "HTTP/2 and nothing",
-            count: 20,
-            by: HEAD,
-        },
-        Silent {
-            what: "HTTP/2 settings",
-            count: 20,
-            by: HEAD,
-        },
-        Silent {
-            what: "half a head in HTTP/2",
-            count: 20,
-            by: HEAD,
-        },
-        Silent {
-            what: "no answer to pings",
-            count: 5,
-            by: Duration::from_secs(40),
-        },
-    ];
     let backend = Backend::text("ok").await;
     let stand = Stand::new().application("wiki", &backend).start().await;
     let client = stand.client().clone();
     let mut closed = JoinSet::new();
-    for Silent { what, count, by } in cases {
+    for Silent { what, count, by } in CASES {
         for _ in 0..count {
             let client = client.clone();
             let host = format!("wiki.localhost:{}", stand.address().port());
