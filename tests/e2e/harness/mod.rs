@@ -24,15 +24,10 @@ pub(crate) mod words;
 use std::time::Duration;
 
 pub(crate) use authority::Authority;
-pub(crate) use backend::{Backend, ResponseBody, body};
 pub(crate) use backend::{Backend, ResponseBody, body, gone, read_head};
-pub(crate) use backend::{Backend, body};
-pub(crate) use client::{Answer, Client, Connection};
-pub(crate) use client::{Answer, Client, Connection, Tls};
 pub(crate) use client::{Answer, Client, Connection, Tls};
 pub(crate) use demo::{Demo, names, temporary};
 pub(crate) use git::{git, git_with, repository};
-pub(crate) use process::Process;
 pub(crate) use process::{Output, Process, run};
 pub(crate) use raw::{Recorder, Reply, exchange, replies};
 pub(crate) use stand::{Running, Stand};

@@ -37,7 +37,6 @@ pub(crate) struct Process {
     id: Pid,
     // A handle on the very process: a signal to an id could meet a stranger.
     handle: OwnedFd,
-    id: Pid,
     shared: Arc<Shared>,
     changed: watch::Receiver<()>,
 }
@@ -84,7 +83,6 @@ impl Process {
             name: name.to_owned(),
             id,
             handle,
-            id,
             shared,
             changed,
         }
