@@ -78,8 +78,10 @@ impl Supervisor {
         }
         tracker.close();
         tokio::select! {
-            () = tracker.wait() => {}
+            // First, so that what it says stands in the log even where nothing is left to wait for.
+            biased;
             () = shared.supervisor.stop.cancelled() => shared.drain(&tracker).await,
+            () = tracker.wait() => {}
         }
         if removed.load(Ordering::Relaxed) {
             Outcome::Removed

@@ -724,6 +724,9 @@ pub(crate) async fn ambiguous_paths_are_refused_where_the_path_decides_and_passe
     assert_eq!(spellings.len(), 29);
 }
 
+/// The one case whose fault lies in its body, after a head that could be forwarded.
+const BROKEN_BODY: &str = "chunk size with sign";
+
 /// Framing that servers read differently. The strict scanner is still to come: what is refused today
 /// is refused by hyper or by us, and what passes must reach the application unambiguously.
 pub(crate) async fn nothing_ambiguous_reaches_an_application() {
@@ -817,11 +820,6 @@ pub(crate) async fn nothing_ambiguous_reaches_an_application() {
             &[400],
         ),
         (
-            "chunk size with sign",
-            format!("{post}Transfer-Encoding: chunked\r\n\r\n+2\r\nab\r\n0\r\n\r\n"),
-            &[400],
-        ),
-        (
             "obs-fold",
             "GET / HTTP/1.1\r\nH\r\nX: a\r\n b\r\n\r\n".to_owned(),
             &[400],
@@ -859,6 +857,12 @@ pub(crate) async fn nothing_ambiguous_reaches_an_application() {
         ("long line", long_line, &[431]),
         ("long field", long_field, &[431]),
         ("bare LF", "GET /lf HTTP/1.1\nH\n\n".to_owned(), &[200]),
+        // Last, because its head is on its way when the fault shows: it may arrive later.
+        (
+            BROKEN_BODY,
+            format!("{post}Transfer-Encoding: chunked\r\n\r\n+2\r\nab\r\n0\r\n\r\n"),
+            &[400],
+        ),
     ];
     let count = cases.len();
     let mut wrong = Vec::new();
@@ -888,8 +892,12 @@ pub(crate) async fn nothing_ambiguous_reaches_an_application() {
         if seen.replace("\r\n", "").contains(['\r', '\n', '\0']) || seen.contains("\r\n ") {
             wrong.push(format!("{name} is not clean: {seen:?}"));
         }
-        if expected.first().is_some_and(|status| *status != 200) && !seen.is_empty() {
+        let refused = expected.first().is_some_and(|status| *status != 200);
+        if refused && name != BROKEN_BODY && !seen.is_empty() {
             wrong.push(format!("{name} was refused and arrived: {seen:?}"));
+        }
+        if name == BROKEN_BODY && seen.contains("\r\n0\r\n") {
+            wrong.push(format!("{name} arrived as if it were whole: {seen:?}"));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
