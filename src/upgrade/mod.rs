@@ -1,6 +1,6 @@
 //! WebSockets (RFC 6455, RFC 8441): what both ends of the tunnel share.
 //!
-//! A WebSocket passes as octets: [`splice`] copies them both ways and understands no more of them
+//! A WebSocket passes as octets: [`splice()`] copies them both ways and understands no more of them
 //! than where one frame ends and the next begins, which it needs to say goodbye: a Close frame may
 //! stand only between frames. Extensions and payloads are none of its business.
 //!

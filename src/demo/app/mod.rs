@@ -24,7 +24,7 @@
 //! | `/broken` | a chunked body that dies half way: the connection closes before the last chunk |
 //! | `/big-header?n=&byte=` | a header `x-big` of `n` (1024, at most 1 MiB) octets of this hexadecimal value (`61`) |
 //! | `/cancelled` | `{"cancelled","requests"}`: how many requests and streamed answers clients abandoned |
-//! | `/static/demo.css`, `/static/demo.js` | what the pages need |
+//! | `/favicon.ico`, `/static/demo.css`, `/static/demo.js` | what the pages need |
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -238,6 +238,7 @@ async fn route(
             "cancelled": control.cancelled(),
             "requests": control.requests(),
         }))),
+        "/favicon.ico" => Ok(asset("image/svg+xml", include_str!("assets/icon.svg"))),
         "/static/demo.css" => Ok(asset("text/css", include_str!("assets/demo.css"))),
         "/static/demo.js" => Ok(asset("text/javascript", include_str!("assets/demo.js"))),
         other => match other.strip_prefix("/status/") {

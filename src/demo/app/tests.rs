@@ -120,6 +120,7 @@ async fn every_page_is_there_and_answers_head_alike() {
         "/ws-page",
         "/events-page",
         "/request",
+        "/favicon.ico",
         "/static/demo.css",
         "/static/demo.js",
         "/download?size=1KiB",
