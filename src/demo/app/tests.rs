@@ -154,7 +154,7 @@ async fn every_page_is_there_and_answers_head_alike() {
         0,
         "no one waits for the body of a HEAD"
     );
-    assert_eq!(app.control.requests(), 31);
+    assert_eq!(app.control.requests(), 33);
 }
 
 #[tokio::test]
