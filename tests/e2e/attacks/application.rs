@@ -189,6 +189,9 @@ async fn whatever_an_application_answers_reaches_its_own_visitor_alone() {
                         wrong.push(format!("{}: no reference", lie.what));
                     }
                 }
+                // A body that breaks at once may take the head with it: nothing has arrived then,
+                // which is no less than a part that does not end.
+                Err(_) if lie.seen.1.is_none() => {}
                 Err(error) => wrong.push(format!("{}: no answer: {error}", lie.what)),
             }
             // The next visitor of the same application is answered what was asked for.
