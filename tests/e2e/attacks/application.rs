@@ -189,9 +189,18 @@ async fn whatever_an_application_answers_reaches_its_own_visitor_alone() {
                         wrong.push(format!("{}: no reference", lie.what));
                     }
                 }
-                // A body that breaks at once may take the head with it: nothing has arrived then,
-                // which is no less than a part that does not end.
-                Err(_) if lie.seen.1.is_none() => {}
+                // A body that breaks at once may end the visitor's connection before the head is
+                // flushed. Nothing has arrived then, and the access line must say that it was cut.
+                Err(_) if lie.seen.1.is_none() => {
+                    let path = format!("\"path\":\"/{number}\"");
+                    let cut = |line: &str| {
+                        line.contains(&path)
+                            && line.contains("\"ended\":\"cut\"")
+                            && line.contains("\"status\":200")
+                    };
+                    let line = stand.gateway().line("the cut answer's access line", cut);
+                    line.await;
+                }
                 Err(error) => wrong.push(format!("{}: no answer: {error}", lie.what)),
             }
             // The next visitor of the same application is answered what was asked for.
