@@ -3,6 +3,7 @@
 mod allow;
 mod answer;
 mod backend;
+mod current;
 mod fault;
 mod identity;
 mod pool;
@@ -22,10 +23,10 @@ use crate::certs::{self, RandomError};
 use crate::clock::Clock;
 use crate::config::ConnectorConfig;
 use crate::net::{Dialler, Resolver};
-use crate::tunnel::tls;
 
 use allow::AllowList;
 use backend::Backend;
+use current::CurrentIdentity;
 use supervisor::{Outcome, Supervisor};
 
 pub use identity::{Identity, StateError, StateFolder};
@@ -71,7 +72,6 @@ pub async fn run(
     if gateways.is_empty() {
         return Err(ConnectorError::NoGateways);
     }
-    let tls = tls::connector_tunnel(&identity.credentials)?;
     let resolver = Resolver::new(&config.dns.servers, config.dns.hosts.clone());
     let dialler = Dialler::new(resolver);
     let allow = AllowList::new(config.allow, &config.dns.hosts);
@@ -81,11 +81,11 @@ pub async fn run(
         let _ = write!(instance, "{octet:02x}");
     }
     tracing::info!(connector = %identity.id, group = %identity.group, gateways = gateways.len(), "connector starts");
+    let current = CurrentIdentity::new(identity)?;
     let supervisor = Supervisor {
         backend: Arc::new(backend),
         dialler,
-        tls: Arc::new(tls),
-        id: identity.id.to_string(),
+        identity: Arc::new(current),
         instance,
         clock,
         stop,

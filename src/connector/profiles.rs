@@ -14,10 +14,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Profiles one tunnel may bring: a gateway that changes its mind for ever does not fill the memory.
 const MOST: usize = 10_000;
 
-/// A profile has another hash than it was sent under.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the gateway sent a profile under a wrong hash")]
-pub(super) struct WrongHash;
+/// What the gateway sent is no profile.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BadProfile {
+    #[error("the gateway sent a profile under a wrong hash")]
+    WrongHash,
+    #[error("the gateway sent a profile that cannot be read: {0}")]
+    Unreadable(#[from] serde_json::Error),
+}
 
 /// The profiles one tunnel has brought.
 #[derive(Debug)]
@@ -35,11 +39,13 @@ impl Profiles {
     /// Learns a profile.
     ///
     /// # Errors
-    /// Where its name does not fit it: requests that name it could not be served.
-    pub(super) fn learn(&self, hash: ProfileHash, profile: Profile) -> Result<(), WrongHash> {
-        if profile.hash() != hash {
-            return Err(WrongHash);
+    /// Where its name does not fit it, or it cannot be read: requests that name it could not be
+    /// served.
+    pub(super) fn learn(&self, hash: ProfileHash, text: &str) -> Result<(), BadProfile> {
+        if ProfileHash::of(text) != hash {
+            return Err(BadProfile::WrongHash);
         }
+        let profile = Profile::parse(text)?;
         self.known.send_modify(|known| {
             if known.len() >= MOST {
                 known.clear();
@@ -68,22 +74,28 @@ mod tests {
     async fn a_request_waits_a_second_for_its_profile() {
         let profiles = Arc::new(Profiles::new());
         let profile = Profile::new(&BackendTimeouts::default());
-        assert!(profiles.get(&profile.hash()).await.is_none());
+        let (text, hash) = (profile.text(), ProfileHash::of(&profile.text()));
+        assert!(profiles.get(&hash).await.is_none());
         let waiting = tokio::spawn({
-            let (profiles, hash) = (Arc::clone(&profiles), profile.hash());
+            let (profiles, hash) = (Arc::clone(&profiles), hash.clone());
             async move { profiles.get(&hash).await }
         });
         tokio::task::yield_now().await;
-        profiles.learn(profile.hash(), profile.clone()).unwrap();
+        profiles.learn(hash, &text).unwrap();
         assert_eq!(waiting.await.unwrap().as_deref(), Some(&profile));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_profile_under_a_wrong_hash_is_not_taken() {
+    async fn a_profile_under_a_wrong_hash_and_one_without_sense_are_not_taken() {
         let profiles = Profiles::new();
         let hash = ProfileHash::from_field("00");
-        let taken = profiles.learn(hash.clone(), Profile::new(&BackendTimeouts::default()));
-        assert_eq!(taken, Err(WrongHash));
+        let taken = profiles.learn(
+            hash.clone(),
+            &Profile::new(&BackendTimeouts::default()).text(),
+        );
+        assert!(matches!(taken, Err(BadProfile::WrongHash)));
         assert!(profiles.get(&hash).await.is_none());
+        let taken = profiles.learn(ProfileHash::of("{}"), "{}");
+        assert!(matches!(taken, Err(BadProfile::Unreadable(_))));
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::backend::Backend;
+use super::current::CurrentIdentity;
 use super::fault::chain;
 use super::serve::InFlight;
 use super::tunnel::{Ended, Tunnel};
@@ -45,8 +46,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(super) struct Supervisor {
     pub(super) backend: Arc<Backend>,
     pub(super) dialler: Dialler,
-    pub(super) tls: Arc<rustls::ClientConfig>,
-    pub(super) id: String,
+    pub(super) identity: Arc<CurrentIdentity>,
     pub(super) instance: String,
     pub(super) clock: Clock,
     /// No new requests: tell the gateways.
@@ -179,7 +179,7 @@ impl Shared {
             }
             Host::Address(address) => ServerName::from(*address),
         };
-        let connector = TlsConnector::from(Arc::clone(&supervisor.tls));
+        let connector = TlsConnector::from(supervisor.identity.tls());
         let stream = timeout_at(deadline, connector.connect(name, stream))
             .await
             .map_err(|_| format!("{gateway} did not finish the TLS handshake within {DIAL:?}"))?

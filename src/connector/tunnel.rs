@@ -57,7 +57,7 @@ impl Tunnel {
             },
             hello: Up::Hello {
                 version: PROTOCOL_VERSION,
-                id: supervisor.id.clone(),
+                id: supervisor.identity.id().to_string(),
                 instance: supervisor.instance.clone(),
                 time: supervisor.clock.now().0,
                 max_streams: link::MAX_STREAMS,
@@ -126,7 +126,7 @@ impl Tunnel {
                 Ok(Some(Down::Welcome { .. })) => self.welcome.cancel(),
                 Ok(Some(Down::Profile { hash, profile })) => {
                     // The tunnel ends, and with it what a line for each such message would fill.
-                    if let Err(wrong) = self.server.profiles.learn(hash, profile) {
+                    if let Err(wrong) = self.server.profiles.learn(hash, &profile) {
                         return Ended::Lost(wrong.to_string());
                     }
                 }
@@ -134,7 +134,14 @@ impl Tunnel {
                 Ok(Some(Down::Refused { reason })) => {
                     return Ended::Lost(format!("the gateway refuses this connector: {reason}"));
                 }
-                Ok(Some(Down::Unknown)) => {}
+                Ok(Some(
+                    Down::Renewed { .. }
+                    | Down::Authorities { .. }
+                    | Down::RenewalRefused { .. }
+                    | Down::Drain { .. }
+                    | Down::Probe { .. }
+                    | Down::Unknown,
+                )) => {}
                 Ok(None) => return Ended::Lost("the gateway closed the tunnel".to_owned()),
                 Err(error) => return Ended::Lost(error.to_string()),
             }

@@ -236,7 +236,13 @@ async fn follow(messages: &mut Messages<Incoming>, tunnel: &Arc<Tunnel>) -> Ende
                     tracing::info!(connector = %tunnel.connector, tunnel = tunnel.number, deadline_s, "tunnel draining");
                 }
             }
-            Ok(Some(Up::Hello { .. } | Up::Unknown)) => {}
+            Ok(Some(
+                Up::Hello { .. }
+                | Up::Renew { .. }
+                | Up::Probed { .. }
+                | Up::Unregister
+                | Up::Unknown,
+            )) => {}
             Ok(None) => return Ended::Closed,
             Err(error) => return error.into(),
         }

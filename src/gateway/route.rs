@@ -27,7 +27,8 @@ struct Site {
 #[derive(Debug)]
 pub(crate) struct Published {
     pub(crate) application: Arc<Application>,
-    pub(crate) profile: Profile,
+    /// The profile's text.
+    pub(crate) profile: String,
     /// The profile's name.
     pub(crate) hash: ProfileHash,
 }
@@ -69,10 +70,10 @@ impl RouteTable {
                     table.wildcard.entry(Arc::clone(suffix)).or_default()
                 }
             };
-            let profile = Profile::new(&application.timeouts);
+            let profile = Profile::new(&application.timeouts).text();
             site.applications.push(Arc::new(Published {
                 application: Arc::clone(application),
-                hash: profile.hash(),
+                hash: ProfileHash::of(&profile),
                 profile,
             }));
         }

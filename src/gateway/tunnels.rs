@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http::Body;
 use crate::model::{ConnectorId, ErrorCode, GroupName};
+use crate::tunnel::ProfileHash;
 use crate::tunnel::control::{self, Down};
 use crate::tunnel::link::{Place, Places};
-use crate::tunnel::{Profile, ProfileHash};
 
 /// One mutually authenticated connection from a connector.
 pub(crate) struct Tunnel {
@@ -44,14 +44,14 @@ impl Tunnel {
     }
 
     /// Makes sure that the connector knows a profile before a request names it.
-    pub(crate) fn tell(&self, hash: &ProfileHash, profile: &Profile) -> Result<(), control::Stuck> {
+    pub(crate) fn tell(&self, hash: &ProfileHash, profile: &str) -> Result<(), control::Stuck> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.contains(hash) {
             return Ok(());
         }
         let message = Down::Profile {
             hash: hash.clone(),
-            profile: profile.clone(),
+            profile: profile.to_owned(),
         };
         self.control.send(&message)?;
         told.insert(hash.clone());

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::profile::{Profile, ProfileHash};
+use super::profile::ProfileHash;
 use crate::http::{Body, BodyError};
 
 /// The version of the protocol spoken here; a gateway speaks with connectors of this version.
@@ -49,6 +49,24 @@ pub enum Up {
         /// Seconds until it ends what is still in flight.
         deadline_s: u64,
     },
+    /// Its certificate has lived two thirds of its life: another one, please.
+    Renew {
+        /// A PKCS#10 request for the same key, DER in base64.
+        csr: String,
+    },
+    /// What came of a probe.
+    Probed {
+        /// The number of the probe.
+        id: u64,
+        /// Milliseconds it took.
+        ms: u64,
+        /// Why the application was not reached: a word of the list of error codes. None where it was.
+        error: Option<String>,
+        /// Beside `error`: what happened, for the log.
+        detail: Option<String>,
+    },
+    /// It leaves for good: remove it, as an operator would.
+    Unregister,
     /// Something a newer connector says.
     #[serde(other)]
     Unknown,
@@ -69,8 +87,47 @@ pub enum Down {
     Profile {
         /// The name.
         hash: ProfileHash,
-        /// The settings.
-        profile: Profile,
+        /// The settings: the text of a [`Profile`](super::Profile), as the hash names it.
+        profile: String,
+    },
+    /// The answer to a request for renewal.
+    Renewed {
+        /// The new certificate, and intermediates if there are any, PEM.
+        chain: String,
+        /// The authorities to trust from now on, PEM, the one that issues first.
+        authorities: Vec<String>,
+    },
+    /// The authorities to trust from now on: they have changed.
+    Authorities {
+        /// PEM, the one that issues first.
+        authorities: Vec<String>,
+    },
+    /// There is no new certificate; the old one is good until its end.
+    RenewalRefused {
+        /// Why, as one sentence.
+        reason: String,
+    },
+    /// It stops: open another tunnel, to wherever its address leads by then. This one ends when it
+    /// carries nothing any more.
+    Drain {
+        /// Seconds until it ends what is still in flight.
+        deadline_s: u64,
+    },
+    /// Try whether an application can be reached, and say so.
+    Probe {
+        /// Its number, for the answer.
+        id: u64,
+        /// `http` or `https`.
+        scheme: String,
+        /// Host and port, as in [`super::wire::TARGET`].
+        target: String,
+        /// Which profile to use.
+        profile: ProfileHash,
+        /// Ask for this path with GET, and take any answer below 500 as a sign of life. None: a
+        /// connection is enough.
+        path: Option<String>,
+        /// The `Host` to ask with, beside `path`.
+        authority: Option<String>,
     },
     /// The connector was removed: its certificate is worth nothing any more.
     Removed,

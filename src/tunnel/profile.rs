@@ -1,6 +1,9 @@
 //! What a connector must know of an application, sent once over the control stream and named by
 //! its hash from then on: a connector keeps nothing else of an application, and a change takes
 //! effect with the next request.
+//!
+//! The hash is of the text as it was sent, so that a connector which does not know every setting of
+//! a newer gateway still knows the profile by its name.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,7 +24,7 @@ pub struct Profile {
     pub idle_ms: u64,
 }
 
-/// The name of a profile: the first half of the SHA-256 of its JSON, in hexadecimal.
+/// The name of a profile: the first half of the SHA-256 of its text, in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProfileHash(String);
 
@@ -37,19 +40,19 @@ impl Profile {
         }
     }
 
-    /// Its name.
+    /// Its text, as it is sent.
     #[must_use]
-    pub fn hash(&self) -> ProfileHash {
-        // Numbers under fixed names always have a JSON form.
-        let text = serde_json::to_vec(self).unwrap_or_default();
-        let hash = digest::digest(&digest::SHA256, &text);
-        ProfileHash(
-            hash.as_ref()
-                .iter()
-                .take(16)
-                .map(|b| format!("{b:02x}"))
-                .collect(),
-        )
+    pub fn text(&self) -> String {
+        // Numbers and strings under fixed names always have a JSON form.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads a text; settings this version does not know are passed over.
+    ///
+    /// # Errors
+    /// Where it is no profile.
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
     }
 
     /// How long to wait for a connection.
@@ -72,6 +75,14 @@ impl Profile {
 }
 
 impl ProfileHash {
+    /// The name of a text.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let hash = digest::digest(&digest::SHA256, text.as_bytes());
+        let half = hash.as_ref().iter().take(16);
+        Self(half.map(|b| format!("{b:02x}")).collect())
+    }
+
     /// The hash as it stands in a field.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -102,11 +113,19 @@ mod tests {
             first_byte_ms: 180_000,
             ..usual
         };
-        assert_eq!(
-            usual.hash(),
-            Profile::new(&BackendTimeouts::default()).hash()
-        );
-        assert_ne!(usual.hash(), longer.hash());
-        assert_eq!(usual.hash().as_str().len(), 32);
+        let again = Profile::new(&BackendTimeouts::default());
+        let name = |profile: &Profile| ProfileHash::of(&profile.text());
+        assert_eq!(name(&usual), name(&again));
+        assert_ne!(name(&usual), name(&longer));
+        assert_eq!(name(&usual).as_str().len(), 32);
+        assert_eq!(Profile::parse(&usual.text()).unwrap(), usual);
+    }
+
+    #[test]
+    fn a_setting_of_a_newer_gateway_is_passed_over() {
+        let usual = Profile::new(&BackendTimeouts::default());
+        let newer = usual.text().replacen('{', "{\"song\":1,", 1);
+        assert_eq!(Profile::parse(&newer).unwrap(), usual);
+        assert!(Profile::parse("{}").is_err());
     }
 }
