@@ -169,6 +169,18 @@ impl Tunnels {
         cut.len()
     }
 
+    /// Says something over every tunnel. One that takes no more messages ends by itself.
+    #[expect(
+        dead_code,
+        reason = "a stopping gateway and a new authority are said so"
+    )]
+    pub(crate) fn tell_all(&self, message: &Down) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        for tunnel in &state.live {
+            let _ = tunnel.control.send(message);
+        }
+    }
+
     fn publish(&self, state: &State) {
         let mut by_group: HashMap<GroupName, Vec<Arc<Tunnel>>> = HashMap::new();
         for tunnel in &state.live {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::options::{tune_client, tune_tunnel};
 use super::resolve::{ResolveError, Resolver};
-use crate::model::Endpoint;
+use crate::model::{Endpoint, Host};
 
 /// How long one attempt runs alone before the next address is tried beside it (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -77,6 +77,31 @@ fn tried_or_name(tried: &str) -> String {
     }
 }
 
+/// One way to a gateway. A gateway of several addresses is several, and a connector takes each: it
+/// never depends on which of them a name happens to lead to first.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Route {
+    gateway: Endpoint,
+    address: SocketAddr,
+}
+
+impl Route {
+    /// The gateway as it was named.
+    #[must_use]
+    pub fn gateway(&self) -> &Endpoint {
+        &self.gateway
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.gateway.host {
+            Host::Name(_) => write!(f, "{} at {}", self.gateway, self.address.ip()),
+            Host::Address(_) => write!(f, "{}", self.gateway),
+        }
+    }
+}
+
 /// Dials endpoints; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Dialler {
@@ -105,6 +130,50 @@ impl Dialler {
         Ok(stream)
     }
 
+    /// Every way to a gateway, in the order of its addresses.
+    ///
+    /// # Errors
+    /// Where its name leads nowhere, or the look-up took until `deadline`.
+    pub async fn routes(
+        &self,
+        gateway: &Endpoint,
+        deadline: Instant,
+    ) -> Result<Vec<Route>, DialError> {
+        let addresses = self.resolve(gateway, deadline).await?;
+        let addresses = addresses.into_iter().take(MOST_ADDRESSES).map(|ip| Route {
+            gateway: gateway.clone(),
+            address: SocketAddr::new(ip, gateway.port),
+        });
+        Ok(addresses.collect())
+    }
+
+    /// Dials a gateway on one of its ways; the socket is tuned for a tunnel.
+    ///
+    /// # Errors
+    /// Where no connection came about before `deadline`.
+    pub async fn connect_route(
+        &self,
+        route: &Route,
+        deadline: Instant,
+    ) -> Result<TcpStream, DialError> {
+        let stream = race(&route.gateway, vec![route.address], deadline).await?;
+        tune_tunnel(&stream);
+        Ok(stream)
+    }
+
+    async fn resolve(
+        &self,
+        target: &Endpoint,
+        deadline: Instant,
+    ) -> Result<Vec<IpAddr>, DialError> {
+        let resolved = timeout_at(deadline, self.resolver.resolve(&target.host)).await;
+        let late = |_| DialError::Timeout {
+            target: target.clone(),
+            tried: String::new(),
+        };
+        Ok(resolved.map_err(late)??)
+    }
+
     /// Dials an application. `permitted` is asked about every address right before it is dialled,
     /// so that a name which resolves to something else than a moment ago gains nothing.
     ///
@@ -127,11 +196,7 @@ impl Dialler {
         permitted: &(dyn Fn(SocketAddr) -> Result<(), Refused> + Sync),
         deadline: Instant,
     ) -> Result<TcpStream, DialError> {
-        let resolved = timeout_at(deadline, self.resolver.resolve(&target.host)).await;
-        let addresses = resolved.map_err(|_| DialError::Timeout {
-            target: target.clone(),
-            tried: String::new(),
-        })??;
+        let addresses = self.resolve(target, deadline).await?;
         let mut refusal = None;
         let mut allowed = Vec::new();
         for address in addresses {
@@ -144,15 +209,23 @@ impl Dialler {
         if let (true, Some(refused)) = (allowed.is_empty(), refusal) {
             return Err(DialError::NotPermitted(refused));
         }
-        let mut race = Race::new(interleave(allowed));
-        match timeout_at(deadline, race.run()).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(race.explain(target, error)),
-            Err(_) => Err(DialError::Timeout {
-                target: target.clone(),
-                tried: race.tried(),
-            }),
-        }
+        race(target, allowed, deadline).await
+    }
+}
+
+async fn race(
+    target: &Endpoint,
+    addresses: Vec<SocketAddr>,
+    deadline: Instant,
+) -> Result<TcpStream, DialError> {
+    let mut race = Race::new(interleave(addresses));
+    match timeout_at(deadline, race.run()).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(race.explain(target, error)),
+        Err(_) => Err(DialError::Timeout {
+            target: target.clone(),
+            tried: race.tried(),
+        }),
     }
 }
 
