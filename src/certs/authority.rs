@@ -24,7 +24,7 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer as _;
 
 use super::crypto::{RandomError, provider, random, sha256};
-use super::{GATEWAY_NAME, PeerConnector};
+use super::{AUTHORITY_NAME, GATEWAY_NAME, PeerConnector};
 use crate::clock::Timestamp;
 use crate::model::{ConnectorId, GroupName};
 
@@ -94,7 +94,7 @@ impl Authority {
     /// Where randomness or the clock fails.
     pub fn create(now: Timestamp) -> Result<Self, AuthorityError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let mut params = params("appproxy", now, AUTHORITY_LIFE)?;
+        let mut params = params(AUTHORITY_NAME, now, AUTHORITY_LIFE)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.use_authority_key_identifier_extension = false;

@@ -13,6 +13,9 @@ pub use crypto::{RandomError, provider, random, sha256, system_roots};
 pub use load::{LoadedCertificate, load};
 pub use peer::{PeerConnector, PeerError};
 
+/// The name of every authority of ours, as its certificate's common name.
+pub const AUTHORITY_NAME: &str = "appproxy";
+
 /// The one name every gateway's tunnel certificate is issued for. It is not in the public DNS:
 /// a connector trusts the authority and the role, wherever the gateway happens to be.
 pub const GATEWAY_NAME: &str = "gateway.appproxy.internal";

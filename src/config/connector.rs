@@ -7,14 +7,13 @@ use std::path::Path;
 use super::field::Field;
 use super::file::{self, Kind};
 use super::findings::Findings;
+use super::proxy::{ProxySetting, proxy};
 use super::section::Section;
 use super::{ConnectorConfig, Dns, allow};
 use crate::model::{Finding, Host};
 
 /// Keys the documents describe, not built yet.
 const LATER: &[&str] = &[
-    "tunnel_proxy",
-    "backend_proxy",
     "metrics",
     "log",
     "limits",
@@ -63,12 +62,20 @@ fn read(root: &Section<'_>, path: &Path) -> Option<ConnectorConfig> {
     let allow = allow.filter_map(allow::entry).collect();
     let connections = root.optional("connections").and_then(connections);
     let dns = root.optional("dns").and_then(dns);
+    let folder = file::folder(path);
+    let proxy_at = |name| match root.optional(name) {
+        Some(field) => proxy(field, folder),
+        None => Some(ProxySetting::Unsaid),
+    };
+    let (tunnel_proxy, backend_proxy) = (proxy_at("tunnel_proxy"), proxy_at("backend_proxy"));
     Some(ConnectorConfig {
         file: path.to_owned(),
         gateways: gateways.unwrap_or_default(),
         state: state?,
         allow,
         connections: connections.unwrap_or(DEFAULT_CONNECTIONS),
+        tunnel_proxy: tunnel_proxy?,
+        backend_proxy: backend_proxy?,
         dns: dns.unwrap_or_default(),
         workers: file::workers(root),
     })

@@ -81,6 +81,11 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// Whether this word stands here, in quotes or not.
+    pub(super) fn is_word(self, word: &str) -> bool {
+        matches!(&self.node.value, Value::Scalar { text, .. } if text == word)
+    }
+
     /// One value, read by `read`; its error says what is wrong.
     pub(super) fn parse<T, E: Display>(
         self,

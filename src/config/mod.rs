@@ -18,6 +18,7 @@ mod field;
 mod file;
 mod findings;
 mod gateway;
+mod proxy;
 mod secret;
 mod section;
 mod tree;
@@ -35,6 +36,7 @@ use crate::model::{Application, Endpoint, Finding, Host, Place};
 
 pub use crate::model::CertificateFiles;
 
+pub use proxy::{Proxies, ProxyConfig, ProxySetting};
 pub use secret::{SecretError, SecretSource};
 
 /// A gateway's configuration, checked whole.
@@ -103,6 +105,10 @@ pub struct ConnectorConfig {
     pub allow: Vec<Allow>,
     /// Connections to each gateway.
     pub connections: u8,
+    /// The proxy on the way to gateways.
+    pub tunnel_proxy: ProxySetting,
+    /// The proxy on the way to applications.
+    pub backend_proxy: ProxySetting,
     /// Names.
     pub dns: Dns,
     /// Worker threads; the number of cores where it is absent.

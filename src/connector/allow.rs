@@ -17,7 +17,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::config::{Allow, AllowHosts};
 use crate::model::{Endpoint, Host};
-use crate::net;
+use crate::net::{self, Dialled};
 
 /// What this connector may reach; cheap to clone.
 #[derive(Debug, Clone)]
@@ -62,6 +62,8 @@ enum Reason {
     NotListedAs(IpAddr),
     /// It is, or resolved to, an address that needs a line of its own.
     Special(IpAddr, &'static str),
+    /// A proxy would resolve it, and no line names it.
+    ResolvedElsewhere,
     /// The dialler asks about another port than the target's.
     OtherPort(u16),
 }
@@ -131,6 +133,23 @@ impl AllowList {
 }
 
 impl Allowed {
+    /// Judges what is about to be dialled for this target.
+    ///
+    /// # Errors
+    /// As [`Allowed::check_address`] does; and where a proxy would resolve a name that no line
+    /// names: a network in the list says nothing about a name whose address is not seen here.
+    pub(super) fn check(&self, dialled: Dialled<'_>) -> Result<(), Refusal> {
+        match dialled {
+            Dialled::Address(address) => self.check_address(address),
+            Dialled::Name(target) if self.by_name && *target == self.target => Ok(()),
+            Dialled::Name(_) => Err(Refusal {
+                target: self.target.clone(),
+                reason: Reason::ResolvedElsewhere,
+                line: self.target.clone(),
+            }),
+        }
+    }
+
     /// Judges the address about to be dialled for this target.
     ///
     /// # Errors
@@ -218,6 +237,10 @@ impl fmt::Display for Refusal {
             Reason::Special(ip, what) => write!(
                 f,
                 "{target} is at {ip}, which is {what} and which this connector reaches only by a line of its own"
+            )?,
+            Reason::ResolvedElsewhere => write!(
+                f,
+                "this connector's allow-list does not name {target}, whose address only the proxy learns"
             )?,
             Reason::OtherPort(port) => {
                 return write!(f, "{target} was allowed, not port {port}");
@@ -695,7 +718,7 @@ mod tests {
             Ok(())
         );
 
-        let permitted = |address| allowed.check_address(address).map_err(net::Refused::from);
+        let permitted = |dialled: Dialled<'_>| allowed.check(dialled).map_err(net::Refused::from);
         let deadline = Instant::now() + Duration::from_secs(20);
         let dialled = Dialler::new(resolver)
             .connect_backend(&target, &permitted, deadline)

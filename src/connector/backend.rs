@@ -21,7 +21,7 @@ use super::pool::{Connection, Pool, Target};
 use super::upload::{Upload, UploadGuard, within};
 use crate::http::{Body, Guard};
 use crate::model::{Endpoint, ErrorCode, Host, Scheme};
-use crate::net::{Dialler, Refused};
+use crate::net::{Dialled, Dialler, Refused};
 use crate::tunnel::Profile;
 use crate::upgrade;
 
@@ -204,11 +204,8 @@ impl Backend {
             .allow
             .check_target(endpoint)
             .map_err(|refusal| BackendError::new(ErrorCode::TargetRefused, refusal.to_string()))?;
-        let permitted = |address| {
-            allowed
-                .check_address(address)
-                .map_err(|r| Refused(r.to_string()))
-        };
+        let permitted =
+            |dialled: Dialled<'_>| allowed.check(dialled).map_err(|r| Refused(r.to_string()));
         let stream = self
             .dialler
             .connect_backend(endpoint, &permitted, deadline)

@@ -70,6 +70,7 @@ pub(super) fn dial_code(error: &DialError) -> ErrorCode {
         DialError::Resolve(_) => ErrorCode::BackendDns,
         DialError::NotPermitted(_) => ErrorCode::TargetRefused,
         DialError::Timeout { .. } => ErrorCode::BackendConnectTimeout,
+        DialError::NoProxy { .. } | DialError::Proxy { .. } => ErrorCode::BackendRefused,
         DialError::Refused { .. } | DialError::Unreachable { .. } => ErrorCode::BackendRefused,
     }
 }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::certs::{self, RandomError};
 use crate::clock::Clock;
-use crate::config::ConnectorConfig;
+use crate::config::{ConnectorConfig, Proxies};
 use crate::net::{Dialler, Resolver};
 
 use allow::AllowList;
@@ -59,6 +59,7 @@ pub enum ConnectorError {
 /// connector.
 pub async fn run(
     config: ConnectorConfig,
+    proxies: Proxies,
     clock: Clock,
     stop: CancellationToken,
 ) -> Result<(), ConnectorError> {
@@ -73,9 +74,10 @@ pub async fn run(
         return Err(ConnectorError::NoGateways);
     }
     let resolver = Resolver::new(&config.dns.servers, config.dns.hosts.clone());
-    let dialler = Dialler::new(resolver);
+    let dialler = Dialler::new(resolver.clone()).through(proxies.tunnel);
+    let to_backends = Dialler::new(resolver).through(proxies.backend);
     let allow = AllowList::new(config.allow, &config.dns.hosts);
-    let backend = Backend::new(dialler.clone(), allow, certs::system_roots())?;
+    let backend = Backend::new(to_backends, allow, certs::system_roots())?;
     let mut instance = String::new();
     for octet in certs::random::<8>()? {
         let _ = write!(instance, "{octet:02x}");

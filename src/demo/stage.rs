@@ -20,7 +20,7 @@ use super::files::{connector_yaml, gateway_yaml, write_certificates};
 use super::folder::Folder;
 use crate::certs;
 use crate::clock::Clock;
-use crate::config::{ConnectorConfig, GatewayConfig};
+use crate::config::{ConnectorConfig, GatewayConfig, Proxies};
 use crate::connector::{self, Registration, StateFolder};
 use crate::gateway::{Gateway, Parts, load_authority};
 use crate::model::{Endpoint, GroupName};
@@ -153,7 +153,13 @@ impl Stage {
         let config = ConnectorConfig::load(&config).map_err(DemoError::Configuration)?;
         let threads = Threads::new("connector")?;
         threads.spawn(async move {
-            let running = connector::run(config, Clock::system(), CancellationToken::new());
+            let running = connector::run(
+                config,
+                // Everything of the demo is on this machine.
+                Proxies::default(),
+                Clock::system(),
+                CancellationToken::new(),
+            );
             if let Err(error) = running.await {
                 tracing::error!(%error, "the demo's connector ended");
             }

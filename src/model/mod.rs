@@ -6,6 +6,7 @@ mod code;
 mod finding;
 mod identity;
 mod ids;
+mod proxy;
 mod url;
 
 pub use application::{
@@ -16,6 +17,7 @@ pub use code::{ErrorCode, Side};
 pub use finding::{Finding, Place, Severity};
 pub use identity::Identity;
 pub use ids::{ApplicationName, ConnectorId, GroupName, NameError, RequestId};
+pub use proxy::{Proxy, ProxyCredentials, ProxyException, ProxyScheme};
 pub use url::{
     Captured, Endpoint, ExternalUrl, Host, HostPattern, InternalHost, InternalUrl, PathPrefix,
     Scheme, UrlError,

@@ -1,24 +1,21 @@
 //! Dials endpoints: resolves, asks permission for every address, tries them as RFC 8305 has it.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::sync::Arc;
 
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::options::{tune_client, tune_tunnel};
+use super::proxy::{self, Destination, ProxyFault};
+use super::race::{MOST_ADDRESSES, interleave, race};
 use super::resolve::{ResolveError, Resolver};
-use crate::model::{Endpoint, Host};
+use crate::model::{Endpoint, Host, Proxy, ProxyScheme};
 
-/// How long one attempt runs alone before the next address is tried beside it (RFC 8305, section 5).
-const STAGGER: Duration = Duration::from_millis(250);
-
-/// Addresses tried for one name; an answer with hundreds must not turn a dial into a scan.
-const MOST_ADDRESSES: usize = 16;
+/// Asked before each dial.
+type Permitted<'a> = dyn Fn(Dialled<'_>) -> Result<(), Refused> + Sync + 'a;
 
 /// Why an address may not be dialled, as a sentence for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +56,26 @@ pub enum DialError {
         /// What the last attempt said.
         source: io::Error,
     },
+    /// The proxy on the way cannot be reached.
+    #[error("cannot reach {target}: no connection to the proxy {proxy}: {error}")]
+    NoProxy {
+        /// What was to be dialled.
+        target: Endpoint,
+        /// Which proxy, and which setting names it.
+        proxy: String,
+        /// Why not.
+        error: Box<DialError>,
+    },
+    /// The proxy on the way gives no connection.
+    #[error("cannot reach {target} through the proxy {proxy}: {fault}")]
+    Proxy {
+        /// What was to be dialled.
+        target: Endpoint,
+        /// Which proxy, and which setting names it.
+        proxy: String,
+        /// What it said.
+        fault: ProxyFault,
+    },
     /// Nobody answered in time.
     #[error("{target} did not answer in time ({})", tried_or_name(tried))]
     Timeout {
@@ -82,7 +99,14 @@ fn tried_or_name(tried: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Route {
     gateway: Endpoint,
-    address: SocketAddr,
+    way: Way,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Way {
+    At(SocketAddr),
+    /// Whatever the proxy makes of the name.
+    Through(Endpoint),
 }
 
 impl Route {
@@ -95,9 +119,10 @@ impl Route {
 
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.gateway.host {
-            Host::Name(_) => write!(f, "{} at {}", self.gateway, self.address.ip()),
-            Host::Address(_) => write!(f, "{}", self.gateway),
+        match (&self.way, &self.gateway.host) {
+            (Way::Through(proxy), _) => write!(f, "{} through proxy {proxy}", self.gateway),
+            (Way::At(address), Host::Name(_)) => write!(f, "{} at {}", self.gateway, address.ip()),
+            (Way::At(_), Host::Address(_)) => write!(f, "{}", self.gateway),
         }
     }
 }
@@ -106,13 +131,39 @@ impl fmt::Display for Route {
 #[derive(Debug, Clone)]
 pub struct Dialler {
     resolver: Resolver,
+    proxy: Option<Arc<Proxy>>,
+}
+
+/// What is about to be dialled.
+#[derive(Debug, Clone, Copy)]
+pub enum Dialled<'a> {
+    /// This address.
+    Address(SocketAddr),
+    /// This name, by a proxy that resolves it: nobody here learns its address.
+    Name(&'a Endpoint),
 }
 
 impl Dialler {
     /// Resolves names with `resolver`.
     #[must_use]
     pub fn new(resolver: Resolver) -> Self {
-        Self { resolver }
+        Self {
+            resolver,
+            proxy: None,
+        }
+    }
+
+    /// Dials through a proxy what the proxy serves.
+    #[must_use]
+    pub fn through(self, proxy: Option<Proxy>) -> Self {
+        Self {
+            proxy: proxy.map(Arc::new),
+            ..self
+        }
+    }
+
+    fn proxy_for(&self, target: &Endpoint) -> Option<&Proxy> {
+        self.proxy.as_deref().filter(|proxy| proxy.serves(target))
     }
 
     /// Dials a gateway; the socket is tuned for a tunnel. Whom to dial is the operator's own
@@ -139,10 +190,16 @@ impl Dialler {
         gateway: &Endpoint,
         deadline: Instant,
     ) -> Result<Vec<Route>, DialError> {
+        if let Some(proxy) = self.proxy_for(gateway) {
+            return Ok(vec![Route {
+                gateway: gateway.clone(),
+                way: Way::Through(proxy.endpoint.clone()),
+            }]);
+        }
         let addresses = self.resolve(gateway, deadline).await?;
         let addresses = addresses.into_iter().take(MOST_ADDRESSES).map(|ip| Route {
             gateway: gateway.clone(),
-            address: SocketAddr::new(ip, gateway.port),
+            way: Way::At(SocketAddr::new(ip, gateway.port)),
         });
         Ok(addresses.collect())
     }
@@ -156,7 +213,10 @@ impl Dialler {
         route: &Route,
         deadline: Instant,
     ) -> Result<TcpStream, DialError> {
-        let stream = race(&route.gateway, vec![route.address], deadline).await?;
+        let stream = match route.way {
+            Way::At(address) => race(&route.gateway, vec![address], deadline).await?,
+            Way::Through(_) => self.connect(&route.gateway, &|_| Ok(()), deadline).await?,
+        };
         tune_tunnel(&stream);
         Ok(stream)
     }
@@ -175,14 +235,15 @@ impl Dialler {
     }
 
     /// Dials an application. `permitted` is asked about every address right before it is dialled,
-    /// so that a name which resolves to something else than a moment ago gains nothing.
+    /// so that a name which resolves to something else than a moment ago gains nothing; and about
+    /// the name where a proxy resolves it.
     ///
     /// # Errors
     /// Where no address is permitted, or no connection came about before `deadline`.
     pub async fn connect_backend(
         &self,
         target: &Endpoint,
-        permitted: &(dyn Fn(SocketAddr) -> Result<(), Refused> + Sync),
+        permitted: &Permitted<'_>,
         deadline: Instant,
     ) -> Result<TcpStream, DialError> {
         let stream = self.connect(target, permitted, deadline).await?;
@@ -193,151 +254,103 @@ impl Dialler {
     async fn connect(
         &self,
         target: &Endpoint,
-        permitted: &(dyn Fn(SocketAddr) -> Result<(), Refused> + Sync),
+        permitted: &Permitted<'_>,
         deadline: Instant,
     ) -> Result<TcpStream, DialError> {
+        if let Some(proxy) = self.proxy_for(target) {
+            return self
+                .connect_through(proxy, target, permitted, deadline)
+                .await;
+        }
+        let allowed = self.allowed(target, permitted, deadline).await?;
+        race(target, allowed, deadline).await
+    }
+
+    /// The addresses of a target that are permitted; never none.
+    async fn allowed(
+        &self,
+        target: &Endpoint,
+        permitted: &Permitted<'_>,
+        deadline: Instant,
+    ) -> Result<Vec<SocketAddr>, DialError> {
         let addresses = self.resolve(target, deadline).await?;
         let mut refusal = None;
         let mut allowed = Vec::new();
         for address in addresses {
             let address = SocketAddr::new(address, target.port);
-            match permitted(address) {
+            match permitted(Dialled::Address(address)) {
                 Ok(()) => allowed.push(address),
                 Err(refused) => refusal = refusal.or(Some(refused)),
             }
         }
-        if let (true, Some(refused)) = (allowed.is_empty(), refusal) {
-            return Err(DialError::NotPermitted(refused));
+        match (allowed.is_empty(), refusal) {
+            (true, Some(refused)) => Err(DialError::NotPermitted(refused)),
+            _ => Ok(allowed),
         }
-        race(target, allowed, deadline).await
     }
-}
 
-async fn race(
-    target: &Endpoint,
-    addresses: Vec<SocketAddr>,
-    deadline: Instant,
-) -> Result<TcpStream, DialError> {
-    let mut race = Race::new(interleave(addresses));
-    match timeout_at(deadline, race.run()).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(race.explain(target, error)),
-        Err(_) => Err(DialError::Timeout {
+    async fn connect_through(
+        &self,
+        proxy: &Proxy,
+        target: &Endpoint,
+        permitted: &Permitted<'_>,
+        deadline: Instant,
+    ) -> Result<TcpStream, DialError> {
+        // What the operator fixed is fixed for the proxy too, which cannot know it.
+        let is_known_here = target.host.name().is_none_or(|n| self.resolver.is_fixed(n));
+        let destinations = if is_known_here || proxy.scheme == ProxyScheme::Socks5 {
+            let allowed = self.allowed(target, permitted, deadline).await?;
+            let allowed = interleave(allowed).take(MOST_ADDRESSES);
+            allowed.map(Destination::At).collect()
+        } else {
+            permitted(Dialled::Name(target)).map_err(DialError::NotPermitted)?;
+            vec![Destination::Named(target)]
+        };
+        let at_proxy = async || {
+            let addresses = self.resolve(&proxy.endpoint, deadline).await?;
+            let port = proxy.endpoint.port;
+            let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, port));
+            race(&proxy.endpoint, addresses.collect(), deadline).await
+        };
+        let fault = |fault| DialError::Proxy {
             target: target.clone(),
-            tried: race.tried(),
-        }),
-    }
-}
-
-/// Attempts beside each other; the first connection wins and the others are dropped.
-struct Race {
-    waiting: VecDeque<SocketAddr>,
-    begun: Vec<SocketAddr>,
-    running: JoinSet<io::Result<TcpStream>>,
-}
-
-impl Race {
-    fn new(addresses: impl Iterator<Item = SocketAddr>) -> Self {
-        Self {
-            waiting: addresses.take(MOST_ADDRESSES).collect(),
-            begun: Vec::new(),
-            running: JoinSet::new(),
-        }
-    }
-
-    fn begin_next(&mut self) {
-        if let Some(address) = self.waiting.pop_front() {
-            self.begun.push(address);
-            self.running.spawn(connect_one(address));
-        }
-    }
-
-    async fn run(&mut self) -> io::Result<TcpStream> {
-        let mut telling: Option<io::Error> = None;
-        self.begin_next();
-        let mut next = Instant::now() + STAGGER;
-        loop {
-            tokio::select! {
-                done = self.running.join_next() => {
-                    let error = match done {
-                        Some(Ok(Ok(stream))) => return Ok(stream),
-                        Some(Ok(Err(error))) => error,
-                        Some(Err(ended)) => io::Error::other(ended),
-                        None => {
-                            let none = || io::Error::from(io::ErrorKind::AddrNotAvailable);
-                            return Err(telling.unwrap_or_else(none));
-                        }
-                    };
-                    // That a host refused says more than that another has no route.
-                    if telling.as_ref().is_none_or(|known| known.kind() != io::ErrorKind::ConnectionRefused) {
-                        telling = Some(error);
-                    }
-                    self.begin_next();
-                    next = Instant::now() + STAGGER;
-                }
-                () = sleep_until(next), if !self.waiting.is_empty() => {
-                    self.begin_next();
-                    next = Instant::now() + STAGGER;
-                }
+            proxy: proxy.to_string(),
+            fault,
+        };
+        let mut outcome = Err(fault(ProxyFault::Broken(
+            io::ErrorKind::AddrNotAvailable.into(),
+        )));
+        for destination in destinations {
+            let stream = at_proxy().await.map_err(|error| DialError::NoProxy {
+                target: target.clone(),
+                proxy: proxy.to_string(),
+                error: Box::new(error),
+            })?;
+            let asked = timeout_at(deadline, proxy::connect(proxy, stream, destination)).await;
+            let asked = asked.map_err(|_| DialError::Timeout {
+                target: target.clone(),
+                tried: format!("through proxy {proxy}, which was reached"),
+            })?;
+            outcome = asked.map_err(fault);
+            // Another address of the same name may be reached; nothing else changes with it.
+            if !matches!(
+                &outcome,
+                Err(DialError::Proxy {
+                    fault: ProxyFault::Unreachable { .. },
+                    ..
+                })
+            ) {
+                break;
             }
         }
+        outcome
     }
-
-    fn tried(&self) -> String {
-        let tried: Vec<_> = self.begun.iter().map(ToString::to_string).collect();
-        tried.join(", ")
-    }
-
-    fn explain(&self, target: &Endpoint, source: io::Error) -> DialError {
-        let target = target.clone();
-        let tried = self.tried();
-        match source.kind() {
-            io::ErrorKind::ConnectionRefused => DialError::Refused {
-                target,
-                tried,
-                source,
-            },
-            io::ErrorKind::TimedOut => DialError::Timeout { target, tried },
-            _ => DialError::Unreachable {
-                target,
-                tried,
-                source,
-            },
-        }
-    }
-}
-
-async fn connect_one(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
-    // TCP can connect a socket to itself where nothing listens on a local port out of the range
-    // the system picks from; what we send would come back as an answer.
-    if stream.local_addr()? == stream.peer_addr()? {
-        return Err(io::ErrorKind::ConnectionRefused.into());
-    }
-    Ok(stream)
-}
-
-/// Families in turn, beginning with that of the first address (RFC 8305, section 4).
-fn interleave(addresses: Vec<SocketAddr>) -> impl Iterator<Item = SocketAddr> {
-    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (mut own, mut other): (VecDeque<_>, VecDeque<_>) = addresses
-        .into_iter()
-        .partition(|address| address.is_ipv6() == first_is_v6);
-    let mut turn = false;
-    std::iter::from_fn(move || {
-        turn = !turn;
-        let (now, then) = if turn {
-            (&mut own, &mut other)
-        } else {
-            (&mut other, &mut own)
-        };
-        now.pop_front().or_else(|| then.pop_front())
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     use socket2::{Domain, Socket, Type};
     use tokio::net::TcpListener;
@@ -430,7 +443,10 @@ mod tests {
         let good = TcpListener::bind(("127.0.0.3", port)).await.unwrap();
         let dialler = dialler(&["127.0.0.2", "127.0.0.3"]);
         let only = |ip: &'static str| {
-            move |address: SocketAddr| {
+            move |dialled: Dialled<'_>| {
+                let Dialled::Address(address) = dialled else {
+                    panic!("{dialled:?}")
+                };
                 assert_eq!(address.port(), port);
                 let fine = address.ip().to_string() == ip;
                 fine.then_some(())
@@ -452,23 +468,6 @@ mod tests {
         assert_eq!(none.to_string(), format!("not 127.0.0.2:{port}"));
         let accepted = forbidden.accept().map(|_| ()).map_err(|e| e.kind());
         assert_eq!(accepted, Err(io::ErrorKind::WouldBlock));
-    }
-
-    #[test]
-    fn families_take_turns() {
-        let address = |text: &str| SocketAddr::new(text.parse().unwrap(), 1);
-        let order = |list: &[&str]| {
-            let list = list.iter().map(|a| address(a)).collect();
-            let order: Vec<_> = interleave(list).map(|a| a.ip().to_string()).collect();
-            order.join(" ")
-        };
-        assert_eq!(
-            order(&["::1", "::2", "::3", "0.0.0.1"]),
-            "::1 0.0.0.1 ::2 ::3"
-        );
-        assert_eq!(order(&["0.0.0.1", "::1", "::2"]), "0.0.0.1 ::1 ::2");
-        assert_eq!(order(&["0.0.0.1", "0.0.0.2"]), "0.0.0.1 0.0.0.2");
-        assert_eq!(order(&[]), "");
     }
 
     #[tokio::test]

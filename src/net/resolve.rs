@@ -160,6 +160,12 @@ impl Resolver {
         }
     }
 
+    /// Whether the operator fixed the addresses of this name.
+    #[must_use]
+    pub fn is_fixed(&self, name: &str) -> bool {
+        self.inner.fixed.contains_key(name)
+    }
+
     /// The addresses of a host, in the order of preference; never empty.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme,
 };
 
-use crate::certs::{GATEWAY_NAME, PeerConnector, Pin};
+use crate::certs::{AUTHORITY_NAME, GATEWAY_NAME, PeerConnector, Pin};
 use crate::telemetry::printable;
 
 /// id-kp-serverAuth (RFC 5280 section 4.2.1.12), as the octets of its OID.
@@ -161,14 +161,17 @@ fn is_for_gateways(leaf: &webpki::EndEntityCert<'_>) -> bool {
 }
 
 fn unknown_issuer(leaf: &CertificateDer<'_>) -> GatewayRefusal {
-    if webpki::EndEntityCert::try_from(leaf).is_ok_and(|leaf| is_for_gateways(&leaf)) {
+    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(leaf) else {
+        return GatewayRefusal::Malformed("it is not a certificate".to_owned());
+    };
+    // What inspects TLS copies the names of the certificate it replaces, and signs with its own.
+    let ours = parsed.issuer().to_string() == format!("CN={AUTHORITY_NAME}");
+    let gateways = webpki::EndEntityCert::try_from(leaf).is_ok_and(|leaf| is_for_gateways(&leaf));
+    if ours && gateways {
         return GatewayRefusal::OtherAuthority;
     }
-    match x509_parser::parse_x509_certificate(leaf) {
-        Ok((_, parsed)) => GatewayRefusal::Foreign {
-            issuer: printable(&parsed.issuer().to_string(), ISSUER),
-        },
-        Err(_) => GatewayRefusal::Malformed("it is not a certificate".to_owned()),
+    GatewayRefusal::Foreign {
+        issuer: printable(&parsed.issuer().to_string(), ISSUER),
     }
 }
 

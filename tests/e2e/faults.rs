@@ -91,7 +91,7 @@ fn lost() -> (StatusCode, String) {
 }
 
 /// Small requests without a pause, half of them over HTTP/1.1 and half over HTTP/2.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
     failed: Arc<AtomicUsize>,
@@ -99,7 +99,7 @@ struct Load {
 }
 
 impl Load {
-    async fn start(stand: &Running, workers: usize) -> Self {
+    pub(crate) async fn start(stand: &Running, workers: usize) -> Self {
         let mut load = Self {
             stop: Arc::default(),
             answered: Arc::default(),
@@ -151,7 +151,7 @@ impl Load {
     }
 
     /// Waits until so many more are answered.
-    async fn answers(&self, count: usize) {
+    pub(crate) async fn answers(&self, count: usize) {
         let from = self.answered.load(Ordering::Relaxed);
         until("answers under load", || {
             self.answered.load(Ordering::Relaxed) >= from + count
@@ -169,7 +169,7 @@ impl Load {
     }
 
     /// Ends it, and counts the failures by their codes.
-    async fn end(self) -> BTreeMap<String, usize> {
+    pub(crate) async fn end(self) -> BTreeMap<String, usize> {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = BTreeMap::new();
         for failures in self.workers.join_all().await {

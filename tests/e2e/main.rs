@@ -22,6 +22,7 @@
 mod attacks;
 mod browser;
 mod demo;
+mod egress;
 mod enrolment;
 mod errors;
 mod faults;
@@ -36,4 +37,5 @@ mod rules;
 mod silence;
 mod start;
 mod streams;
+mod weather;
 mod websocket;

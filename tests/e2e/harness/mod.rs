@@ -17,6 +17,7 @@ mod demo;
 mod git;
 mod process;
 mod raw;
+mod relay;
 mod stand;
 mod tools;
 pub(crate) mod words;
@@ -30,6 +31,7 @@ pub(crate) use demo::{Demo, names, temporary};
 pub(crate) use git::{git, git_with, repository};
 pub(crate) use process::{Output, Process, run};
 pub(crate) use raw::{Recorder, Reply, exchange, replies};
+pub(crate) use relay::{Relay, Weather};
 pub(crate) use stand::{Running, Stand};
 pub(crate) use tools::browse;
 

@@ -1,5 +1,6 @@
 //! A process of the program, its log and its end.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
@@ -49,6 +50,9 @@ struct Shared {
 #[derive(Default)]
 struct State {
     lines: Vec<String>,
+    /// How often each message came. The log of a gateway under load is too long to be read again
+    /// and again by a test that waits.
+    messages: HashMap<String, usize>,
     exit: Option<ExitStatus>,
 }
 
@@ -63,7 +67,10 @@ impl Process {
     /// standard error is the log.
     pub(crate) fn start(name: &str, command: &mut Command) -> Self {
         for name in PROXIES {
-            command.env_remove(name);
+            // What the test itself has set stays.
+            if !command.get_envs().any(|(set, _)| set == OsStr::new(name)) {
+                command.env_remove(name);
+            }
         }
         let mut child = command
             .stderr(Stdio::piped())
@@ -122,6 +129,12 @@ impl Process {
     /// The lines of the log so far.
     pub(crate) fn log(&self) -> Vec<String> {
         self.shared.state().lines.clone()
+    }
+
+    /// How many lines of the log had this message so far.
+    pub(crate) fn said(&self, message: &str) -> usize {
+        let state = self.shared.state();
+        state.messages.get(message).copied().unwrap_or_default()
     }
 
     /// How much memory the process occupies, in MiB.
@@ -217,7 +230,13 @@ fn follow(log: impl Read, child: &mut Child, shared: &Shared, notify: &watch::Se
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        shared.state().lines.push(text);
+        let message = words::message(&text);
+        let mut state = shared.state();
+        state.lines.push(text);
+        if let Some(message) = message {
+            *state.messages.entry(message).or_default() += 1;
+        }
+        drop(state);
         notify.send_replace(());
         line.clear();
     }

@@ -107,7 +107,7 @@ impl Stand {
         self
     }
 
-    /// Sets a key at the top of the gateway's configuration.
+    /// Sets a key at the top of the gateway's configuration; `{https}` stands for its port.
     pub(crate) fn gateway_setting(mut self, key: &str, value: Value) -> Self {
         self.gateway_settings.push((key.to_owned(), value));
         self
@@ -153,6 +153,7 @@ impl Stand {
             .collect();
         let mut config = words::gateway_config(folder.path(), address, redirects, &applications);
         set(&mut config, &self.gateway_settings);
+        fill(&mut config, &[("{https}", address.port().to_string())]);
         let gateway_file = folder.path().join(words::GATEWAY_FILE);
         write_json(&gateway_file, &config);
 
@@ -268,12 +269,8 @@ impl Running {
     /// The tunnels that the gateway has taken into service so far, and how many of them it has
     /// lost again.
     pub(crate) fn tunnels(&self) -> (usize, usize) {
-        let log = self.gateway.log();
-        let count = |message: &str| {
-            let says = |line: &&String| words::message(line).as_deref() == Some(message);
-            log.iter().filter(says).count()
-        };
-        (count(words::TUNNEL_OPEN), count(words::TUNNEL_CLOSED))
+        let said = |message| self.gateway.said(message);
+        (said(words::TUNNEL_OPEN), said(words::TUNNEL_CLOSED))
     }
 
     /// The gateway's process.
@@ -327,6 +324,17 @@ impl Running {
         write(&token_file, &token);
         let output = self.program(&words::register(&file, &token_file), "").await;
         output.success();
+        file
+    }
+
+    /// Enrols another connector, which dials gateways under this address and no other.
+    pub(crate) async fn enrol_dialling(&mut self, group: &str, gateway: &str) -> PathBuf {
+        let file = self.enrol(group).await;
+        let text = fs::read_to_string(&file).expect("it was written a moment ago");
+        let mut config: Value = serde_json::from_str(&text).expect("JSON of our own");
+        let gateways = Value::from(vec![gateway]);
+        set(&mut config, &[("gateways".to_owned(), gateways)]);
+        write_json(&file, &config);
         file
     }
 

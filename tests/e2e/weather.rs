@@ -1,0 +1,91 @@
+//! Tunnels through bad weather: late, cut, half open or one-way. Nothing wedges and nothing grows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::faults::Load;
+use crate::harness::{Backend, Relay, Running, Stand, Weather, until};
+
+/// Requests answered in each kind of weather.
+const ENOUGH: usize = 200;
+
+/// A gateway and two connectors, each behind a relay of its own.
+async fn two_relays(backend: &Backend) -> (Running, [Relay; 2]) {
+    let (gateway, known) = watch::channel(None);
+    let relays = [Relay::start(known.clone()).await, Relay::start(known).await];
+    let mut stand = Stand::new()
+        .application("wiki", backend)
+        .connectors(0)
+        .connector_setting("connections", json!(1))
+        .start()
+        .await;
+    gateway.send_replace(Some(stand.address()));
+    for relay in &relays {
+        let dialled = format!("gateway.localhost:{}", relay.address().port());
+        let config = stand.enrol_dialling("default", &dialled).await;
+        stand.start_connector(&config).await;
+    }
+    (stand, relays)
+}
+
+/// Waits until both tunnels stand, however often each was lost before.
+async fn both_stand(stand: &Running) {
+    until("both tunnels", || {
+        let (open, closed) = stand.tunnels();
+        open - closed == 2
+    })
+    .await;
+}
+
+/// One connector's way is bad, the other's is good: every request is one without a body, so none of
+/// them may fail, whatever became of the tunnel that carried it.
+#[tokio::test]
+async fn whatever_one_tunnel_goes_through_no_safe_request_fails() {
+    let backend = Backend::text("ok").await;
+    let (mut stand, [relay, _good]) = two_relays(&backend).await;
+    let load = Load::start(&stand, 8).await;
+    load.answers(ENOUGH).await;
+    let memory = (stand.gateway().memory(), stand.connectors()[0].memory());
+    for round in 0..3 {
+        relay.turns(Weather::Slow(Duration::from_millis(50)));
+        load.answers(ENOUGH).await;
+        relay.turns(Weather::Fair);
+        for cut in [
+            Relay::cuts,
+            Relay::cuts_gateways_ends,
+            Relay::cuts_connectors_ends,
+        ] {
+            let before = stand.tunnels();
+            cut(&relay);
+            until("the tunnel's end", || stand.tunnels().1 > before.1).await;
+            load.answers(ENOUGH).await;
+            both_stand(&stand).await;
+        }
+        if round == 0 {
+            for weather in [
+                Weather::Silent,
+                Weather::SilentToGateway,
+                Weather::SilentToConnector,
+            ] {
+                let before = stand.tunnels();
+                relay.turns(weather);
+                until("the tunnel's end", || stand.tunnels().1 > before.1).await;
+                load.answers(ENOUGH).await;
+                relay.turns(Weather::Fair);
+                both_stand(&stand).await;
+            }
+        }
+    }
+    assert_eq!(load.end().await, BTreeMap::new());
+
+    let grown = stand.gateway().memory().saturating_sub(memory.0);
+    assert!(grown < 48, "the gateway has {grown} MiB more");
+    let grown = stand.connectors()[0].memory().saturating_sub(memory.1);
+    assert!(grown < 48, "the connector has {grown} MiB more");
+    // The listener, two tunnels, and what the runtime and the store keep: none of the tunnels that
+    // were lost is held.
+    until("the gateway's sockets", || stand.gateway().sockets() < 12).await;
+}
