@@ -34,10 +34,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const AUTHORITY_LIFE: Duration = Duration::from_secs(20 * 365 * DAY.as_secs());
 /// A gateway issues its own certificate anew every day, so this bounds what a stolen one is worth.
 const GATEWAY_LIFE: Duration = Duration::from_secs(30 * DAY.as_secs());
-/// A connector renews at two thirds of it.
-const CONNECTOR_LIFE: Duration = Duration::from_secs(90 * DAY.as_secs());
 /// How far the peer's clock may be behind ours.
-const BACKDATED: Duration = Duration::from_secs(5 * 60);
+pub(super) const BACKDATED: Duration = Duration::from_secs(5 * 60);
 
 /// The gateways' own certificate authority.
 pub struct Authority {
@@ -173,7 +171,7 @@ impl Authority {
         )?))
     }
 
-    /// Issues a connector's certificate: for 90 days, for clients only, with its identifier and
+    /// Issues a connector's certificate: for this life, for clients only, with its identifier and
     /// group as URIs. Nothing of the request but its public key gets in.
     ///
     /// # Errors
@@ -184,8 +182,9 @@ impl Authority {
         id: &ConnectorId,
         group: &GroupName,
         now: Timestamp,
+        life: Duration,
     ) -> Result<IssuedCertificate, AuthorityError> {
-        let mut params = params(id.as_str(), now, CONNECTOR_LIFE)?;
+        let mut params = params(id.as_str(), now, life)?;
         for uri in [PeerConnector::id_uri(id), PeerConnector::group_uri(group)] {
             params.subject_alt_names.push(SanType::URI(uri.try_into()?));
         }
@@ -195,7 +194,7 @@ impl Authority {
         Ok(IssuedCertificate {
             certificate: issued.der().clone(),
             pem: issued.pem(),
-            not_after: now.plus(CONNECTOR_LIFE),
+            not_after: now.plus(life),
         })
     }
 }
@@ -219,9 +218,15 @@ impl Pin {
     }
 }
 
-impl fmt::Debug for Pin {
+impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -301,7 +306,8 @@ fn params(name: &str, now: Timestamp, life: Duration) -> Result<CertificateParam
 }
 
 /// One PEM section.
-fn pem(label: &str, der: &[u8]) -> String {
+#[must_use]
+pub fn pem(label: &str, der: &[u8]) -> String {
     let body = base64::engine::general_purpose::STANDARD.encode(der);
     let mut text = format!("-----BEGIN {label}-----\n");
     for (i, c) in body.chars().enumerate() {
@@ -384,16 +390,18 @@ mod tests {
             GroupName::new("hq").unwrap(),
         );
         let issued = authority
-            .issue_connector(&request, &id, &group, NOW)
+            .issue_connector(&request, &id, &group, NOW, DAY)
             .unwrap();
-        let not_after = NOW.plus(CONNECTOR_LIFE);
+        let not_after = NOW.plus(DAY);
         let peer = PeerConnector::from_certificate(&issued.certificate).unwrap();
         assert_eq!(
             peer,
             PeerConnector {
                 id,
                 group,
-                not_after
+                issued: NOW,
+                not_after,
+                public_key_hash: request.public_key_hash(),
             }
         );
         let (_, leaf) = x509_parser::parse_x509_certificate(&issued.certificate).unwrap();

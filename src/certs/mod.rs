@@ -1,13 +1,15 @@
 //! Certificates: the files people's certificates are loaded from, and our own authority, which
 //! vouches for gateways and connectors to one another.
 
+mod authorities;
 mod authority;
 mod crypto;
 mod load;
 mod peer;
 
+pub use authorities::{Authorities, IssuerError, issued_by};
 pub use authority::{
-    Authority, AuthorityError, ConnectorRequest, IssuedCertificate, Pin, RequestError,
+    Authority, AuthorityError, ConnectorRequest, IssuedCertificate, Pin, RequestError, pem,
 };
 pub use crypto::{RandomError, provider, random, sha256, system_roots};
 pub use load::{LoadedCertificate, load};

@@ -3,6 +3,8 @@
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 
+use super::authority::BACKDATED;
+use super::crypto::sha256;
 use crate::clock::Timestamp;
 use crate::model::{ConnectorId, GroupName};
 
@@ -16,8 +18,12 @@ pub struct PeerConnector {
     pub id: ConnectorId,
     /// The group it speaks for.
     pub group: GroupName,
+    /// When its certificate was issued.
+    pub issued: Timestamp,
     /// When its certificate ends.
     pub not_after: Timestamp,
+    /// SHA-256 of its public key's SubjectPublicKeyInfo.
+    pub public_key_hash: [u8; 32],
 }
 
 /// Why a certificate is not a connector's, though our authority signed it.
@@ -78,8 +84,17 @@ impl PeerConnector {
         Ok(Self {
             id: id.ok_or(PeerError::Names)?,
             group: group.ok_or(PeerError::Names)?,
+            issued: Timestamp(parsed.validity().not_before.timestamp()).plus(BACKDATED),
             not_after: Timestamp(parsed.validity().not_after.timestamp()),
+            public_key_hash: sha256(parsed.public_key().raw),
         })
+    }
+
+    /// How long its certificate is good for, in seconds; at least one.
+    #[must_use]
+    pub fn life(&self) -> u64 {
+        let life = self.not_after.0.saturating_sub(self.issued.0);
+        u64::try_from(life).unwrap_or(0).max(1)
     }
 
     pub(super) fn id_uri(id: &ConnectorId) -> String {

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod ca;
 mod connector;
 mod connectors;
 mod demo;
@@ -93,12 +94,17 @@ enum GatewayCommand {
     /// Enrolled connectors
     #[command(subcommand)]
     Connector(connectors::ConnectorCommand),
+    /// The gateways' own authority, which vouches for gateways and connectors
+    #[command(subcommand)]
+    Ca(ca::CaCommand),
 }
 
 #[derive(Debug, Subcommand)]
 enum ConnectorCommand {
     /// Turn a one-time token into this connector's certificate
     Register(register::Register),
+    /// Leave for good: the gateway removes this connector, then its state is deleted
+    Unregister(connector::Unregister),
 }
 
 fn log_format(text: &str) -> Result<LogFormat, String> {
@@ -185,6 +191,10 @@ fn run(command: Command) -> Result<(), Exit> {
             ..
         }
         | Command::Register(args) => connector::register(&args),
+        Command::Connector {
+            command: Some(ConnectorCommand::Unregister(args)),
+            ..
+        } => connector::unregister(&args),
         Command::Demo(args) => demo::run(&args),
     }
 }

@@ -161,9 +161,11 @@ mod tests {
     use super::*;
     use crate::certs::PeerConnector;
     use crate::cli::token::{TokenCommand, TokenCreate};
-    use crate::gateway::{Enrolment, Memory, load_authority};
+    use crate::config::ConnectorCertificates;
+    use crate::gateway::{Enrolment, Issuer, Memory, load_authorities};
     use crate::model::GroupName;
     use crate::store::Store;
+    use crate::tunnel::late::Channel;
     use crate::tunnel::tls::GatewayTls;
 
     fn args() -> Register {
@@ -191,16 +193,19 @@ mod tests {
         let made = create.run(Arc::clone(&store), &public, &clock, &mut token, &mut hints);
         made.await.unwrap();
 
-        let authority = Arc::new(load_authority(&*store, clock.now()).await.unwrap());
-        let tls = GatewayTls::new(Arc::clone(&authority), clock.now()).unwrap();
-        let enrolment = Enrolment::new(authority, Arc::clone(&store), public, clock.clone());
+        let authorities = load_authorities(&*store, clock.now()).await.unwrap();
+        let tls = GatewayTls::new(&authorities, clock.now()).unwrap();
+        let issuer = Arc::new(Issuer::new(authorities, ConnectorCertificates::default()));
+        let enrolment = Enrolment::new(issuer, Arc::clone(&store), public, clock.clone());
         let enrolment = Arc::new(enrolment);
         let dial = async |_: &Endpoint| -> io::Result<DuplexStream> {
             let (near, far) = duplex(64 * 1024);
             let (tls, enrolment) = (tls.enrol(), Arc::clone(&enrolment));
             tokio::spawn(async move {
                 let stream = TlsAcceptor::from(tls).accept(near).await.unwrap();
-                enrolment.serve(stream, ([192, 0, 2, 1], 1).into()).await;
+                let channel = Channel::of(stream.get_ref().1).unwrap();
+                let peer = ([192, 0, 2, 1], 1).into();
+                enrolment.serve(stream, channel, peer).await;
             });
             Ok(far)
         };

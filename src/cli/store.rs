@@ -1,4 +1,4 @@
-//! The commands that look after tokens and connectors: they open the gateway's store directly, and
+//! The commands that look after tokens, connectors and the authority: they open the gateway's store directly, and
 //! its change log tells every gateway on that store.
 
 use std::io::{stderr, stdout};
@@ -12,6 +12,7 @@ pub(super) fn run(command: &GatewayCommand) -> Result<(), Exit> {
     let file = match command {
         GatewayCommand::Token(command) => command.config(),
         GatewayCommand::Connector(command) => command.config(),
+        GatewayCommand::Ca(command) => command.config(),
     };
     let config = GatewayConfig::load(file).map_err(Exit::Findings)?;
     let clock = Clock::system();
@@ -25,6 +26,10 @@ pub(super) fn run(command: &GatewayCommand) -> Result<(), Exit> {
                     .await
             }
             GatewayCommand::Connector(command) => command.run(store, &clock, out, hints).await,
+            GatewayCommand::Ca(command) => {
+                let overlap = config.connector_certificates.overlap();
+                command.run(&*store, overlap, &clock, out).await
+            }
         };
         outcome.map_err(|e| Exit::failed(format!("{e:#}")))
     })

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use comfy_table::Table;
 
 use crate::clock::{Clock, Timestamp};
-use crate::gateway::load_authority;
+use crate::gateway::load_authorities;
 use crate::model::{Endpoint, GroupName};
 use crate::store::{NewToken, Store, TokenRecord};
 use crate::tunnel::token::Token;
@@ -128,8 +128,8 @@ async fn create(
             args.config.display()
         );
     }
-    let authority = load_authority(store, now).await?;
-    let token = Token::new(public.to_vec(), authority.pin())?;
+    let authorities = load_authorities(store, now).await?;
+    let token = Token::new(public.to_vec(), authorities.issuing().pin())?;
     let id = token.secret.id();
     let new = NewToken {
         id: id.clone(),
@@ -266,7 +266,7 @@ mod tests {
         assert!(!hints.contains(out.trim()));
         let id = token.secret.id();
         assert!(hints.contains(&id), "{hints}");
-        let pin = load_authority(&*store, NOW).await.unwrap().pin();
+        let pin = load_authorities(&*store, NOW).await.unwrap().pins()[0];
         assert_eq!(token.pin, pin);
 
         let list = |json| {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::application::{self, Common};
 use super::applications;
@@ -9,7 +10,9 @@ use super::field::Field;
 use super::file::{self, Kind};
 use super::findings::Findings;
 use super::section::Section;
-use super::{CertificateFiles, GatewayConfig, GatewayPlaces, GatewayReading, Listen};
+use super::{
+    CertificateFiles, ConnectorCertificates, GatewayConfig, GatewayPlaces, GatewayReading, Listen,
+};
 use crate::model::{BackendTimeouts, Finding, Host};
 
 /// Keys the documents describe, not built yet.
@@ -96,6 +99,7 @@ fn read(
     let store_key = at_store_key.map(|field| field.secret(folder));
     let certificates = certificates(root, folder, named);
     let workers = file::workers(root);
+    let tunnel = root.optional("tunnel").map(tunnel);
     let common = Common {
         domain: root.optional("default_domain").map(domain),
         timeouts: root
@@ -120,6 +124,10 @@ fn read(
             None => None,
         },
         certificates: certificates?,
+        connector_certificates: match tunnel {
+            Some(read) => read?,
+            None => ConnectorCertificates::default(),
+        },
         applications: applications?.into_iter().map(Arc::new).collect(),
         workers,
     })
@@ -163,6 +171,36 @@ fn listen(field: Field<'_>) -> Option<Listeners> {
             },
         }
     })
+}
+
+/// The shortest life of a connector's certificate. So short a one is for trying out how renewal
+/// works; it still leaves seconds for a renewal that has to be tried again.
+const SHORTEST_LIFE: Duration = Duration::from_secs(10);
+
+fn tunnel(field: Field<'_>) -> Option<ConnectorCertificates> {
+    field.section(&[], |section| {
+        let mut read = ConnectorCertificates::default();
+        let (life, grace) = (
+            section
+                .optional("certificate_life")
+                .map(|f| (f, f.duration())),
+            section.optional("renewal_grace").map(Field::duration),
+        );
+        if let Some((field, life)) = life {
+            read.life = life?;
+            if read.life < SHORTEST_LIFE {
+                return field.refuse(
+                    "out_of_range",
+                    "a certificate that lives less than 10 s cannot be renewed in time",
+                    "write at least `10s`; without the key it is `90d`",
+                );
+            }
+        }
+        if let Some(grace) = grace {
+            read.renewal_grace = grace?;
+        }
+        Some(read)
+    })?
 }
 
 fn store(field: Field<'_>, folder: &Path) -> Option<PathBuf> {

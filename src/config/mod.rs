@@ -29,6 +29,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -54,10 +55,41 @@ pub struct GatewayConfig {
     pub store_key: Option<SecretSource>,
     /// Certificates for people, chosen by server name.
     pub certificates: Vec<CertificateFiles>,
+    /// How long connectors' certificates are good for.
+    pub connector_certificates: ConnectorCertificates,
     /// What is published.
     pub applications: Vec<Arc<Application>>,
     /// Worker threads; the number of cores where it is absent.
     pub workers: Option<NonZeroUsize>,
+}
+
+/// How long connectors' certificates are good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectorCertificates {
+    /// From issue to end; a connector renews at two thirds of it.
+    pub life: Duration,
+    /// How long after its end a connector may still renew by proof of its key.
+    pub renewal_grace: Duration,
+}
+
+impl ConnectorCertificates {
+    /// How long two authorities overlap: as long as a connector may be off at any time without
+    /// needing hands. That is the third of its life a certificate still has when it is renewed, and
+    /// the grace after it.
+    #[must_use]
+    pub fn overlap(&self) -> Duration {
+        self.life / 3 + self.renewal_grace
+    }
+}
+
+impl Default for ConnectorCertificates {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            life: DAY * 90,
+            renewal_grace: DAY * 30,
+        }
+    }
 }
 
 /// Where the keys stand whose values show only at the start whether they can be used.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
+use tokio::sync::watch;
 
 use super::identity::Identity;
 use crate::model::ConnectorId;
@@ -13,6 +14,8 @@ use crate::tunnel::tls::connector_tunnel;
 #[derive(Debug)]
 pub(super) struct CurrentIdentity {
     now: ArcSwap<InUse>,
+    /// Has a new value where the identity is another.
+    changed: watch::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -27,10 +30,20 @@ impl CurrentIdentity {
     /// # Errors
     /// Where TLS cannot be set up with it.
     pub(super) fn new(identity: Identity) -> Result<Self, rustls::Error> {
-        let tls = Arc::new(connector_tunnel(&identity.credentials)?);
         Ok(Self {
-            now: ArcSwap::from_pointee(InUse { identity, tls }),
+            now: ArcSwap::from_pointee(InUse::new(identity)?),
+            changed: watch::Sender::new(()),
         })
+    }
+
+    /// Takes another certificate of the same connector into use, for the next tunnels.
+    ///
+    /// # Errors
+    /// Where TLS cannot be set up with it; the one in use stays.
+    pub(super) fn replace(&self, identity: Identity) -> Result<(), rustls::Error> {
+        self.now.store(Arc::new(InUse::new(identity)?));
+        self.changed.send_replace(());
+        Ok(())
     }
 
     /// This connector's identifier, which never changes.
@@ -38,8 +51,25 @@ impl CurrentIdentity {
         self.now.load().identity.id.clone()
     }
 
+    /// The identity in use.
+    pub(super) fn identity(&self) -> Identity {
+        self.now.load().identity.clone()
+    }
+
     /// TLS for the next tunnel.
     pub(super) fn tls(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.now.load().tls)
+    }
+
+    /// Tells of every other certificate from now on.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+}
+
+impl InUse {
+    fn new(identity: Identity) -> Result<Self, rustls::Error> {
+        let tls = Arc::new(connector_tunnel(&identity.credentials)?);
+        Ok(Self { identity, tls })
     }
 }

@@ -1,7 +1,7 @@
 //! What a connector keeps: one folder with its identity and the gateways it knows.
 //!
 //! ```text
-//! identity.pem    0600  key, certificate and the gateways' authority, replaced in one rename
+//! identity.pem    0600  key, certificate and the gateways' authorities, replaced in one rename
 //! gateways.json         where gateways are dialled
 //! pending.pem     0600  the key of an enrolment whose answer has not been received yet
 //! ```
@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use crate::certs::{PeerConnector, Pin};
+use crate::certs::{PeerConnector, Pin, issued_by, pem};
 use crate::clock::Timestamp;
 use crate::model::{ConnectorId, Endpoint, GroupName};
 use crate::tunnel::tls::{Credentials, connector_tunnel};
@@ -26,6 +26,9 @@ const GATEWAYS: &str = "gateways.json";
 const PENDING: &str = "pending.pem";
 const LOCK: &str = "register.lock";
 
+/// Far more than a rotation ever has at once.
+const AUTHORITIES: usize = 8;
+
 /// Who this connector is.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -33,6 +36,8 @@ pub struct Identity {
     pub id: ConnectorId,
     /// Its group.
     pub group: GroupName,
+    /// When its certificate was issued.
+    pub issued: Timestamp,
     /// When its certificate ends.
     pub not_after: Timestamp,
     /// What it shows to gateways, and whom it trusts.
@@ -66,6 +71,9 @@ pub enum StateError {
     /// The certificate ended while the connector was off.
     #[error("the identity in {0} expired at {1}: register again with a new token and `--replace`")]
     Expired(PathBuf, String),
+    /// Somebody registered anew while the connector ran.
+    #[error("the identity in {0} is another one by now: restart this connector to use it")]
+    Replaced(PathBuf),
     /// Another process registers into this folder.
     #[error("another `connector register` is at work in {0}: wait for it")]
     Busy(PathBuf),
@@ -90,11 +98,24 @@ impl StateFolder {
         &self.path
     }
 
-    /// Loads the identity.
+    /// Loads an identity that can be used now.
     ///
     /// # Errors
     /// Where there is none, or it cannot be read, is damaged, or has expired.
     pub fn identity(&self, now: Timestamp) -> Result<Identity, StateError> {
+        let identity = self.stored()?;
+        if now >= identity.not_after {
+            let path = self.path.join(IDENTITY);
+            return Err(StateError::Expired(path, identity.not_after.to_rfc3339()));
+        }
+        Ok(identity)
+    }
+
+    /// Loads the identity, whose certificate may have ended: it can still be renewed.
+    ///
+    /// # Errors
+    /// Where there is none, or it cannot be read or is damaged.
+    pub fn stored(&self) -> Result<Identity, StateError> {
         let path = self.path.join(IDENTITY);
         let text = match std::fs::read(&path) {
             Ok(text) => Zeroizing::new(text),
@@ -103,14 +124,7 @@ impl StateFolder {
             }
             Err(error) => return Err(io_error("read", &path, error)),
         };
-        let identity = Identity::from_pem(&text).map_err(|what| StateError::Damaged {
-            path: path.clone(),
-            what,
-        })?;
-        if now >= identity.not_after {
-            return Err(StateError::Expired(path, identity.not_after.to_rfc3339()));
-        }
-        Ok(identity)
+        Identity::from_pem(&text).map_err(|what| StateError::Damaged { path, what })
     }
 
     /// Whether something is kept as identity, good or not.
@@ -151,6 +165,30 @@ impl StateFolder {
     /// Keeps an identity, given as the text of its file; the old one counts until it is whole.
     pub(super) fn keep_identity(&self, pem: &str) -> Result<(), StateError> {
         self.replace(IDENTITY, pem.as_bytes())
+    }
+
+    /// Keeps what a renewal made of the identity that is there. Where another one is there by now,
+    /// or none, that is left as it is: somebody registered anew, or unregistered.
+    pub(super) fn keep_renewed(&self, identity: &Identity) -> Result<(), StateError> {
+        let _lock = self.lock()?;
+        if self.stored()?.id != identity.id {
+            return Err(StateError::Replaced(self.path.clone()));
+        }
+        self.keep_identity(&identity.to_pem())
+    }
+
+    /// Deletes everything that is kept, the identity first.
+    pub(super) fn forget(&self) -> Result<(), StateError> {
+        for name in [IDENTITY, PENDING, GATEWAYS, LOCK] {
+            let path = self.path.join(name);
+            match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_error("remove", &path, e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Makes the folder and takes it for one registration; held until the guard is dropped.
@@ -236,31 +274,123 @@ impl StateFolder {
 }
 
 impl Identity {
-    /// Reads key, certificate and authority, in this order, and checks that they are a connector's
-    /// and fit one another. The error says in a few words what is wrong.
+    /// Reads key, certificate and authorities, in this order, and checks that they are a
+    /// connector's and fit one another. The error says in a few words what is wrong.
     pub(super) fn from_pem(text: &[u8]) -> Result<Self, &'static str> {
         let key = PrivateKeyDer::from_pem_slice(text).map_err(|_| "it has no private key")?;
-        let mut chain = CertificateDer::pem_slice_iter(text)
+        let mut certificates = CertificateDer::pem_slice_iter(text)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| "a certificate is cut off or changed")?;
-        let authority = chain.pop().ok_or("it has no certificate")?;
-        if Pin::of_authority(&authority).is_none() {
+        if certificates.is_empty() {
+            return Err("it has no certificate");
+        }
+        let leaf = certificates.remove(0);
+        Self::new(key, leaf, certificates)
+    }
+
+    fn new(
+        key: PrivateKeyDer<'static>,
+        leaf: CertificateDer<'static>,
+        authorities: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, &'static str> {
+        if authorities.is_empty() {
             return Err("it has no authority");
         }
-        let leaf = chain.first().ok_or("it has no certificate of its own")?;
-        let peer = PeerConnector::from_certificate(leaf).map_err(|_| "it is not a connector's")?;
+        if authorities.len() > AUTHORITIES {
+            return Err("it has too many authorities");
+        }
+        if authorities.iter().any(|a| Pin::of_authority(a).is_none()) {
+            return Err("one of its authorities is none");
+        }
+        let peer = PeerConnector::from_certificate(&leaf).map_err(|_| "it is not a connector's")?;
         let credentials = Credentials {
-            chain,
+            chain: vec![leaf],
             key,
-            authority,
+            authorities,
         };
         connector_tunnel(&credentials).map_err(|_| "its key does not fit its certificate")?;
         Ok(Self {
             id: peer.id,
             group: peer.group,
+            issued: peer.issued,
             not_after: peer.not_after,
             credentials,
         })
+    }
+
+    /// This identity with the certificate and the authorities that a gateway handed down, over a
+    /// connection on which it proved itself with an authority that was known. The certificate must
+    /// be of one of those authorities, for the same key, connector and group.
+    pub(super) fn renewed(
+        &self,
+        chain: &str,
+        authorities: &[String],
+    ) -> Result<Self, &'static str> {
+        let leaf = CertificateDer::from_pem_slice(chain.as_bytes())
+            .map_err(|_| "its certificate cannot be read")?;
+        let renewed = self.with(leaf, authorities)?;
+        let own = &renewed.credentials;
+        // At the time of its issue: what the clock here says of it is another question.
+        let fits = |a: &CertificateDer<'_>| issued_by(&own.chain[0], a, renewed.issued).is_ok();
+        if !own.authorities.iter().any(fits) {
+            return Err("its certificate is of none of its authorities");
+        }
+        Ok(renewed)
+    }
+
+    /// This identity with other authorities to trust.
+    pub(super) fn trusting(&self, authorities: &[String]) -> Result<Self, &'static str> {
+        self.with(self.credentials.chain[0].clone(), authorities)
+    }
+
+    fn with(
+        &self,
+        leaf: CertificateDer<'static>,
+        authorities: &[String],
+    ) -> Result<Self, &'static str> {
+        let authorities = authorities
+            .iter()
+            .map(|pem| CertificateDer::from_pem_slice(pem.as_bytes()))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| "an authority cannot be read")?;
+        let other = Self::new(self.credentials.key.clone_key(), leaf, authorities)?;
+        if other.id != self.id || other.group != self.group {
+            return Err("its certificate names another connector");
+        }
+        Ok(other)
+    }
+
+    /// Whether the authority that issues now has issued its certificate.
+    pub(super) fn is_of_issuing(&self) -> bool {
+        let Credentials {
+            chain, authorities, ..
+        } = &self.credentials;
+        issued_by(&chain[0], &authorities[0], self.issued).is_ok()
+    }
+
+    /// How long its certificate is good for, from issue to end, in seconds; at least one.
+    pub(super) fn life(&self) -> u64 {
+        let life = self.not_after.0.saturating_sub(self.issued.0);
+        u64::try_from(life).unwrap_or(0).max(1)
+    }
+
+    /// The text of its file.
+    fn to_pem(&self) -> Zeroizing<String> {
+        let Credentials {
+            chain,
+            key,
+            authorities,
+        } = &self.credentials;
+        let label = match key {
+            PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+            PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+            _ => "PRIVATE KEY",
+        };
+        let mut text = Zeroizing::new(pem(label, key.secret_der()));
+        for certificate in chain.iter().chain(authorities) {
+            text.push_str(&pem("CERTIFICATE", certificate));
+        }
+        text
     }
 }
 

@@ -1,17 +1,23 @@
 //! The private side: dials out and carries requests to applications.
 
+mod alerts;
 mod allow;
 mod answer;
 mod backend;
+mod channel;
 mod current;
 mod fault;
 mod identity;
+mod late;
 mod pool;
 mod profiles;
 mod register;
+mod renewal;
 mod serve;
+mod skew;
 mod supervisor;
 mod tunnel;
+mod unregister;
 mod upload;
 
 use std::fmt::Write as _;
@@ -27,10 +33,13 @@ use crate::net::{Dialler, Resolver};
 use allow::AllowList;
 use backend::Backend;
 use current::CurrentIdentity;
+use renewal::{Final, Renewal};
 use supervisor::{Outcome, Supervisor};
 
+pub use channel::AttemptError;
 pub use identity::{Identity, StateError, StateFolder};
-pub use register::{AttemptError, RegisterError, Registered, Registration, register};
+pub use register::{RegisterError, Registered, Registration, register};
+pub use unregister::{UnregisterError, forget, unregister};
 
 /// Why a connector does not run, or stopped to.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +59,9 @@ pub enum ConnectorError {
     /// Every gateway has removed it.
     #[error("this connector was removed at its gateways; register it again with a new token")]
     Removed,
+    /// Its certificate has ended and no gateway renews it.
+    #[error("this connector's certificate cannot be renewed: {0} (with `--replace`)")]
+    NotRenewed(String),
 }
 
 /// Keeps tunnels to every gateway open until `stop`, then drains them.
@@ -64,7 +76,8 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), ConnectorError> {
     let state = StateFolder::new(&config.state);
-    let identity = state.identity(clock.now())?;
+    // One that has ended is renewed late.
+    let identity = state.stored()?;
     let gateways = if config.gateways.is_empty() {
         state.gateways()?
     } else {
@@ -83,17 +96,37 @@ pub async fn run(
         let _ = write!(instance, "{octet:02x}");
     }
     tracing::info!(connector = %identity.id, group = %identity.group, gateways = gateways.len(), "connector starts");
-    let current = CurrentIdentity::new(identity)?;
+    let current = Arc::new(CurrentIdentity::new(identity)?);
+    let (renewal, task) = Renewal::new(
+        Arc::clone(&current),
+        clock.clone(),
+        state,
+        dialler.clone(),
+        gateways.clone(),
+    );
+    let stop = stop.child_token();
     let supervisor = Supervisor {
         backend: Arc::new(backend),
         dialler,
-        identity: Arc::new(current),
+        identity: current,
+        renewal,
         instance,
         clock,
-        stop,
+        stop: stop.clone(),
     };
-    match supervisor.run(&gateways, config.connections).await {
-        Outcome::Stopped => Ok(()),
-        Outcome::Removed => Err(ConnectorError::Removed),
+    let mut tunnels = std::pin::pin!(supervisor.run(&gateways, config.connections));
+    tokio::select! {
+        outcome = &mut tunnels => match outcome {
+            Outcome::Stopped => Ok(()),
+            Outcome::Removed => Err(ConnectorError::Removed),
+        },
+        Some(why) = task.run(&stop) => {
+            stop.cancel();
+            tunnels.await;
+            Err(match why {
+                Final::Removed => ConnectorError::Removed,
+                Final::Register(why) => ConnectorError::NotRenewed(why),
+            })
+        }
     }
 }

@@ -2,35 +2,22 @@
 
 use std::fmt;
 use std::io;
-use std::time::Duration;
 
-use rcgen::{CertificateParams, DistinguishedName, KeyPair};
+use rcgen::KeyPair;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
+use super::channel::{self, AttemptError};
 use super::identity::{Identity, StateError, StateFolder};
-use crate::certs::Pin;
+use super::skew;
+use crate::certs::{self, Pin};
 use crate::clock::Clock;
-use crate::model::{ConnectorId, Endpoint, GroupName, Host};
-use crate::telemetry::printable;
-use crate::tunnel::enrol::{
-    Answer, DEADLINE, Enrol, Enrolled, LineError, Refused, Request, read_line, write_line,
-};
-use crate::tunnel::tls::{GatewayRefusal, connector_enrol};
+use crate::model::{ConnectorId, Endpoint, GroupName};
+use crate::tunnel::enrol::{Answer, Enrol, Enrolled, Refused, Request};
+use crate::tunnel::tls::connector_enrol;
 use crate::tunnel::token::Token;
-
-/// Dialling and TLS together.
-const DIAL_DEADLINE: Duration = Duration::from_secs(5);
-/// From here on a differing clock is worth a sentence, in seconds.
-const SKEW: u64 = 60;
-
-/// The longest refusal that is shown.
-const MESSAGE: usize = 1024;
 
 /// What to register, and where.
 #[derive(Debug)]
@@ -82,40 +69,6 @@ pub enum RegisterError {
     NoGateway(Vec<(Endpoint, AttemptError)>),
 }
 
-/// Why one gateway could not be used.
-#[derive(Debug, thiserror::Error)]
-pub enum AttemptError {
-    /// It cannot be reached.
-    #[error("cannot be reached: {0}")]
-    Dial(io::Error),
-    /// It did not answer in time.
-    #[error("no answer within {} s", .0.as_secs())]
-    Silent(Duration),
-    /// It is not the gateway the token was made by.
-    #[error("{0}")]
-    Untrusted(GatewayRefusal),
-    /// The TLS handshake failed otherwise.
-    #[error("the TLS handshake failed: {0}")]
-    Handshake(io::Error),
-    /// Something on the way does not pass the protocol on.
-    #[error(
-        "`appproxy-enrol/1` was not chosen in the TLS handshake: something on the way removes ALPN, or the gateway is too old"
-    )]
-    NoAlpn,
-    /// The connection broke during the conversation.
-    #[error("the connection broke: {0}")]
-    Line(#[from] LineError),
-    /// It wants another attempt later.
-    #[error("{}", .0.message)]
-    Later(Refused),
-    /// The request could not be made.
-    #[error("the certificate request cannot be made: {0}")]
-    Request(#[from] rcgen::Error),
-    /// Its answer does not hold together.
-    #[error("the gateway's answer cannot be used: {0}")]
-    Answer(&'static str),
-}
-
 /// Enrols with a token: tries its gateways in order, checks the answer and keeps it. The key never
 /// leaves the state folder. Where this fails or is cut off, another call with the same token goes
 /// on with the same key, and the gateway counts it as the same connector.
@@ -142,6 +95,10 @@ pub async fn register<S: AsyncRead + AsyncWrite + Unpin>(
                     Err(what) => failed.push((gateway.clone(), AttemptError::Answer(what))),
                 }
             }
+            Ok(Answer::Renewed(_)) => {
+                let what = "it renews what nobody asked to be renewed";
+                failed.push((gateway.clone(), AttemptError::Answer(what)));
+            }
             Ok(Answer::Refused(refused)) if refused.code.may_succeed_later() => {
                 failed.push((gateway.clone(), AttemptError::Later(refused)));
             }
@@ -164,52 +121,15 @@ async fn attempt<S: AsyncRead + AsyncWrite + Unpin>(
     let token = registration.token;
     let config =
         connector_enrol(token.pin).map_err(|e| AttemptError::Handshake(io::Error::other(e)))?;
-    let name = match &gateway.host {
-        Host::Name(name) => ServerName::try_from(name.to_string())
-            .map_err(|e| AttemptError::Dial(io::Error::other(e)))?,
-        Host::Address(address) => ServerName::from(*address),
-    };
-    let connect = async {
-        let stream = dial(gateway).await.map_err(AttemptError::Dial)?;
-        TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
-            .map_err(|e| match GatewayRefusal::of(&e) {
-                Some(refusal) => AttemptError::Untrusted(refusal.clone()),
-                None => AttemptError::Handshake(e),
-            })
-    };
-    let mut tls = timeout(DIAL_DEADLINE, connect)
-        .await
-        .map_err(|_| AttemptError::Silent(DIAL_DEADLINE))??;
-    if tls.get_ref().1.alpn_protocol() != Some(crate::tunnel::tls::ALPN_ENROL) {
-        return Err(AttemptError::NoAlpn);
-    }
-    let mut params = CertificateParams::default();
-    // The gateway takes nothing but the key, so nothing else is told.
-    params.distinguished_name = DistinguishedName::new();
-    let csr = params.serialize_request(key)?;
+    let tls = channel::open(gateway, config, dial(gateway)).await?;
     let request = Request::Enrol(Enrol {
         secret: token.secret.clone(),
-        csr: Enrol::encode_csr(csr.der()),
+        csr: channel::request(key)?,
         name: registration.name.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         time: registration.clock.now().0,
     });
-    let converse = async {
-        write_line(&mut tls, &request).await?;
-        read_line(&mut tls).await
-    };
-    let answer = timeout(DEADLINE, converse)
-        .await
-        .map_err(|_| AttemptError::Silent(DEADLINE))??;
-    Ok(match answer {
-        Answer::Refused(Refused { code, message }) => Answer::Refused(Refused {
-            code,
-            message: printable(&message, MESSAGE),
-        }),
-        enrolled @ Answer::Enrolled(_) => enrolled,
-    })
+    channel::converse(tls, &request).await
 }
 
 /// An answer that holds together: what will be on disk.
@@ -221,18 +141,19 @@ struct Checked {
 
 impl Checked {
     fn new(enrolled: &Enrolled, key: &KeyPair, pin: Pin) -> Result<Self, &'static str> {
-        let authority = CertificateDer::from_pem_slice(enrolled.authority.as_bytes())
-            .map_err(|_| "its authority is not a certificate")?;
-        // The handshake proved the pin; what is kept from now on must be the same authority.
-        if Pin::of_authority(&authority) != Some(pin) {
+        let mut pem = Zeroizing::new(key.serialize_pem());
+        // The handshake proved the pin, so the gateway may name further authorities, while a
+        // rotation is under way; the one that was proven must be among them.
+        let mut pinned = false;
+        for text in std::iter::once(&enrolled.chain).chain(&enrolled.authorities) {
+            let certificate = CertificateDer::from_pem_slice(text.as_bytes())
+                .map_err(|_| "one of its certificates cannot be read")?;
+            pinned |= Pin::of_authority(&certificate) == Some(pin);
+            pem.push_str(&certs::pem("CERTIFICATE", &certificate));
+        }
+        if !pinned {
             return Err("its authority is not the token's");
         }
-        let pem = Zeroizing::new(format!(
-            "{}{}\n{}\n",
-            key.serialize_pem(),
-            enrolled.chain.trim(),
-            enrolled.authority.trim()
-        ));
         let identity = Identity::from_pem(pem.as_bytes())?;
         if identity.id.as_str() != enrolled.id || identity.group.as_str() != enrolled.group {
             return Err("its certificate names another connector");
@@ -266,17 +187,7 @@ fn keep(
         id: checked.identity.id,
         group: checked.identity.group,
         gateways,
-        skew: skew(registration.clock.now().0, enrolled.time),
-    })
-}
-
-fn skew(here: i64, there: i64) -> Option<String> {
-    let seconds = here.abs_diff(there);
-    let direction = if here < there { "behind" } else { "ahead of" };
-    (seconds > SKEW).then(|| {
-        format!(
-            "this host's clock is {seconds} s {direction} the gateway's: set one of them right, or certificates will seem expired or not valid yet"
-        )
+        skew: skew::sentence(registration.clock.now().0, enrolled.time),
     })
 }
 
@@ -293,8 +204,8 @@ fn list(failed: &[(Endpoint, AttemptError)]) -> impl fmt::Display {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
 
     use tokio::io::{DuplexStream, duplex};
     use tokio_rustls::TlsAcceptor;
@@ -302,7 +213,7 @@ mod tests {
     use super::*;
     use crate::certs::{Authority, ConnectorRequest};
     use crate::clock::Timestamp;
-    use crate::tunnel::enrol::RefusalCode;
+    use crate::tunnel::enrol::{RefusalCode, read_line, write_line};
     use crate::tunnel::tls::gateway_enrol;
 
     /// What a scripted gateway does with a request.
@@ -414,10 +325,11 @@ mod tests {
             &ConnectorId::new(id).unwrap(),
             &GroupName::new(group).unwrap(),
             now,
+            std::time::Duration::from_secs(90 * 86_400),
         );
         Some(Answer::Enrolled(Enrolled {
             chain: issued.unwrap().pem,
-            authority: authority.certificate_pem(),
+            authorities: vec![authority.certificate_pem()],
             id: id.to_owned(),
             group: told.to_owned(),
             gateways: vec!["gw9.example.com:8443".to_owned()],
@@ -556,12 +468,5 @@ mod tests {
         }
         std::fs::write(state.path().join("gateways.json"), "[\"x\"]").unwrap();
         assert!(matches!(state.gateways(), Err(StateError::Damaged { .. })));
-    }
-
-    #[test]
-    fn a_wrong_clock_is_said_from_a_minute_on() {
-        assert_eq!(skew(100, 160), None);
-        assert!(skew(100, 161).unwrap().contains("61 s behind"));
-        assert!(skew(400, 100).unwrap().contains("300 s ahead of"));
     }
 }

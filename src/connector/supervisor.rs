@@ -14,9 +14,11 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::alerts::{self, Watched};
 use super::backend::Backend;
 use super::current::CurrentIdentity;
 use super::fault::chain;
+use super::renewal::Renewal;
 use super::serve::InFlight;
 use super::tunnel::{Ended, Tunnel};
 use crate::clock::Clock;
@@ -47,6 +49,7 @@ pub(super) struct Supervisor {
     pub(super) backend: Arc<Backend>,
     pub(super) dialler: Dialler,
     pub(super) identity: Arc<CurrentIdentity>,
+    pub(super) renewal: Arc<Renewal>,
     pub(super) instance: String,
     pub(super) clock: Clock,
     /// No new requests: tell the gateways.
@@ -61,16 +64,17 @@ impl Supervisor {
             in_flight: Arc::default(),
             going_away: CancellationToken::new(),
             drained: CancellationToken::new(),
+            tracker: TaskTracker::new(),
             supervisor: self,
         });
         let removed = Arc::new(AtomicBool::new(true));
-        let tracker = TaskTracker::new();
+        let tracker = shared.tracker.clone();
         for gateway in gateways {
             for connection in 1..=connections {
                 let (shared, gateway) = (Arc::clone(&shared), gateway.clone());
                 let removed = Arc::clone(&removed);
                 tracker.spawn(async move {
-                    if shared.keep(&gateway, connection).await != Ended::Removed {
+                    if Arc::clone(&shared).keep(&gateway, connection).await != Ended::Removed {
                         removed.store(false, Ordering::Relaxed);
                     }
                 });
@@ -103,6 +107,7 @@ pub(super) struct Shared {
     pub(super) in_flight: Arc<InFlight>,
     pub(super) going_away: CancellationToken,
     drained: CancellationToken,
+    tracker: TaskTracker,
 }
 
 impl Shared {
@@ -129,19 +134,39 @@ impl Shared {
     }
 
     /// Keeps one tunnel to one gateway.
-    async fn keep(&self, gateway: &Endpoint, connection: u8) -> Ended {
+    async fn keep(self: Arc<Self>, gateway: &Endpoint, connection: u8) -> Ended {
         let stop = &self.supervisor.stop;
         let mut failures = 0_u32;
         let mut told = String::new();
         loop {
             let began = Instant::now();
+            let mut welcomed = false;
             let ended = tokio::select! {
                 dialled = self.dial(gateway) => match dialled {
-                    Ok(stream) => self.serve(stream, gateway, connection, &mut told).await,
+                    Ok(stream) => {
+                        let tunnel = Arc::new(Tunnel::new(&self));
+                        let serving = Arc::clone(&self).serve(Arc::clone(&tunnel), stream, gateway.clone(), connection);
+                        let serving = self.tracker.spawn(serving);
+                        tokio::select! {
+                            ended = serving => {
+                                welcomed = tunnel.welcome.is_cancelled();
+                                ended.unwrap_or_else(|e| Ended::Lost(e.to_string()))
+                            }
+                            // The old one goes on until the gateway has nothing more for it.
+                            () = tunnel.replace.cancelled() => {
+                                tracing::info!(%gateway, connection, "the gateway asks for another tunnel in the place of this one");
+                                (failures, told) = (0, String::new());
+                                continue;
+                            }
+                        }
+                    }
                     Err(reason) => Ended::Lost(reason),
                 },
                 () = stop.cancelled() => Ended::Stopped,
             };
+            if welcomed {
+                told.clear();
+            }
             let reason = match ended {
                 Ended::Lost(_) if stop.is_cancelled() => return Ended::Stopped,
                 Ended::Lost(reason) => reason,
@@ -168,8 +193,9 @@ impl Shared {
     }
 
     async fn dial(&self, gateway: &Endpoint) -> Result<TlsStream<TcpStream>, String> {
-        let deadline = Instant::now() + DIAL;
         let supervisor = &self.supervisor;
+        supervisor.renewal.usable().await;
+        let deadline = Instant::now() + DIAL;
         let stream = supervisor.dialler.connect_tunnel(gateway, deadline).await;
         let stream = stream.map_err(|e| e.to_string())?;
         // The name in the handshake is for routing on the way; what is verified is the fixed name.
@@ -184,7 +210,7 @@ impl Shared {
             .await
             .map_err(|_| format!("{gateway} did not finish the TLS handshake within {DIAL:?}"))?
             .map_err(|error| match GatewayRefusal::of(&error) {
-                Some(refusal) => format!("{gateway}: {refusal}"),
+                Some(refusal) => format!("{gateway}: {}", alerts::of(refusal)),
                 None => format!("TLS with {gateway} failed: {}", chain(&error)),
             })?;
         if stream.get_ref().1.alpn_protocol() != Some(ALPN_TUNNEL) {
@@ -197,17 +223,17 @@ impl Shared {
 
     /// Serves one tunnel until it ends.
     async fn serve(
-        &self,
+        self: Arc<Self>,
+        tunnel: Arc<Tunnel>,
         stream: TlsStream<TcpStream>,
-        gateway: &Endpoint,
+        gateway: Endpoint,
         connection: u8,
-        told: &mut String,
     ) -> Ended {
-        let tunnel = Arc::new(Tunnel::new(self));
         let service = service_fn({
             let tunnel = Arc::clone(&tunnel);
             move |request| Arc::clone(&tunnel).call(request)
         });
+        let (stream, alert) = Watched::new(stream);
         let mut http =
             std::pin::pin!(link::server().serve_connection(TokioIo::new(stream), service));
         let stop = &self.supervisor.stop;
@@ -216,6 +242,9 @@ impl Shared {
         loop {
             tokio::select! {
                 ended = &mut http => {
+                    if let Some(refusal) = alert.refusal(&self.supervisor.renewal) {
+                        return Ended::Lost(refusal);
+                    }
                     return tunnel.reason().unwrap_or_else(|| Ended::Lost(match ended {
                         Ok(()) => "the gateway closed the tunnel".to_owned(),
                         Err(error) => format!("the tunnel broke: {}", chain(&error)),
@@ -226,7 +255,6 @@ impl Shared {
                 }
                 () = tunnel.welcome.cancelled(), if !welcomed => {
                     welcomed = true;
-                    told.clear();
                     tracing::info!(%gateway, connection, "tunnel open");
                 }
                 () = tokio::time::sleep_until(welcome_by), if !welcomed => {

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::profiles::Profiles;
+use super::renewal::Renewal;
 use super::serve::Server;
 use super::supervisor::{DIAL, Shared};
 use crate::http::Body;
@@ -32,6 +33,9 @@ pub(super) struct Tunnel {
     server: Server,
     hello: Up,
     control: Mutex<Control>,
+    renewal: Arc<Renewal>,
+    /// The gateway asks for another tunnel in the place of this one.
+    pub(super) replace: CancellationToken,
     /// The gateway said welcome: application streams may come.
     pub(super) welcome: CancellationToken,
     /// The control stream has ended, and the tunnel with it.
@@ -64,6 +68,8 @@ impl Tunnel {
                 software: env!("CARGO_PKG_VERSION").to_owned(),
             },
             control: Mutex::default(),
+            renewal: Arc::clone(&supervisor.renewal),
+            replace: CancellationToken::new(),
             welcome: CancellationToken::new(),
             over: CancellationToken::new(),
         }
@@ -119,11 +125,14 @@ impl Tunnel {
     }
 
     /// Follows the gateway's messages to the end of the control stream.
-    async fn listen(&self, body: Incoming) -> Ended {
+    async fn listen(self: &Arc<Self>, body: Incoming) -> Ended {
         let mut messages = Messages::new(body);
         loop {
             match messages.next().await {
-                Ok(Some(Down::Welcome { .. })) => self.welcome.cancel(),
+                Ok(Some(Down::Welcome { time, .. })) => {
+                    self.renewal.welcomed(self, time);
+                    self.welcome.cancel();
+                }
                 Ok(Some(Down::Profile { hash, profile })) => {
                     // The tunnel ends, and with it what a line for each such message would fill.
                     if let Err(wrong) = self.server.profiles.learn(hash, &profile) {
@@ -135,13 +144,12 @@ impl Tunnel {
                     return Ended::Lost(format!("the gateway refuses this connector: {reason}"));
                 }
                 Ok(Some(
-                    Down::Renewed { .. }
+                    message @ (Down::Renewed { .. }
                     | Down::Authorities { .. }
-                    | Down::RenewalRefused { .. }
-                    | Down::Drain { .. }
-                    | Down::Probe { .. }
-                    | Down::Unknown,
-                )) => {}
+                    | Down::RenewalRefused { .. }),
+                )) => self.renewal.hear(message),
+                Ok(Some(Down::Drain { .. })) => self.replace.cancel(),
+                Ok(Some(Down::Probe { .. } | Down::Unknown)) => {}
                 Ok(None) => return Ended::Lost("the gateway closed the tunnel".to_owned()),
                 Err(error) => return Ended::Lost(error.to_string()),
             }
@@ -169,6 +177,12 @@ impl Tunnel {
             .unwrap_or_else(PoisonError::into_inner)
             .ended
             .clone()
+    }
+}
+
+impl std::fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tunnel")
     }
 }
 

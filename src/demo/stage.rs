@@ -22,7 +22,7 @@ use crate::certs;
 use crate::clock::Clock;
 use crate::config::{ConnectorConfig, GatewayConfig, Proxies};
 use crate::connector::{self, Registration, StateFolder};
-use crate::gateway::{Gateway, Parts, load_authority};
+use crate::gateway::{Gateway, Parts, load_authorities};
 use crate::model::{Endpoint, GroupName};
 use crate::net::{self, Dialler, Resolver};
 use crate::store::{self, NewToken, Store, StoreKeys};
@@ -290,10 +290,10 @@ async fn enrol(
     config: &GatewayConfig,
 ) -> Result<(), DemoError> {
     let clock = Clock::system();
-    let authority = load_authority(&*store, clock.now())
+    let authorities = load_authorities(&*store, clock.now())
         .await
         .map_err(io::Error::other)?;
-    let token = Token::new(config.listen.public.clone(), authority.pin());
+    let token = Token::new(config.listen.public.clone(), authorities.issuing().pin());
     let token = token.map_err(io::Error::other)?;
     let group = GroupName::new("default").map_err(io::Error::other)?;
     store

@@ -13,11 +13,11 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::Gateway;
 use super::tunnels::{NewTunnel, Tunnel};
-use crate::certs::{GATEWAY_NAME, PeerConnector};
+use super::{Gateway, lifetime, renewal};
+use crate::certs::{GATEWAY_NAME, PeerConnector, Pin};
 use crate::http::Body;
-use crate::store::{Seen, StoreError};
+use crate::store::{Changed, Seen, StoreError};
 use crate::telemetry::printable;
 use crate::tunnel::control::{self, Down, Messages, PROTOCOL_VERSION, Up};
 use crate::tunnel::{link, wire};
@@ -56,6 +56,8 @@ enum Ended {
     Store(#[from] StoreError),
     #[error("it was drained")]
     Drained,
+    #[error("its certificate counts no more")]
+    Outlived,
     #[error("it closed the tunnel")]
     Closed,
     #[error("the gateway stops")]
@@ -64,23 +66,32 @@ enum Ended {
 
 /// Serves one connection whose TLS handshake chose the tunnel's protocol.
 pub(crate) async fn serve(gateway: Arc<Gateway>, stream: TlsStream<TcpStream>, peer: SocketAddr) {
-    let connector = match peer_of(&stream) {
-        Ok(connector) => connector,
+    let (connector, issuer) = match peer_of(&gateway, &stream) {
+        Ok(both) => both,
         Err(reason) => {
             tracing::warn!(%peer, %reason, "tunnel refused");
             return;
         }
     };
-    let reason = attach(&gateway, stream, peer, &connector).await;
+    let reason = attach(&gateway, stream, peer, &connector, issuer).await;
     tracing::info!(connector = %connector.id, group = %connector.group, %peer, %reason, "tunnel closed");
 }
 
-fn peer_of(stream: &TlsStream<TcpStream>) -> Result<PeerConnector, Ended> {
+/// Who the connector is by its certificate, and which authority says so.
+fn peer_of(
+    gateway: &Gateway,
+    stream: &TlsStream<TcpStream>,
+) -> Result<(PeerConnector, Pin), Ended> {
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let leaf = certificates
         .first()
         .ok_or_else(|| Ended::Certificate("there is none".into()))?;
-    PeerConnector::from_certificate(leaf).map_err(|e| Ended::Certificate(e.to_string()))
+    let authorities = gateway.issuer.authorities();
+    let issuer = authorities.issuer_of(leaf, gateway.clock.now());
+    let issuer = issuer.map_err(|e| Ended::Certificate(e.to_string()))?;
+    let peer =
+        PeerConnector::from_certificate(leaf).map_err(|e| Ended::Certificate(e.to_string()))?;
+    Ok((peer, issuer))
 }
 
 async fn attach(
@@ -88,6 +99,7 @@ async fn attach(
     stream: TlsStream<TcpStream>,
     peer: SocketAddr,
     connector: &PeerConnector,
+    issuer: Pin,
 ) -> Ended {
     let (mut requests, connection) = match link::client().handshake(TokioIo::new(stream)).await {
         Ok(both) => both,
@@ -144,10 +156,12 @@ async fn attach(
         }
     };
     drop(held);
+    gateway.openings.add(&tunnel.connector);
     tracing::info!(connector = %tunnel.connector, group = %tunnel.group, %peer, tunnel = tunnel.number, software, "tunnel open");
     let reason = tokio::select! {
         ended = &mut connection => ended.map_or_else(Ended::from, |()| Ended::Closed),
-        reason = follow(&mut messages, &tunnel) => reason,
+        reason = follow(gateway, connector, &mut messages, &tunnel) => reason,
+        () = lifetime::ended(gateway, &tunnel, connector, issuer) => Ended::Outlived,
         () = tunnel.drained() => Ended::Drained,
         () = cut.cancelled() => Ended::Removed,
         () = gateway.cut_tunnels.cancelled() => Ended::Stopping,
@@ -227,7 +241,12 @@ async fn admit(
 }
 
 /// Follows the connector's messages to the end of the control stream, which is the tunnel's end.
-async fn follow(messages: &mut Messages<Incoming>, tunnel: &Arc<Tunnel>) -> Ended {
+async fn follow(
+    gateway: &Gateway,
+    connector: &PeerConnector,
+    messages: &mut Messages<Incoming>,
+    tunnel: &Arc<Tunnel>,
+) -> Ended {
     loop {
         match messages.next().await {
             Ok(Some(Up::Drain { deadline_s })) => {
@@ -236,15 +255,34 @@ async fn follow(messages: &mut Messages<Incoming>, tunnel: &Arc<Tunnel>) -> Ende
                     tracing::info!(connector = %tunnel.connector, tunnel = tunnel.number, deadline_s, "tunnel draining");
                 }
             }
-            Ok(Some(
-                Up::Hello { .. }
-                | Up::Renew { .. }
-                | Up::Probed { .. }
-                | Up::Unregister
-                | Up::Unknown,
-            )) => {}
+            Ok(Some(Up::Renew { csr })) => {
+                let answer = renewal::answer(gateway, connector, &csr).await;
+                if tunnel.say(&answer).is_err() {
+                    return Ended::Closed;
+                }
+            }
+            Ok(Some(Up::Unregister)) => unregister(gateway, connector, tunnel).await,
+            Ok(Some(Up::Hello { .. } | Up::Probed { .. } | Up::Unknown)) => {}
             Ok(None) => return Ended::Closed,
             Err(error) => return error.into(),
+        }
+    }
+}
+
+/// Removes a connector that asks for it, as an operator would: the change log cuts its tunnels.
+async fn unregister(gateway: &Gateway, connector: &PeerConnector, tunnel: &Tunnel) {
+    let removed = gateway
+        .store
+        .remove_connector(&connector.id, gateway.clock.now())
+        .await;
+    match removed {
+        Ok(_) => tracing::info!(connector = %connector.id, "the connector unregistered itself"),
+        Err(error) => {
+            tracing::error!(connector = %connector.id, %error, "a connector cannot be unregistered");
+            // Whoever cannot be told finds its tunnel lost.
+            let _ = tunnel.say(&Down::Refused {
+                reason: format!("it cannot be removed at the moment: {error}"),
+            });
         }
     }
 }
@@ -263,9 +301,13 @@ pub(crate) async fn watch_removals(gateway: Arc<Gateway>, mut after: u64) {
                 }
                 for change in changes {
                     after = change.number;
-                    if let crate::store::Changed::ConnectorRemoved(id) = change.what {
-                        let tunnels = gateway.tunnels.cut(&id);
-                        tracing::info!(connector = %id, tunnels, "connector removed, tunnels cut");
+                    match change.what {
+                        Changed::ConnectorRemoved(id) => {
+                            let tunnels = gateway.tunnels.cut(&id);
+                            tracing::info!(connector = %id, tunnels, "connector removed, tunnels cut");
+                        }
+                        Changed::Authorities => gateway.rotated.notify_one(),
+                        Changed::Unknown(_) => {}
                     }
                 }
                 // A failure shows at the next look.

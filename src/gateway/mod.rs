@@ -3,10 +3,14 @@
 mod attach;
 mod connection;
 mod enrol;
-
 mod forward;
+mod issuer;
+mod lifetime;
 mod listener;
+#[cfg(test)]
+mod memory;
 mod pipeline;
+mod renewal;
 mod respond;
 mod route;
 mod tls;
@@ -18,6 +22,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -29,14 +34,17 @@ use crate::config::GatewayConfig;
 use crate::model::Scheme;
 use crate::store::{Store, StoreError};
 use crate::telemetry::RequestIds;
+use crate::tunnel::late::Channel;
 use crate::tunnel::tls::GatewayTls;
 
+use lifetime::Openings;
 use route::RouteTable;
 use tunnels::Tunnels;
 
+pub use enrol::Enrolment;
+pub use issuer::{EnrolError, Issuer, load_authorities, record};
 #[cfg(test)]
-pub(crate) use enrol::tests::Memory;
-pub use enrol::{EnrolError, Enrolment, load_authority};
+pub(crate) use memory::Memory;
 
 /// How long a stopping gateway waits for answers in flight.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -91,9 +99,13 @@ pub struct Gateway {
     tunnels: Tunnels,
     store: Arc<dyn Store>,
     enrolment: Enrolment,
+    issuer: Arc<Issuer>,
+    /// The change log tells of a rotation.
+    rotated: Notify,
+    openings: Openings,
     /// For browsers and programs.
     people_tls: Arc<ServerConfig>,
-    /// For connectors, with certificates of our own authority.
+    /// For connectors, with certificates of our own authorities.
     tunnel_tls: GatewayTls,
     /// Where connectors dial, handed to them in welcome.
     public: Vec<String>,
@@ -125,11 +137,12 @@ impl Gateway {
             http,
             clock,
         } = parts;
-        let authority = Arc::new(load_authority(&*store, clock.now()).await?);
-        let by_name = tls::ByName::new(&certificates).ok_or(StartError::NoCertificate)?;
-        let tunnel_tls = GatewayTls::new(Arc::clone(&authority), clock.now())?;
         // Changes from here on are followed; what was removed before is refused at the handshake.
         let changes = store.last_change().await?;
+        let authorities = load_authorities(&*store, clock.now()).await?;
+        let by_name = tls::ByName::new(&certificates).ok_or(StartError::NoCertificate)?;
+        let tunnel_tls = GatewayTls::new(&authorities, clock.now())?;
+        let issuer = Arc::new(Issuer::new(authorities, config.connector_certificates));
         let public: Vec<String> = config
             .listen
             .public
@@ -140,11 +153,14 @@ impl Gateway {
             table: RouteTable::new(&config.applications),
             tunnels: Tunnels::default(),
             enrolment: Enrolment::new(
-                Arc::clone(&authority),
+                Arc::clone(&issuer),
                 Arc::clone(&store),
                 config.listen.public.clone(),
                 clock.clone(),
             ),
+            issuer,
+            rotated: Notify::new(),
+            openings: Openings::default(),
             store,
             people_tls: tls::for_people(by_name)?,
             tunnel_tls,
@@ -158,6 +174,7 @@ impl Gateway {
             websockets: TaskTracker::new(),
         });
         tokio::spawn(attach::watch_removals(Arc::clone(&gateway), changes));
+        tokio::spawn(issuer::follow(Arc::clone(&gateway)));
         tokio::spawn(reissue(Arc::clone(&gateway)));
         for (listeners, scheme) in [(https, Scheme::Https), (http, Scheme::Http)] {
             for listener in listeners {
@@ -197,7 +214,10 @@ impl Gateway {
     }
 
     async fn enrol(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) {
-        self.enrolment.serve(stream, peer).await;
+        match Channel::of(stream.get_ref().1) {
+            Ok(channel) => self.enrolment.serve(stream, channel, peer).await,
+            Err(error) => tracing::warn!(%peer, %error, "TLS of an enrolment cannot be used"),
+        }
     }
 }
 
@@ -208,7 +228,8 @@ async fn reissue(gateway: Arc<Gateway>) {
             () = tokio::time::sleep(REISSUE) => {}
             () = gateway.stop.cancelled() => return,
         }
-        if let Err(error) = gateway.tunnel_tls.renew(gateway.clock.now()) {
+        let authorities = gateway.issuer.authorities();
+        if let Err(error) = gateway.tunnel_tls.renew(&authorities, gateway.clock.now()) {
             tracing::error!(%error, "cannot renew the gateway's own certificate for the tunnel");
         }
     }

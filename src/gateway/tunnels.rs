@@ -58,6 +58,11 @@ impl Tunnel {
         Ok(())
     }
 
+    /// Says something over this tunnel's control stream.
+    pub(crate) fn say(&self, message: &Down) -> Result<(), control::Stuck> {
+        self.control.send(message)
+    }
+
     /// The connector wants no new requests. Returns whether it says so for the first time.
     pub(crate) fn drain(&self) -> bool {
         let first = !self.draining.is_cancelled();
@@ -170,10 +175,6 @@ impl Tunnels {
     }
 
     /// Says something over every tunnel. One that takes no more messages ends by itself.
-    #[expect(
-        dead_code,
-        reason = "a stopping gateway and a new authority are said so"
-    )]
     pub(crate) fn tell_all(&self, message: &Down) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         for tunnel in &state.live {

@@ -1,4 +1,4 @@
-//! What outlives a gateway's process: its authority, enrolment tokens and connectors.
+//! What outlives a gateway's process: its authorities, enrolment tokens and connectors.
 //!
 //! [`Store`] speaks in the product's verbs. Private keys and secrets are sealed before they reach
 //! the database, so that a dump of it is not the tunnel's trust. Everything another process must
@@ -25,12 +25,26 @@ pub use sqlite::{check_folder, open_sqlite};
 
 /// Persistent state, shared by every gateway on it.
 pub trait Store: Send + Sync + fmt::Debug {
-    /// The stored authority; `None` before [`Store::create_authority`].
-    fn authority(&self) -> Reply<'_, Option<AuthorityRecord>>;
+    /// The stored authorities, the newest first; none before [`Store::create_authority`].
+    fn authorities(&self) -> Reply<'_, Vec<AuthorityRecord>>;
 
-    /// Stores the authority unless one is stored already, and returns the one that counts: of two
-    /// gateways that start at once, both go on with the same.
-    fn create_authority(&self, new: AuthorityRecord) -> Reply<'_, AuthorityRecord>;
+    /// Stores the first authority unless one is stored already, and returns those that count: of
+    /// two gateways that start at once, both go on with the same.
+    fn create_authority(&self, new: AuthorityRecord) -> Reply<'_, Vec<AuthorityRecord>>;
+
+    /// Begins a rotation: stores a new authority, lets the one before it count until `old_ends`,
+    /// and notes it in the change log. `false`, and nothing done, where a rotation is under way,
+    /// or there is no authority yet.
+    fn rotate_authority(
+        &self,
+        new: AuthorityRecord,
+        old_ends: Timestamp,
+        now: Timestamp,
+    ) -> Reply<'_, bool>;
+
+    /// Ends a rotation: forgets the authorities that end at `until` or before, and notes it in the
+    /// change log; `false` where there is none. What has no end, and so issues, always stays.
+    fn finish_rotation(&self, until: Timestamp, now: Timestamp) -> Reply<'_, bool>;
 
     /// Stores an enrolment token.
     fn create_token(&self, new: NewToken) -> Reply<'_, ()>;
@@ -102,13 +116,15 @@ pub enum StoreError {
     },
 }
 
-/// The gateways' own certificate authority.
+/// One of the gateways' own certificate authorities.
 #[derive(Debug, Clone)]
 pub struct AuthorityRecord {
     /// Its certificate, PEM.
     pub certificate_pem: String,
     /// Its private key, PKCS#8 PEM; sealed in the database.
     pub key_pem: SecretString,
+    /// From when on it is worth nothing; `None` for the newest, which issues.
+    pub ends: Option<Timestamp>,
 }
 
 /// A token to be stored. The secret itself is never stored.
@@ -233,6 +249,8 @@ pub struct Change {
 pub enum Changed {
     /// A connector was removed: its tunnels are cut.
     ConnectorRemoved(ConnectorId),
+    /// The authorities are others now: a rotation began or ended.
+    Authorities,
     /// Something this version does not know, written by a newer one on the same store.
     Unknown(String),
 }

@@ -24,6 +24,8 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 pub enum Request {
     /// A certificate, for a token.
     Enrol(Enrol),
+    /// Another certificate, for one that has ended.
+    RenewLate(RenewLate),
     /// A verb of another version.
     #[serde(other)]
     Unknown,
@@ -38,6 +40,21 @@ pub struct Enrol {
     pub csr: String,
     /// What the connector calls itself: its host's name.
     pub name: String,
+    /// Its version of appproxy.
+    pub version: String,
+    /// Its clock, in seconds since 1970.
+    pub time: i64,
+}
+
+/// A connector whose certificate has ended shows it, and that it has its key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RenewLate {
+    /// The certificate it has, PEM, leaf first.
+    pub chain: String,
+    /// A PKCS#10 request for the same key, DER, base64.
+    pub csr: String,
+    /// By that key over this very channel, base64; see [`super::late`].
+    pub proof: String,
     /// Its version of appproxy.
     pub version: String,
     /// Its clock, in seconds since 1970.
@@ -74,6 +91,8 @@ impl Enrol {
 pub enum Answer {
     /// Here is the certificate.
     Enrolled(Enrolled),
+    /// Here is the next certificate of the same connector.
+    Renewed(Renewed),
     /// No.
     Refused(Refused),
 }
@@ -83,12 +102,25 @@ pub enum Answer {
 pub struct Enrolled {
     /// Its certificate, PEM, leaf first.
     pub chain: String,
-    /// The authority's certificate, PEM.
-    pub authority: String,
+    /// The authorities to trust, PEM, the one that issues first.
+    pub authorities: Vec<String>,
     /// Its identifier.
     pub id: String,
     /// Its group.
     pub group: String,
+    /// Where the gateways are dialled, as `host:port`.
+    pub gateways: Vec<String>,
+    /// The gateway's clock, in seconds since 1970.
+    pub time: i64,
+}
+
+/// What a connector whose certificate had ended goes on with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Renewed {
+    /// Its next certificate, PEM, leaf first.
+    pub chain: String,
+    /// The authorities to trust from now on, PEM, the one that issues first.
+    pub authorities: Vec<String>,
     /// Where the gateways are dialled, as `host:port`.
     pub gateways: Vec<String>,
     /// The gateway's clock, in seconds since 1970.
@@ -124,6 +156,12 @@ pub enum RefusalCode {
     TokenRevoked,
     /// The connector of this key was removed.
     ConnectorRemoved,
+    /// The certificate ended too long ago to be renewed.
+    RenewalTooLate,
+    /// The certificate is of no authority that counts here, or not any more.
+    CertificateUnknown,
+    /// Whoever shows the certificate did not prove that its key is theirs.
+    BadProof,
     /// Too many attempts from this address.
     Throttled,
     /// The gateway cannot use its store, or failed otherwise: another attempt may succeed.
@@ -146,10 +184,22 @@ impl RefusalCode {
             Self::TokenExpired => "token_expired",
             Self::TokenRevoked => "token_revoked",
             Self::ConnectorRemoved => "connector_removed",
+            Self::RenewalTooLate => "renewal_too_late",
+            Self::CertificateUnknown => "certificate_unknown",
+            Self::BadProof => "bad_proof",
             Self::Throttled => "throttled",
             Self::Unavailable => "unavailable",
             Self::Other => "other",
         }
+    }
+
+    /// Whether no gateway will ever renew this identity: only a new token helps.
+    #[must_use]
+    pub const fn ends_an_identity(self) -> bool {
+        matches!(
+            self,
+            Self::ConnectorRemoved | Self::RenewalTooLate | Self::CertificateUnknown
+        )
     }
 
     /// Whether the same token may succeed later, or at another gateway.
@@ -249,7 +299,7 @@ mod tests {
         ));
         assert!(matches!(read(b"{}\n").await, Err(LineError::Malformed)));
         assert!(matches!(
-            read(b"{\"verb\":\"renew_late\",\"x\":1}\n").await,
+            read(b"{\"verb\":\"renew_early\",\"x\":1}\n").await,
             Ok(Request::Unknown)
         ));
         let long = vec![b' '; LONGEST_LINE];

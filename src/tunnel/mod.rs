@@ -3,6 +3,8 @@
 
 pub mod control;
 pub mod enrol;
+mod hint;
+pub mod late;
 pub mod link;
 mod profile;
 pub mod tls;

@@ -4,25 +4,29 @@
 //! ```text
 //!             appproxy/1                          appproxy-enrol/1
 //! gateway     leaf of our authority, servers      the same leaf
-//! connector   leaf of our authority, clients      none: the token is its proof
+//! connector   leaf of our authority, clients      none: the token is its proof, or the old key
 //! checked by  gateway: chain, role, names         –
-//!             connector: chain to the authority   chain to an authority with the token's pin,
-//!             it keeps, role, the fixed name      role, the fixed name
+//!             connector: chain to an authority    chain to an authority with the token's pin, or
+//!             it keeps, role, the fixed name      to one it keeps; role, the fixed name
 //! ```
+//!
+//! While a rotation is under way there are two authorities: the connector names those it trusts, and
+//! the gateway shows the leaf of the newest among them.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
+use super::hint::ByAuthority;
 pub use super::verify::GatewayRefusal;
 use super::verify::{ConnectorVerifier, GatewayVerifier, Trust};
 pub use crate::certs::GATEWAY_NAME;
-use crate::certs::{Authority, AuthorityError, Pin, provider};
+use crate::certs::{Authorities, Authority, AuthorityError, Pin, provider};
 use crate::clock::Timestamp;
 
 /// The protocol of tunnels, in the ClientHello's ALPN.
@@ -34,7 +38,6 @@ pub const ALPN_ENROL: &[u8] = b"appproxy-enrol/1";
 /// the configuration at each handshake, so a new certificate counts from the next one on.
 #[derive(Debug)]
 pub struct GatewayTls {
-    authority: Arc<Authority>,
     current: ArcSwap<Configs>,
 }
 
@@ -45,22 +48,23 @@ struct Configs {
 }
 
 impl GatewayTls {
-    /// Issues the first certificate.
+    /// Issues the first certificates, one of each authority.
     ///
     /// # Errors
-    /// Where the authority cannot issue it.
-    pub fn new(authority: Arc<Authority>, now: Timestamp) -> Result<Self, AuthorityError> {
-        let current = ArcSwap::from_pointee(Configs::issue(&authority, now)?);
-        Ok(Self { authority, current })
+    /// Where an authority cannot issue it.
+    pub fn new(authorities: &Authorities, now: Timestamp) -> Result<Self, AuthorityError> {
+        let current = ArcSwap::from_pointee(Configs::issue(authorities, now)?);
+        Ok(Self { current })
     }
 
-    /// Issues the certificate anew; to be called once a day. The old one stays where this fails.
+    /// Issues the certificates anew: to be called once a day, and where the authorities are others.
+    /// The old ones stay where this fails.
     ///
     /// # Errors
-    /// Where the authority cannot issue it.
-    pub fn renew(&self, now: Timestamp) -> Result<(), AuthorityError> {
+    /// Where an authority cannot issue it.
+    pub fn renew(&self, authorities: &Authorities, now: Timestamp) -> Result<(), AuthorityError> {
         self.current
-            .store(Arc::new(Configs::issue(&self.authority, now)?));
+            .store(Arc::new(Configs::issue(authorities, now)?));
         Ok(())
     }
 
@@ -78,11 +82,17 @@ impl GatewayTls {
 }
 
 impl Configs {
-    fn issue(authority: &Authority, now: Timestamp) -> Result<Self, AuthorityError> {
-        let leaf = authority.issue_gateway(now)?;
+    fn issue(authorities: &Authorities, now: Timestamp) -> Result<Self, AuthorityError> {
+        let issue = |a: &Arc<Authority>| a.issue_gateway(now).map(|leaf| (a.pin(), leaf));
+        let leaves: Vec<_> = authorities.iter().map(issue).collect::<Result<_, _>>()?;
+        let resolver = Arc::new(ByAuthority::new(leaves));
+        let roots = authorities.iter().map(|a| a.certificate().clone());
         Ok(Self {
-            tunnel: Arc::new(gateway_tunnel(authority, Arc::clone(&leaf))?),
-            enrol: Arc::new(gateway_enrol(leaf)?),
+            tunnel: Arc::new(tunnel_config(
+                roots,
+                Arc::clone(&resolver) as Arc<dyn ResolvesServerCert>,
+            )?),
+            enrol: Arc::new(enrol_config(resolver)?),
         })
     }
 }
@@ -95,14 +105,24 @@ pub fn gateway_tunnel(
     authority: &Authority,
     leaf: Arc<CertifiedKey>,
 ) -> Result<ServerConfig, rustls::Error> {
+    let roots = [authority.certificate().clone()];
+    tunnel_config(roots, Arc::new(SingleCertAndKey::from(leaf)))
+}
+
+fn tunnel_config(
+    authorities: impl IntoIterator<Item = CertificateDer<'static>>,
+    leaf: Arc<dyn ResolvesServerCert>,
+) -> Result<ServerConfig, rustls::Error> {
     let mut roots = RootCertStore::empty();
-    roots.add(authority.certificate().clone())?;
+    for authority in authorities {
+        roots.add(authority)?;
+    }
     let chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
         .build()
         .map_err(|e| rustls::Error::General(e.to_string()))?;
     let config = server()?
         .with_client_cert_verifier(Arc::new(ConnectorVerifier { chain }))
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(leaf)));
+        .with_cert_resolver(leaf);
     Ok(without_resumption(config, ALPN_TUNNEL))
 }
 
@@ -111,9 +131,11 @@ pub fn gateway_tunnel(
 /// # Errors
 /// Where the cryptographic library cannot do TLS 1.3.
 pub fn gateway_enrol(leaf: Arc<CertifiedKey>) -> Result<ServerConfig, rustls::Error> {
-    let config = server()?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(leaf)));
+    enrol_config(Arc::new(SingleCertAndKey::from(leaf)))
+}
+
+fn enrol_config(leaf: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls::Error> {
+    let config = server()?.with_no_client_auth().with_cert_resolver(leaf);
     Ok(without_resumption(config, ALPN_ENROL))
 }
 
@@ -138,8 +160,8 @@ pub struct Credentials {
     pub chain: Vec<CertificateDer<'static>>,
     /// Its private key.
     pub key: PrivateKeyDer<'static>,
-    /// The authority's certificate.
-    pub authority: CertificateDer<'static>,
+    /// The authorities' certificates, the one that issues first; at least one.
+    pub authorities: Vec<CertificateDer<'static>>,
 }
 
 impl Clone for Credentials {
@@ -147,20 +169,20 @@ impl Clone for Credentials {
         Self {
             chain: self.chain.clone(),
             key: self.key.clone_key(),
-            authority: self.authority.clone(),
+            authorities: self.authorities.clone(),
         }
     }
 }
 
 /// The connector's end of a tunnel. The name it dials is sent as SNI and proves nothing; the
-/// gateway must show a server's certificate of the kept authority for [`GATEWAY_NAME`].
+/// gateway must show a server's certificate of a kept authority for [`GATEWAY_NAME`].
 ///
 /// # Errors
 /// Where the credentials do not fit together.
 pub fn connector_tunnel(credentials: &Credentials) -> Result<ClientConfig, rustls::Error> {
     let own = credentials.clone();
     let config =
-        client(Trust::Authority(own.authority))?.with_client_auth_cert(own.chain, own.key)?;
+        client(Trust::Authorities(own.authorities))?.with_client_auth_cert(own.chain, own.key)?;
     Ok(without_resuming(config, ALPN_TUNNEL))
 }
 
@@ -173,13 +195,22 @@ pub fn connector_enrol(pin: Pin) -> Result<ClientConfig, rustls::Error> {
     Ok(without_resuming(config, ALPN_ENROL))
 }
 
+/// The connector's end of a late renewal: no certificate, since its own has ended, and the
+/// authorities it keeps.
+///
+/// # Errors
+/// Where the cryptographic library cannot do TLS 1.3.
+pub fn connector_late(
+    authorities: Vec<CertificateDer<'static>>,
+) -> Result<ClientConfig, rustls::Error> {
+    let config = client(Trust::Authorities(authorities))?.with_no_client_auth();
+    Ok(without_resuming(config, ALPN_ENROL))
+}
+
 fn client(
     trust: Trust,
 ) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>, rustls::Error> {
-    let verifier = GatewayVerifier {
-        trust,
-        algorithms: provider().signature_verification_algorithms,
-    };
+    let verifier = GatewayVerifier::new(trust);
     Ok(ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
@@ -229,12 +260,12 @@ mod tests {
         let request = ConnectorRequest::from_der(csr.der()).unwrap();
         let group = GroupName::new("hq").unwrap();
         let issued = authority
-            .issue_connector(&request, &id(), &group, at)
+            .issue_connector(&request, &id(), &group, at, DAYS * 90)
             .unwrap();
         Credentials {
             chain: vec![issued.certificate],
             key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            authority: authority.certificate().clone(),
+            authorities: vec![authority.certificate().clone()],
         }
     }
 
@@ -252,7 +283,7 @@ mod tests {
                 authority.certificate().clone(),
             ],
             key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            authority: authority.certificate().clone(),
+            authorities: vec![authority.certificate().clone()],
         }
     }
 
@@ -298,14 +329,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_connector_and_its_gateway_know_one_another() {
-        let authority = Arc::new(authority());
-        let tls = GatewayTls::new(Arc::clone(&authority), now()).unwrap();
-        let client = connector_tunnel(&connector(&authority, now())).unwrap();
+        let authorities = Authorities::new([authority()]).unwrap();
+        let tls = GatewayTls::new(&authorities, now()).unwrap();
+        let client = connector_tunnel(&connector(authorities.issuing(), now())).unwrap();
         let (peer, done) = handshake(Arc::unwrap_or_clone(tls.tunnel()), client.clone()).await;
         done.unwrap();
         let peer = peer.unwrap();
         assert_eq!((peer.id, peer.group.as_str()), (id(), "hq"));
-        tls.renew(now()).unwrap();
+        tls.renew(&authorities, now()).unwrap();
         let (peer, _) = handshake(Arc::unwrap_or_clone(tls.tunnel()), client).await;
         assert_eq!(peer.unwrap().id, id());
     }
@@ -369,9 +400,11 @@ mod tests {
     async fn an_expired_gateway_is_refused() {
         let authority = authority();
         let client = connector_tunnel(&connector(&authority, now())).unwrap();
+        let (past, future) = (now().minus(DAYS * 31), now().plus(DAYS));
+        let backdated = std::time::Duration::from_secs(300);
         for (at, expected) in [
-            (now().minus(DAYS * 31), GatewayRefusal::Expired),
-            (now().plus(DAYS), GatewayRefusal::NotYetValid),
+            (past, GatewayRefusal::Expired(past.plus(DAYS * 30))),
+            (future, GatewayRefusal::NotYetValid(future.minus(backdated))),
         ] {
             let leaf = authority.issue_gateway(at).unwrap();
             let server = gateway_tunnel(&authority, leaf).unwrap();
@@ -392,7 +425,7 @@ mod tests {
             p.subject_alt_names.clear();
         });
         let mut foreign = connector(&other, now());
-        foreign.authority = own.certificate().clone();
+        foreign.authorities = vec![own.certificate().clone()];
         let expired = connector(&own, now().minus(DAYS * 91));
         for credentials in [gateway_leaf, both, nameless, foreign, expired] {
             let server = gateway_tunnel(&own, own.issue_gateway(now()).unwrap()).unwrap();
@@ -431,6 +464,58 @@ mod tests {
         let server = gateway_enrol(as_server(Credentials { chain, ..posing })).unwrap();
         let outcome = handshake(server, connector_enrol(own.pin()).unwrap()).await;
         assert_eq!(refusal(&outcome), GatewayRefusal::Role);
+    }
+
+    #[tokio::test]
+    async fn while_two_authorities_overlap_everybody_meets_one_it_trusts() {
+        let (old, new) = (authority(), authority());
+        let both = [old.certificate().clone(), new.certificate().clone()];
+        let (old_pin, new_pin) = (old.pin(), new.pin());
+        let (mut by_old, mut by_new) = (connector(&old, now()), connector(&new, now()));
+        let only_old = connector_tunnel(&by_old).unwrap();
+        let only_new = connector_tunnel(&by_new).unwrap();
+        by_old.authorities = both.to_vec();
+        by_new.authorities = both.to_vec();
+        let overlap = Authorities::new([new, old]).unwrap();
+        let tls = GatewayTls::new(&overlap, now()).unwrap();
+        let mut seen = 0;
+        for client in [
+            only_old,
+            only_new.clone(),
+            connector_tunnel(&by_old).unwrap(),
+            connector_tunnel(&by_new).unwrap(),
+        ] {
+            let outcome = handshake(Arc::unwrap_or_clone(tls.tunnel()), client).await;
+            assert_eq!(outcome.0.unwrap().id, id());
+            outcome.1.unwrap();
+            seen += 1;
+        }
+        assert_eq!(seen, 4);
+        for pin in [old_pin, new_pin] {
+            let client = connector_enrol(pin).unwrap();
+            let outcome = handshake(Arc::unwrap_or_clone(tls.enrol()), client).await;
+            outcome.1.unwrap();
+        }
+        let client = connector_late(by_old.authorities.clone()).unwrap();
+        let outcome = handshake(Arc::unwrap_or_clone(tls.enrol()), client).await;
+        outcome.1.unwrap();
+
+        // The old one is dropped: its certificates are worth nothing, and its pin neither.
+        let after = Authorities::new([Authority::from_pem(
+            &overlap.issuing().certificate_pem(),
+            &overlap.issuing().key_pem(),
+        )
+        .unwrap()])
+        .unwrap();
+        tls.renew(&after, now()).unwrap();
+        let client = connector_tunnel(&by_old).unwrap();
+        let outcome = handshake(Arc::unwrap_or_clone(tls.tunnel()), client).await;
+        assert!(outcome.0.is_err() && outcome.1.is_err());
+        let client = connector_enrol(old_pin).unwrap();
+        let outcome = handshake(Arc::unwrap_or_clone(tls.enrol()), client).await;
+        assert_eq!(refusal(&outcome), GatewayRefusal::OtherAuthority);
+        let outcome = handshake(Arc::unwrap_or_clone(tls.tunnel()), only_new).await;
+        outcome.1.unwrap();
     }
 
     #[tokio::test]

@@ -13,8 +13,24 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme,
 };
 
-use crate::certs::{AUTHORITY_NAME, GATEWAY_NAME, PeerConnector, Pin};
+use super::hint;
+use crate::certs::{AUTHORITY_NAME, GATEWAY_NAME, PeerConnector, Pin, provider};
+use crate::clock::Timestamp;
 use crate::telemetry::printable;
+
+/// A method that both kinds of verifier must have and neither is ever asked for.
+macro_rules! tls_1_2_is_not_spoken {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            _message: &[u8],
+            _cert: &CertificateDer<'_>,
+            _signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Err(rustls::PeerIncompatible::ServerDoesNotSupportTls12Or13.into())
+        }
+    };
+}
 
 /// id-kp-serverAuth (RFC 5280 section 4.2.1.12), as the octets of its OID.
 const SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
@@ -40,12 +56,19 @@ pub enum GatewayRefusal {
     /// A certificate of the right authority that is no gateway's, such as a connector's.
     #[error("the certificate presented there is not for a gateway's role")]
     Role,
-    /// Its time is over.
-    #[error("the gateway's certificate has expired, or this host's clock is wrong")]
-    Expired,
+    /// Its time is over. What the clock here says is not told: it would be another reason with
+    /// every second.
+    #[error(
+        "the gateway's certificate has expired, at {}. A gateway renews it every day, so this host's clock is probably ahead: set it right",
+        .0.to_rfc3339()
+    )]
+    Expired(Timestamp),
     /// Its time has not come.
-    #[error("the gateway's certificate is not valid yet: this host's clock is probably wrong")]
-    NotYetValid,
+    #[error(
+        "the gateway's certificate is not valid yet, but from {} on: this host's clock is behind; set it right",
+        .0.to_rfc3339()
+    )]
+    NotYetValid(Timestamp),
     /// Not a certificate, or not properly signed.
     #[error("the gateway's certificate cannot be verified: {0}")]
     Malformed(String),
@@ -73,16 +96,18 @@ impl From<GatewayRefusal> for rustls::Error {
 /// What a connector knows of its gateways' authority.
 #[derive(Debug)]
 pub(super) enum Trust {
-    /// Its certificate.
-    Authority(CertificateDer<'static>),
+    /// The certificates of those it was handed.
+    Authorities(Vec<CertificateDer<'static>>),
     /// The pin in a token.
     Pin(Pin),
 }
 
 /// Verifies a gateway: chain, role and the fixed name; never the dialled one.
 pub(super) struct GatewayVerifier {
-    pub(super) trust: Trust,
-    pub(super) algorithms: WebPkiSupportedAlgorithms,
+    trust: Trust,
+    /// What the gateway is told of it, so that it shows the right certificate.
+    hints: Vec<DistinguishedName>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl fmt::Debug for GatewayVerifier {
@@ -94,31 +119,45 @@ impl fmt::Debug for GatewayVerifier {
 }
 
 impl GatewayVerifier {
+    pub(super) fn new(trust: Trust) -> Self {
+        let pins = match &trust {
+            Trust::Pin(pin) => vec![*pin],
+            Trust::Authorities(kept) => kept.iter().filter_map(|a| Pin::of_authority(a)).collect(),
+        };
+        Self {
+            trust,
+            hints: pins.iter().map(hint::name).collect(),
+            algorithms: provider().signature_verification_algorithms,
+        }
+    }
+
     fn check(
         &self,
         leaf: &CertificateDer<'_>,
         rest: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), GatewayRefusal> {
-        let malformed = |e: webpki::Error| GatewayRefusal::Malformed(e.to_string());
-        let anchor = match &self.trust {
-            Trust::Authority(kept) => kept,
-            Trust::Pin(pin) => rest
-                .iter()
-                .find(|c| Pin::of_authority(c).as_ref() == Some(pin))
-                .ok_or_else(|| unknown_issuer(leaf))?,
-        };
         // webpki looks at dates and roles before the signature; of a stranger's certificate only
         // its issuer is worth telling.
-        if !names_as_issuer(leaf, anchor) {
+        let named: Vec<_> = match &self.trust {
+            Trust::Authorities(kept) => kept.iter().filter(|a| names_as_issuer(leaf, a)).collect(),
+            Trust::Pin(pin) => {
+                let pinned = |c: &&CertificateDer<'_>| Pin::of_authority(c).as_ref() == Some(pin);
+                let pinned = rest.iter().filter(pinned);
+                pinned.filter(|a| names_as_issuer(leaf, a)).collect()
+            }
+        };
+        if named.is_empty() {
             return Err(unknown_issuer(leaf));
         }
-        let anchor = webpki::anchor_from_trusted_cert(anchor).map_err(malformed)?;
+        let malformed = |e: webpki::Error| GatewayRefusal::Malformed(e.to_string());
+        let anchors = named.into_iter().map(webpki::anchor_from_trusted_cert);
+        let anchors = anchors.collect::<Result<Vec<_>, _>>().map_err(malformed)?;
         let parsed = webpki::EndEntityCert::try_from(leaf).map_err(malformed)?;
         parsed
             .verify_for_usage(
                 self.algorithms.all,
-                &[anchor],
+                &anchors,
                 &[],
                 now,
                 // Required: a certificate without any role is not a gateway's either.
@@ -126,21 +165,30 @@ impl GatewayVerifier {
                 None,
                 None,
             )
-            .map_err(|e| match e {
-                webpki::Error::UnknownIssuer => unknown_issuer(leaf),
-                // Another authority of ours has the same name and another key.
-                webpki::Error::InvalidSignatureForPublicKey => GatewayRefusal::OtherAuthority,
-                webpki::Error::CertExpired { .. } => GatewayRefusal::Expired,
-                webpki::Error::CertNotValidYet { .. } => GatewayRefusal::NotYetValid,
-                webpki::Error::RequiredEkuNotFoundContext(_) | webpki::Error::CaUsedAsEndEntity => {
-                    GatewayRefusal::Role
-                }
-                e => malformed(e),
-            })?;
+            .map_err(|e| refusal(e, leaf))?;
         if !is_for_gateways(&parsed) {
             return Err(GatewayRefusal::Role);
         }
         Ok(())
+    }
+}
+
+fn refusal(error: webpki::Error, leaf: &CertificateDer<'_>) -> GatewayRefusal {
+    let timestamp = |t: UnixTime| Timestamp(i64::try_from(t.as_secs()).unwrap_or(i64::MAX));
+    match error {
+        webpki::Error::UnknownIssuer => unknown_issuer(leaf),
+        // Another authority of ours has the same name and another key.
+        webpki::Error::InvalidSignatureForPublicKey => GatewayRefusal::OtherAuthority,
+        webpki::Error::CertExpired { not_after, .. } => {
+            GatewayRefusal::Expired(timestamp(not_after))
+        }
+        webpki::Error::CertNotValidYet { not_before, .. } => {
+            GatewayRefusal::NotYetValid(timestamp(not_before))
+        }
+        webpki::Error::RequiredEkuNotFoundContext(_) | webpki::Error::CaUsedAsEndEntity => {
+            GatewayRefusal::Role
+        }
+        error => GatewayRefusal::Malformed(error.to_string()),
     }
 }
 
@@ -188,14 +236,7 @@ impl ServerCertVerifier for GatewayVerifier {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::PeerIncompatible::ServerDoesNotSupportTls12Or13.into())
-    }
+    tls_1_2_is_not_spoken!();
 
     fn verify_tls13_signature(
         &self,
@@ -204,6 +245,10 @@ impl ServerCertVerifier for GatewayVerifier {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         verify_tls13_signature(message, cert, signature, &self.algorithms)
+    }
+
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        Some(&self.hints)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -236,14 +281,7 @@ impl ClientCertVerifier for ConnectorVerifier {
         Ok(verified)
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::PeerIncompatible::ServerDoesNotSupportTls12Or13.into())
-    }
+    tls_1_2_is_not_spoken!();
 
     fn verify_tls13_signature(
         &self,

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use appproxy::certs::{Authority as Ours, PeerConnector, Pin, provider};
-use appproxy::clock::Clock;
+use appproxy::clock::{Clock, Timestamp};
 use appproxy::model::Endpoint;
 use appproxy::store::{AuthorityRecord, StoreKeys, open_sqlite};
 use appproxy::tunnel::enrol::{Answer, Enrol, Enrolled, Request, read_line, write_line};
@@ -58,7 +58,7 @@ async fn authority(stand: &Running) -> AuthorityRecord {
     let file = stand.folder().join("gateway.db");
     let keys = StoreKeys::for_store(None, &file).unwrap();
     let store = open_sqlite(&file, keys).await.unwrap();
-    store.authority().await.unwrap().unwrap()
+    store.authorities().await.unwrap().remove(0)
 }
 
 /// Every octet of the files below a folder and of a process's log.
@@ -514,7 +514,7 @@ async fn enrol(
     write_line(&mut tls, &request).await.unwrap();
     match read_line(&mut tls).await.unwrap() {
         Answer::Enrolled(enrolled) => enrolled,
-        Answer::Refused(refused) => panic!("{refused:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -636,6 +636,7 @@ async fn a_certificate_that_is_no_connectors_gets_no_tunnel() {
     let other = AuthorityRecord {
         certificate_pem: other.certificate_pem(),
         key_pem: other.key_pem(),
+        ends: None,
     };
     let other_issuer = issuer(&other);
     let client = &[ExtendedKeyUsagePurpose::ClientAuth][..];
@@ -718,7 +719,9 @@ async fn a_certificate_that_is_no_connectors_gets_no_tunnel() {
         let credentials = Credentials {
             chain: vec![CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()],
             key: PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
-            authority: CertificateDer::from_pem_slice(ours.certificate_pem.as_bytes()).unwrap(),
+            authorities: vec![
+                CertificateDer::from_pem_slice(ours.certificate_pem.as_bytes()).unwrap(),
+            ],
         };
         let got = tunnel_alert(&stand, connector_tunnel(&credentials).unwrap()).await;
         alerts.push((*name, got, format!("received fatal alert: {wanted}")));
@@ -886,8 +889,15 @@ async fn a_connector_trusts_no_gateway_but_its_own_and_says_who_was_there_instea
             days,
         }
         .signed(Some(&ours_issuer));
-        posing_as(&key, &[&chain, &ours.certificate_pem], b"appproxy/1")
+        let tls = posing_as(&key, &[&chain, &ours.certificate_pem], b"appproxy/1");
+        let leaf = CertificateDer::from_pem_slice(chain.as_bytes()).unwrap();
+        let (_, leaf) = x509_parser::parse_x509_certificate(&leaf).unwrap();
+        let time = |t: x509_parser::time::ASN1Time| Timestamp(t.timestamp()).to_rfc3339();
+        let validity = leaf.validity();
+        (tls, time(validity.not_before), time(validity.not_after))
     };
+    let (expired, _, ended) = signed(named(), (-2, -1));
+    let (early, begins, _) = signed(named(), (1, 2));
     let (good_key, good_chain) = Shown {
         names: named(),
         roles: server,
@@ -906,13 +916,14 @@ async fn a_connector_trusts_no_gateway_but_its_own_and_says_who_was_there_instea
             signed(
                 vec![SanType::DnsName("gateway.localhost".try_into().unwrap())],
                 (-1, 1),
-            ),
+            )
+            .0,
             role,
         ),
         (
             "another installation",
             serving(another, b"appproxy/1"),
-            "this is a gateway of another installation: its authority is not the one known here",
+            "this is a gateway of another installation: its authority is not the one known here; if the gateways changed their authority (`gateway ca rotate`) while this connector was away, register it again with a new token and `--replace`",
         ),
         (
             "a man in the middle",
@@ -921,13 +932,17 @@ async fn a_connector_trusts_no_gateway_but_its_own_and_says_who_was_there_instea
         ),
         (
             "an expired gateway",
-            signed(named(), (-2, -1)),
-            "the gateway's certificate has expired, or this host's clock is wrong",
+            expired,
+            &format!(
+                "the gateway's certificate has expired, at {ended}. A gateway renews it every day, so this host's clock is probably ahead: set it right"
+            ),
         ),
         (
             "a gateway of tomorrow",
-            signed(named(), (1, 2)),
-            "the gateway's certificate is not valid yet: this host's clock is probably wrong",
+            early,
+            &format!(
+                "the gateway's certificate is not valid yet, but from {begins} on: this host's clock is behind; set it right"
+            ),
         ),
         (
             "no ALPN",

@@ -3,6 +3,7 @@
 //! One connection writes, a few read, one polls for the writes of other processes. Every write
 //! takes its lock with `BEGIN IMMEDIATE`, so two at once wait instead of failing half-way.
 
+mod authorities;
 mod open;
 mod spend;
 #[cfg(test)]
@@ -15,13 +16,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use secrecy::{ExposeSecret, SecretString};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
 use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 pub use self::open::check_folder;
 use self::watch::Watch;
-use super::seal::{Purpose, StoreKeys};
+use super::seal::StoreKeys;
 use super::{
     AuthorityRecord, Change, Changed, ConnectorRecord, Enrolled, NewToken, Reply, Seen,
     SpendRefusal, SpendToken, Store, StoreError, TokenRecord,
@@ -39,6 +39,9 @@ const SEEN_EVERY: i64 = 60;
 
 /// The kind of a change: a connector was removed.
 const CONNECTOR_REMOVED: &str = "connector_removed";
+
+/// The kind of a change: the authorities are others now.
+const AUTHORITIES: &str = "authorities";
 
 /// Opens the store in the file `path`, and makes it (mode 0600) where there is none; its folder
 /// must exist. Processes of one host may open it at the same time, even to make it.
@@ -96,28 +99,6 @@ impl SqliteStore {
             .await
             .map_err(failed)
     }
-
-    /// The stored authority, by the connection of a reader or of a transaction.
-    async fn read_authority(
-        &self,
-        connection: &mut SqliteConnection,
-    ) -> Result<Option<AuthorityRecord>, StoreError> {
-        let row: Option<(String, Vec<u8>)> =
-            sqlx::query_as("SELECT certificate_pem, key_sealed FROM authority")
-                .fetch_optional(connection)
-                .await
-                .map_err(failed)?;
-        let Some((certificate_pem, sealed)) = row else {
-            return Ok(None);
-        };
-        let key = self.keys.open(Purpose::AuthorityKey, &sealed)?.plain;
-        let key = std::str::from_utf8(&key)
-            .map_err(|_| StoreError::Damaged("the authority's key is no text".into()))?;
-        Ok(Some(AuthorityRecord {
-            certificate_pem,
-            key_pem: SecretString::new(key.into()),
-        }))
-    }
 }
 
 impl fmt::Debug for SqliteStore {
@@ -145,30 +126,50 @@ async fn pool(connections: u32, options: SqliteConnectOptions) -> Result<SqliteP
 }
 
 impl Store for SqliteStore {
-    fn authority(&self) -> Reply<'_, Option<AuthorityRecord>> {
+    fn authorities(&self) -> Reply<'_, Vec<AuthorityRecord>> {
         Box::pin(async {
             let mut reader = self.readers.acquire().await.map_err(failed)?;
-            self.read_authority(&mut reader).await
+            authorities::all(&mut reader, &self.keys).await
         })
     }
 
-    fn create_authority(&self, new: AuthorityRecord) -> Reply<'_, AuthorityRecord> {
+    fn create_authority(&self, new: AuthorityRecord) -> Reply<'_, Vec<AuthorityRecord>> {
         Box::pin(async move {
-            let key = new.key_pem.expose_secret().as_bytes();
-            let sealed = self.keys.seal(Purpose::AuthorityKey, key)?;
             let mut transaction = self.begin().await?;
-            sqlx::query(
-                "INSERT INTO authority (one, certificate_pem, key_sealed) VALUES (1, ?, ?)
-                 ON CONFLICT DO NOTHING",
-            )
-            .bind(&new.certificate_pem)
-            .bind(sealed)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-            let stored = self.read_authority(&mut transaction).await?;
+            let stored = authorities::create(&mut transaction, &self.keys, &new).await?;
             transaction.commit().await.map_err(failed)?;
-            stored.ok_or_else(|| StoreError::Damaged("the authority is gone".into()))
+            Ok(stored)
+        })
+    }
+
+    fn rotate_authority(
+        &self,
+        new: AuthorityRecord,
+        old_ends: Timestamp,
+        now: Timestamp,
+    ) -> Reply<'_, bool> {
+        Box::pin(async move {
+            let mut transaction = self.begin().await?;
+            if !authorities::rotate(&mut transaction, &self.keys, &new, old_ends).await? {
+                return Ok(false);
+            }
+            add_change(&mut transaction, AUTHORITIES, "rotation began", now).await?;
+            transaction.commit().await.map_err(failed)?;
+            self.watch.wake();
+            Ok(true)
+        })
+    }
+
+    fn finish_rotation(&self, until: Timestamp, now: Timestamp) -> Reply<'_, bool> {
+        Box::pin(async move {
+            let mut transaction = self.begin().await?;
+            if !authorities::finish(&mut transaction, until).await? {
+                return Ok(false);
+            }
+            add_change(&mut transaction, AUTHORITIES, "rotation ended", now).await?;
+            transaction.commit().await.map_err(failed)?;
+            self.watch.wake();
+            Ok(true)
         })
     }
 
@@ -412,6 +413,7 @@ fn change(row: &SqliteRow) -> Result<Change, StoreError> {
             CONNECTOR_REMOVED => {
                 Changed::ConnectorRemoved(ConnectorId::new(subject).map_err(damaged)?)
             }
+            AUTHORITIES => Changed::Authorities,
             other => Changed::Unknown(other.into()),
         },
     })

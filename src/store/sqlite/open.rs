@@ -14,7 +14,10 @@ use crate::store::StoreError;
 use crate::store::seal::{Purpose, StoreKeys};
 
 /// In order; each ends by writing its number, counted from 1, to `user_version`.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/sqlite/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/sqlite/0001_first.sql"),
+    include_str!("../migrations/sqlite/0002_authorities.sql"),
+];
 
 /// `PRAGMA application_id` of our files: `APXY`.
 const APPLICATION_ID: i64 = 0x4150_5859;
@@ -210,18 +213,20 @@ async fn try_keys(connection: &mut SqliteConnection, keys: &StoreKeys) -> Result
             .await
             .map_err(failed)?;
     }
-    let key: Option<Vec<u8>> = sqlx::query_scalar("SELECT key_sealed FROM authority")
-        .fetch_optional(&mut *connection)
+    let sealed: Vec<(i64, Vec<u8>)> = sqlx::query_as("SELECT number, key_sealed FROM authorities")
+        .fetch_all(&mut *connection)
         .await
         .map_err(failed)?;
-    let Some(key) = key else { return Ok(()) };
-    let key = keys.open(Purpose::AuthorityKey, &key)?;
-    if key.stale {
-        sqlx::query("UPDATE authority SET key_sealed = ?")
-            .bind(keys.seal(Purpose::AuthorityKey, &key.plain)?)
-            .execute(&mut *connection)
-            .await
-            .map_err(failed)?;
+    for (number, key) in sealed {
+        let key = keys.open(Purpose::AuthorityKey, &key)?;
+        if key.stale {
+            sqlx::query("UPDATE authorities SET key_sealed = ? WHERE number = ?")
+                .bind(keys.seal(Purpose::AuthorityKey, &key.plain)?)
+                .bind(number)
+                .execute(&mut *connection)
+                .await
+                .map_err(failed)?;
+        }
     }
     Ok(())
 }

@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::store::contract::{NOW, contract, id, spend, token};
+use crate::store::seal::Purpose;
+use secrecy::ExposeSecret as _;
 
 const ONE: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 const TWO: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
@@ -42,6 +44,7 @@ fn authority() -> AuthorityRecord {
     AuthorityRecord {
         certificate_pem: "the certificate".into(),
         key_pem: "the very private key".into(),
+        ends: None,
     }
 }
 
@@ -73,7 +76,7 @@ async fn what_was_stored_is_there_after_a_restart_and_for_its_owner_only() {
     drop(store);
 
     let store = open(&folder).await.unwrap();
-    let stored = store.authority().await.unwrap().unwrap();
+    let stored = store.authorities().await.unwrap().remove(0);
     assert_eq!(stored.key_pem.expose_secret(), "the very private key");
     assert_eq!(store.last_change().await.unwrap(), 1);
     let repeat = store.spend_token(spend(1, 7)).await.unwrap();
@@ -105,8 +108,39 @@ async fn a_wrong_key_shows_at_once_and_an_old_one_may_go_after_one_start() {
     open(&format!("{TWO}\n{ONE}")).await.unwrap();
     assert!(matches!(open(ONE).await, Err(StoreError::WrongKey)));
     let store = open(TWO).await.unwrap();
-    let stored = store.authority().await.unwrap().unwrap();
+    let stored = store.authorities().await.unwrap().remove(0);
     assert_eq!(stored.key_pem.expose_secret(), "the very private key");
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_version_keeps_its_authority() {
+    let folder = folder();
+    let keys = keys(ONE);
+    execute(&folder, include_str!("../migrations/sqlite/0001_first.sql")).await;
+    let connection = SqliteConnectOptions::new().filename(file(&folder));
+    let mut connection = connection.connect().await.unwrap();
+    let sealed = |purpose, plain: &[u8]| keys.seal(purpose, plain).unwrap();
+    sqlx::query("INSERT INTO meta (name, value) VALUES ('check', ?)")
+        .bind(sealed(Purpose::Check, b"appproxy"))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    sqlx::query(
+        "INSERT INTO authority (one, certificate_pem, key_sealed) VALUES (1, 'the old', ?)",
+    )
+    .bind(sealed(Purpose::AuthorityKey, b"its key"))
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    drop(connection);
+
+    let store = open(&folder).await.unwrap();
+    let stored = store.authorities().await.unwrap().remove(0);
+    assert_eq!(stored.certificate_pem, "the old");
+    assert_eq!(stored.key_pem.expose_secret(), "its key");
+    assert_eq!(stored.ends, None);
+    let rotated = store.rotate_authority(authority(), NOW, NOW).await;
+    assert!(rotated.unwrap());
 }
 
 #[tokio::test]
@@ -151,7 +185,7 @@ async fn a_newer_version_and_a_foreign_database_are_refused_and_left_alone() {
             refused,
             Err(StoreError::TooNew {
                 found: 99,
-                known: 1
+                known: 2
             })
         ),
         "{refused:?}"
@@ -311,7 +345,7 @@ async fn processes_that_make_one_store_at_once_share_it() {
     let store = open_sqlite(&file(&folder), keys).await.unwrap();
     assert_eq!(store.tokens().await.unwrap()[0].used, 10);
     assert_eq!(store.connectors().await.unwrap().len(), 10);
-    assert!(store.authority().await.unwrap().is_some());
+    assert_eq!(store.authorities().await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
-//! Turns a token into a connector's certificate.
+//! Turns a token into a connector's certificate, and an ended certificate into the next one.
 //!
 //! Read one line, look at the rate, check the request, spend the token, issue, answer. Nothing is
 //! written before the token is spent, and spending is idempotent by token and key, so that an
 //! answer lost at any point is had again by asking again.
+
+mod late;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -14,15 +16,17 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use crate::certs::{Authority, AuthorityError, ConnectorRequest, random};
-use crate::clock::{Clock, Timestamp};
+use super::issuer::Issuer;
+use crate::certs::{ConnectorRequest, random};
+use crate::clock::Clock;
 use crate::model::{ConnectorId, Endpoint};
-use crate::store::{AuthorityRecord, SpendRefusal, SpendToken, Store, StoreError};
+use crate::store::{SpendRefusal, SpendToken, Store};
 use crate::telemetry::printable;
 use crate::tunnel::enrol::{
     Answer, DEADLINE, Enrol, Enrolled, LineError, RefusalCode, Refused, Request, read_line,
     write_line,
 };
+use crate::tunnel::late::Channel;
 
 /// Attempts of one address: this many at once, and this many a minute in the long run. A token has
 /// 256 random bits, so this is about load and logs and not about guessing.
@@ -35,7 +39,7 @@ const NAME: usize = 253;
 /// The gateway's side of enrolment.
 #[derive(Debug)]
 pub struct Enrolment {
-    authority: Arc<Authority>,
+    issuer: Arc<Issuer>,
     store: Arc<dyn Store>,
     gateways: Vec<Endpoint>,
     clock: Clock,
@@ -45,17 +49,17 @@ pub struct Enrolment {
 }
 
 impl Enrolment {
-    /// Enrols into this store with certificates of this authority; `gateways` is what connectors
-    /// are told to dial.
+    /// Enrols into this store with certificates of this issuer; `gateways` is what connectors are
+    /// told to dial.
     #[must_use]
     pub fn new(
-        authority: Arc<Authority>,
+        issuer: Arc<Issuer>,
         store: Arc<dyn Store>,
         gateways: Vec<Endpoint>,
         clock: Clock,
     ) -> Self {
         Self {
-            authority,
+            issuer,
             store,
             gateways,
             clock,
@@ -66,9 +70,14 @@ impl Enrolment {
     }
 
     /// Serves one connection whose handshake chose [`crate::tunnel::tls::ALPN_ENROL`], to its end
-    /// or the deadline, and logs the outcome.
-    pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr) {
-        match timeout(self.deadline, self.converse(stream, peer.ip())).await {
+    /// or the deadline, and logs the outcome. `channel` is what no other connection has.
+    pub async fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        channel: Channel,
+        peer: SocketAddr,
+    ) {
+        match timeout(self.deadline, self.converse(stream, &channel, peer.ip())).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::info!(address = %peer.ip(), %error, "enrolment ended without an answer");
@@ -84,6 +93,7 @@ impl Enrolment {
     async fn converse(
         &self,
         mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        channel: &Channel,
         address: IpAddr,
     ) -> Result<(), LineError> {
         // Read first even where the answer is known: closing a socket with unread octets resets
@@ -99,6 +109,7 @@ impl Enrolment {
         } else {
             match request {
                 Ok(Request::Enrol(enrol)) => self.enrol(enrol, address).await,
+                Ok(Request::RenewLate(asked)) => self.renew_late(asked, channel, address).await,
                 Ok(Request::Unknown) => refuse(
                     address,
                     None,
@@ -163,8 +174,8 @@ impl Enrolment {
             Err(error) => return unavailable(&error),
         };
         let issued = self
-            .authority
-            .issue_connector(&request, &connector.id, &connector.group, now);
+            .issuer
+            .issue(&request, &connector.id, &connector.group, now);
         let issued = match issued {
             Ok(issued) => issued,
             Err(error) => return unavailable(&error),
@@ -181,47 +192,13 @@ impl Enrolment {
         );
         Answer::Enrolled(Enrolled {
             chain: issued.pem,
-            authority: self.authority.certificate_pem(),
+            authorities: self.issuer.authorities().pem(),
             id: connector.id.to_string(),
             group: connector.group.to_string(),
             gateways: self.gateways.iter().map(ToString::to_string).collect(),
             time: now.0,
         })
     }
-}
-
-/// The authority of this store; made where there is none yet, so that a token can be printed
-/// before the gateway ran for the first time. Of two that make it at once, one counts for both.
-///
-/// # Errors
-/// Where the store gives no answer, or what it holds is damaged.
-pub async fn load_authority(store: &dyn Store, now: Timestamp) -> Result<Authority, EnrolError> {
-    let record = match store.authority().await? {
-        Some(record) => record,
-        None => {
-            let new = Authority::create(now)?;
-            let record = AuthorityRecord {
-                certificate_pem: new.certificate_pem(),
-                key_pem: new.key_pem(),
-            };
-            store.create_authority(record).await?
-        }
-    };
-    Ok(Authority::from_pem(
-        &record.certificate_pem,
-        &record.key_pem,
-    )?)
-}
-
-/// Why there is no authority to enrol with.
-#[derive(Debug, thiserror::Error)]
-pub enum EnrolError {
-    /// The store gives no answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// What it holds is damaged, or nothing can be made.
-    #[error(transparent)]
-    Authority(#[from] AuthorityError),
 }
 
 /// An answer that says no, logged.
@@ -270,161 +247,21 @@ fn source(address: IpAddr) -> IpAddr {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::sync::Mutex;
-
-    use futures_util::FutureExt as _;
-    use rcgen::{CertificateParams, KeyPair, SanType};
+mod tests {
+    use rcgen::KeyPair;
     use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
 
     use super::*;
-    use crate::certs::{PeerConnector, Pin};
+    use crate::certs::{Authorities, Authority, PeerConnector, Pin};
+    use crate::config::ConnectorCertificates;
+    use crate::gateway::Memory;
+    use crate::gateway::renewal::tests::{NOW, csr, enrolled};
     use crate::model::GroupName;
-    use crate::store::{Change, ConnectorRecord, NewToken, Reply, Seen, TokenRecord};
+    use crate::store::NewToken;
+    use crate::tunnel::enrol::RenewLate;
     use crate::tunnel::token::{Token, TokenSecret};
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
-
-    /// A store in memory, as far as enrolment needs one.
-    #[derive(Debug, Default)]
-    pub(crate) struct Memory {
-        state: Mutex<State>,
-    }
-
-    #[derive(Debug, Default)]
-    struct State {
-        broken: bool,
-        authority: Option<AuthorityRecord>,
-        tokens: Vec<(TokenRecord, [u8; 32])>,
-        connectors: Vec<(ConnectorRecord, [u8; 32])>,
-    }
-
-    impl Memory {
-        fn with<T: Send + 'static>(&self, act: impl FnOnce(&mut State) -> T) -> Reply<'_, T> {
-            let mut state = self.state.lock().unwrap();
-            let result = if state.broken {
-                Err(StoreError::Unavailable("broken".to_owned()))
-            } else {
-                Ok(act(&mut state))
-            };
-            std::future::ready(result).boxed()
-        }
-
-        fn spend(
-            state: &mut State,
-            spend: &SpendToken,
-        ) -> Result<crate::store::Enrolled, SpendRefusal> {
-            let token = state.tokens.iter_mut().find(|t| t.1 == spend.secret_hash);
-            let token = &mut token.ok_or(SpendRefusal::Unknown)?.0;
-            let known = state
-                .connectors
-                .iter()
-                .find(|c| c.1 == spend.public_key_hash);
-            if let Some((known, _)) = known {
-                return match known.removed {
-                    Some(_) => Err(SpendRefusal::Removed),
-                    None => Ok(crate::store::Enrolled {
-                        id: known.id.clone(),
-                        group: known.group.clone(),
-                    }),
-                };
-            }
-            if token.revoked.is_some() {
-                return Err(SpendRefusal::Revoked);
-            }
-            if spend.now >= token.expires {
-                return Err(SpendRefusal::Expired);
-            }
-            if token.used >= token.uses {
-                return Err(SpendRefusal::Spent);
-            }
-            token.used += 1;
-            let record = ConnectorRecord {
-                id: spend.id.clone(),
-                group: token.group.clone(),
-                name: spend.name.clone(),
-                enrolled: spend.now,
-                seen: None,
-                removed: None,
-            };
-            state
-                .connectors
-                .push((record.clone(), spend.public_key_hash));
-            Ok(crate::store::Enrolled {
-                id: record.id,
-                group: record.group,
-            })
-        }
-    }
-
-    impl Store for Memory {
-        fn authority(&self) -> Reply<'_, Option<AuthorityRecord>> {
-            self.with(|s| s.authority.clone())
-        }
-        fn create_authority(&self, new: AuthorityRecord) -> Reply<'_, AuthorityRecord> {
-            self.with(|s| s.authority.get_or_insert(new).clone())
-        }
-        fn create_token(&self, new: NewToken) -> Reply<'_, ()> {
-            let record = TokenRecord {
-                id: new.id,
-                group: new.group,
-                uses: new.uses,
-                used: 0,
-                created: new.created,
-                expires: new.expires,
-                revoked: None,
-            };
-            self.with(|s| s.tokens.insert(0, (record, new.secret_hash)))
-        }
-        fn tokens(&self) -> Reply<'_, Vec<TokenRecord>> {
-            self.with(|s| s.tokens.iter().map(|t| t.0.clone()).collect())
-        }
-        fn revoke_token<'a>(&'a self, id: &'a str, now: Timestamp) -> Reply<'a, bool> {
-            self.with(|s| {
-                let token = s.tokens.iter_mut().find(|t| t.0.id == id);
-                token.map(|t| t.0.revoked = Some(now)).is_some()
-            })
-        }
-        fn spend_token(
-            &self,
-            spend: SpendToken,
-        ) -> Reply<'_, Result<crate::store::Enrolled, SpendRefusal>> {
-            self.with(|s| Self::spend(s, &spend))
-        }
-        fn connectors(&self) -> Reply<'_, Vec<ConnectorRecord>> {
-            self.with(|s| s.connectors.iter().map(|c| c.0.clone()).collect())
-        }
-        fn connector<'a>(&'a self, id: &'a ConnectorId) -> Reply<'a, Option<ConnectorRecord>> {
-            self.with(|s| {
-                let found = s.connectors.iter().find(|c| &c.0.id == id);
-                found.map(|c| c.0.clone())
-            })
-        }
-        fn remove_connector<'a>(&'a self, id: &'a ConnectorId, now: Timestamp) -> Reply<'a, bool> {
-            self.with(|s| {
-                let found = s.connectors.iter_mut().find(|c| &c.0.id == id);
-                found.is_some_and(|c| c.0.removed.replace(now).is_none())
-            })
-        }
-        fn connector_seen<'a>(&'a self, id: &'a ConnectorId, seen: Seen) -> Reply<'a, ()> {
-            self.with(|s| {
-                if let Some(found) = s.connectors.iter_mut().find(|c| &c.0.id == id) {
-                    found.0.seen = Some(seen);
-                }
-            })
-        }
-        fn last_change(&self) -> Reply<'_, u64> {
-            self.with(|_| 0)
-        }
-        fn changes(&self, _after: u64) -> Reply<'_, Vec<Change>> {
-            self.with(|_| Vec::new())
-        }
-        fn changed(&self) -> Reply<'_, ()> {
-            std::future::pending().boxed()
-        }
-    }
-
-    const NOW: Timestamp = Timestamp(1_800_000_000);
 
     struct Rig {
         enrolment: Arc<Enrolment>,
@@ -432,11 +269,16 @@ pub(crate) mod tests {
         clock: Clock,
     }
 
+    fn issuer() -> Issuer {
+        let authorities = Authorities::new([Authority::create(NOW).unwrap()]).unwrap();
+        Issuer::new(authorities, ConnectorCertificates::default())
+    }
+
     fn rig() -> Rig {
         let clock = Clock::manual(NOW);
         let store = Arc::new(Memory::default());
         let enrolment = Enrolment::new(
-            Arc::new(Authority::create(NOW).unwrap()),
+            Arc::new(issuer()),
             Arc::clone(&store) as Arc<dyn Store>,
             vec![Endpoint::parse("gw1.example.com:443").unwrap()],
             clock.clone(),
@@ -474,18 +316,9 @@ pub(crate) mod tests {
             let (near, far) = duplex(256 * 1024);
             let peer = SocketAddr::new(from.parse().unwrap(), 1);
             let enrolment = Arc::clone(&self.enrolment);
-            tokio::spawn(async move { enrolment.serve(near, peer).await });
+            tokio::spawn(async move { enrolment.serve(near, Channel::test(1), peer).await });
             far
         }
-    }
-
-    fn csr(key: &KeyPair) -> Vec<u8> {
-        let mut params =
-            CertificateParams::new(vec!["gateway.appproxy.internal".to_owned()]).unwrap();
-        params
-            .subject_alt_names
-            .push(SanType::URI("urn:appproxy:group:other".try_into().unwrap()));
-        params.serialize_request(key).unwrap().der().to_vec()
     }
 
     fn request(secret: &TokenSecret, csr: &[u8]) -> Request {
@@ -501,7 +334,7 @@ pub(crate) mod tests {
     fn refused(answer: Answer) -> RefusalCode {
         match answer {
             Answer::Refused(refused) => refused.code,
-            Answer::Enrolled(_) => panic!("enrolled"),
+            Answer::Enrolled(_) | Answer::Renewed(_) => panic!("not refused"),
         }
     }
 
@@ -556,7 +389,7 @@ pub(crate) mod tests {
         let late = rig.ask(&request(&good, &csr(&key)), "192.0.2.1").await;
         assert_eq!(refused(late), RefusalCode::TokenExpired);
         assert!(rig.store.connectors().await.unwrap().is_empty());
-        rig.store.state.lock().unwrap().broken = true;
+        rig.store.break_down();
         let broken = rig.ask(&request(&good, &csr(&key)), "192.0.2.1").await;
         assert_eq!(refused(broken), RefusalCode::Unavailable);
     }
@@ -607,12 +440,107 @@ pub(crate) mod tests {
         assert_eq!(silent.read(&mut [0; 16]).await.unwrap(), 0);
     }
 
+    /// A connector's key and certificate, for late renewal on channel 1.
+    struct Old {
+        key: KeyPair,
+        pem: String,
+        end: crate::clock::Timestamp,
+    }
+
+    impl Old {
+        async fn of(rig: &Rig) -> Self {
+            let key = KeyPair::generate().unwrap();
+            let issued = enrolled(&rig.store, &rig.enrolment.issuer, &key).await;
+            let (pem, end) = (issued.pem, issued.not_after);
+            Self { key, pem, end }
+        }
+
+        fn ask(&self, prover: &KeyPair, channel: u8, csr_key: &KeyPair) -> Request {
+            use rustls::pki_types::PrivatePkcs8KeyDer;
+            let key = PrivatePkcs8KeyDer::from(prover.serialize_der()).into();
+            let proof = Channel::test(channel).prove(&key).unwrap();
+            Request::RenewLate(RenewLate {
+                chain: self.pem.clone(),
+                csr: Enrol::encode_csr(&csr(csr_key)),
+                proof: Enrol::encode_csr(&proof),
+                version: "0.1.0".to_owned(),
+                time: NOW.0,
+            })
+        }
+    }
+
     #[tokio::test]
-    async fn the_authority_is_made_once() {
+    async fn an_ended_certificate_is_renewed_by_proof_of_its_key_within_the_grace() {
         let rig = rig();
-        let first = load_authority(&*rig.store, NOW).await.unwrap();
-        let second = load_authority(&*rig.store, NOW).await.unwrap();
-        assert_eq!(first.pin(), second.pin());
+        let old = Old::of(&rig).await;
+        let good = || old.ask(&old.key, 1, &old.key);
+        let grace = rig.enrolment.issuer.grace();
+        // Also before its end: the clock of the connector may be ahead.
+        let end = Duration::from_secs(old.end.0.abs_diff(NOW.0));
+        for wait in [Duration::ZERO, end + Duration::from_secs(1), grace] {
+            rig.clock.advance(wait);
+            if wait == grace {
+                let late = refused(rig.ask(&good(), "192.0.2.1").await);
+                assert_eq!(late, RefusalCode::RenewalTooLate);
+                continue;
+            }
+            let Answer::Renewed(renewed) = rig.ask(&good(), "192.0.2.1").await else {
+                panic!("refused after {wait:?}");
+            };
+            let leaf = CertificateDer::from_pem_slice(renewed.chain.as_bytes()).unwrap();
+            let peer = PeerConnector::from_certificate(&leaf).unwrap();
+            assert_eq!(peer.not_after.0, rig.clock.now().0 + 90 * 86_400);
+            assert_eq!(renewed.authorities.len(), 1);
+            assert_eq!(renewed.gateways, ["gw1.example.com:443"]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_late_renewal_that_proves_nothing_is_refused_with_its_own_code() {
+        let rig = rig();
+        let old = Old::of(&rig).await;
+        let thief = KeyPair::generate().unwrap();
+        let elsewhere = self::rig();
+        let foreign = Old::of(&elsewhere).await;
+        let gateway = rig.enrolment.issuer.authorities();
+        let gateway = gateway.issuing().issue_gateway(NOW).unwrap();
+        let mut posing = old.ask(&old.key, 1, &old.key);
+        if let Request::RenewLate(asked) = &mut posing {
+            asked.chain = pem(&gateway.cert[0]);
+        }
+        let mut broken = old.ask(&old.key, 1, &old.key);
+        if let Request::RenewLate(asked) = &mut broken {
+            asked.chain = "no certificate".to_owned();
+        }
+        let mut seen = 0;
+        for (request, expected) in [
+            (old.ask(&thief, 1, &old.key), RefusalCode::BadProof),
+            (old.ask(&old.key, 2, &old.key), RefusalCode::BadProof),
+            (old.ask(&old.key, 1, &thief), RefusalCode::BadCsr),
+            (
+                foreign.ask(&foreign.key, 1, &foreign.key),
+                RefusalCode::CertificateUnknown,
+            ),
+            (posing, RefusalCode::BadRequest),
+            (broken, RefusalCode::BadRequest),
+        ] {
+            assert_eq!(refused(rig.ask(&request, "192.0.2.1").await), expected);
+            seen += 1;
+        }
+        assert_eq!(seen, 6);
+        let good = old.ask(&old.key, 1, &old.key);
+        let id = rig.store.connectors().await.unwrap().remove(0).id;
+        rig.store.remove_connector(&id, NOW).await.unwrap();
+        let removed = refused(rig.ask(&good, "192.0.2.1").await);
+        assert_eq!(removed, RefusalCode::ConnectorRemoved);
+        rig.store.break_down();
+        let broken = refused(rig.ask(&good, "192.0.2.1").await);
+        assert_eq!(broken, RefusalCode::Unavailable);
+    }
+
+    fn pem(der: &[u8]) -> String {
+        let body = Enrol::encode_csr(der);
+        format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
     }
 
     #[tokio::test]
