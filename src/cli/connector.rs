@@ -60,13 +60,15 @@ pub(super) fn unregister(args: &Unregister) -> Result<(), Exit> {
             config.state.display()
         ));
     }
+    let proxies = proxies(&config)?;
     let mut gateways = config.gateways;
     // The list in the state may be longer, or the only one.
     let kept = state.gateways().map_err(|e| failed(&e))?;
     let new: Vec<Endpoint> = kept.into_iter().filter(|g| !gateways.contains(g)).collect();
     gateways.extend(new);
     super::runtime(None)?.block_on(async {
-        let dialler = Dialler::new(Resolver::new(&config.dns.servers, config.dns.hosts));
+        let resolver = Resolver::new(&config.dns.servers, config.dns.hosts);
+        let dialler = Dialler::new(resolver).through(proxies.tunnel);
         let dial = async |gateway: &Endpoint| {
             let dialled = dialler.connect_tunnel(gateway, Instant::now() + DIAL).await;
             dialled.map_err(io::Error::other)
