@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::header::{AUTHORIZATION, CONNECTION, UPGRADE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -22,7 +22,7 @@ use super::upload::{Upload, UploadGuard, within};
 use crate::http::{Body, Guard};
 use crate::model::{Endpoint, ErrorCode, Host, Scheme};
 use crate::net::{Dialled, Dialler, Refused};
-use crate::tunnel::Profile;
+use crate::tunnel::{Profile, retry};
 use crate::upgrade;
 
 /// Fields and octets of an application's answer head.
@@ -266,15 +266,7 @@ where
 
 /// The request once more, where sending it twice does what sending it once does.
 fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
-    let idempotent = [
-        Method::GET,
-        Method::HEAD,
-        Method::OPTIONS,
-        Method::TRACE,
-        Method::PUT,
-        Method::DELETE,
-    ];
-    if !request.body().is_end_stream() || !idempotent.contains(request.method()) {
+    if !request.body().is_end_stream() || !retry::is_idempotent(request.method()) {
         return None;
     }
     let mut copy = Request::new(Body::empty());
@@ -321,6 +313,8 @@ impl Guard for Return {
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
     use super::*;
 
     #[test]

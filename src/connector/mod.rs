@@ -15,6 +15,7 @@ mod register;
 mod renewal;
 mod serve;
 mod skew;
+mod special;
 mod supervisor;
 mod tunnel;
 mod unregister;

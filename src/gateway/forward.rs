@@ -1,7 +1,5 @@
 //! One allowed request into the tunnel, and its answer back.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::{
@@ -14,11 +12,11 @@ use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 
 use super::Gateway;
+use super::exchange::{Exchange, Upload};
 use super::respond::{self, Failure};
 use super::route::Published;
-use super::tunnels::Lease;
 use crate::auth::Permit;
-use crate::http::{self as rules, Body, Guard, Upgrade};
+use crate::http::{self as rules, Body, Upgrade};
 use crate::model::{
     Application, Captured, Endpoint, ErrorCode, Host, HostHeader, RequestId, Scheme,
 };
@@ -27,9 +25,6 @@ use crate::translate::{self, UrlMap};
 use crate::tunnel::link::Place;
 use crate::tunnel::wire;
 use crate::upgrade;
-
-/// Tunnels tried for one request. A request comes back for a second only if nothing of it was sent.
-const TRIES: usize = 3;
 
 /// Configuration excludes it.
 const NO_LABEL: &str = "the internal URL's wildcard has no label to take";
@@ -62,29 +57,6 @@ pub(super) struct WebSocket {
     pub(super) place: Place,
 }
 
-/// Whether the client's body broke off: then no tunnel and no application is to blame.
-#[derive(Debug, Clone, Default)]
-struct Upload(Arc<AtomicBool>);
-
-impl Upload {
-    fn follow(&self, body: Body) -> Body {
-        if http_body::Body::is_end_stream(&body) {
-            return body;
-        }
-        body.with_guard(self.clone())
-    }
-
-    fn is_broken(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-impl Guard for Upload {
-    fn broken(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
 /// Forwards a request for which policy gave a permit.
 pub(super) async fn forward(
     gateway: &Gateway,
@@ -104,72 +76,17 @@ pub(super) async fn forward(
     let map = UrlMap::new(application, errand.captured, errand.host)
         .ok_or_else(|| Failure::internal(NO_LABEL))?;
     let upload = Upload::default();
-    let mut request = compose(request, errand, &map, &target, is_websocket)?
+    let request = compose(request, errand, &map, &target, is_websocket)?
         .map(|body| upload.follow(respond::count(access, body)));
-    let Published { profile, hash, .. } = errand.published;
-    let mut lease = choose(gateway, application, None)?;
-    let mut answer = None;
-    for _ in 0..TRIES {
-        access.forwarded(&lease.tunnel.connector);
-        // A connector that takes no more messages is as good as gone.
-        if lease.tunnel.tell(hash, profile).is_ok() {
-            match lease.tunnel.requests().try_send_request(request).await {
-                Ok(response) => {
-                    answer = Some(response);
-                    break;
-                }
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => request = unsent,
-                    None if upload.is_broken() => return Err(broken_off()),
-                    None => return Err(lost(&lease, &error.into_error())),
-                },
-            }
-        }
-        lease = choose(gateway, application, Some(&lease))?;
-    }
-    let Some(answer) = answer else {
-        let detail = format!("{TRIES} tunnels were lost before the request could be sent");
-        return Err(Failure::new(ErrorCode::TunnelLost, detail));
+    let exchange = Exchange {
+        gateway,
+        application,
+        errand,
+        upload,
+        is_websocket,
     };
-    receive(answer, &map, access, lease.place, client, &asked)
-}
-
-fn choose(
-    gateway: &Gateway,
-    application: &Application,
-    except: Option<&Lease>,
-) -> Result<Lease, Failure> {
-    let groups = application.connectors.groups();
-    gateway
-        .tunnels
-        .choose(groups, except.map(|lease| &lease.tunnel))
-        .map_err(|code| {
-            let groups: Vec<&str> = groups.iter().map(|group| group.as_str()).collect();
-            let detail = match code {
-                ErrorCode::TunnelBusy => {
-                    "every tunnel of the groups carries as many requests as it may"
-                }
-                _ => "no connector of the groups is connected",
-            };
-            Failure::new(code, format!("{detail}: {}", groups.join(", ")))
-        })
-}
-
-fn broken_off() -> Failure {
-    let detail = "the request's body broke off: malformed chunks, or its sender stopped";
-    Failure::new(ErrorCode::BadRequest, detail).closing()
-}
-
-fn lost(lease: &Lease, error: &hyper::Error) -> Failure {
-    let tunnel = &lease.tunnel;
-    let mut detail = format!("{tunnel:?} was lost: {error}");
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        detail.push_str(": ");
-        detail.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    Failure::new(ErrorCode::TunnelLost, detail)
+    let (answer, place) = exchange.run(access, request).await?;
+    receive(answer, &map, access, place, client, &asked)
 }
 
 /// Host and port the connector is to dial.

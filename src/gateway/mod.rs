@@ -3,7 +3,9 @@
 mod attach;
 mod connection;
 mod enrol;
+mod exchange;
 mod forward;
+mod health;
 mod issuer;
 mod lifetime;
 mod listener;
@@ -12,9 +14,11 @@ mod memory;
 mod pipeline;
 mod renewal;
 mod respond;
+mod returning;
 mod route;
 mod tls;
 mod tunnels;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -38,6 +42,7 @@ use crate::tunnel::late::Channel;
 use crate::tunnel::tls::GatewayTls;
 
 use lifetime::Openings;
+use returning::Returning;
 use route::RouteTable;
 use tunnels::Tunnels;
 
@@ -97,6 +102,7 @@ pub enum StartError {
 pub struct Gateway {
     table: RouteTable,
     tunnels: Tunnels,
+    returning: Returning,
     store: Arc<dyn Store>,
     enrolment: Enrolment,
     issuer: Arc<Issuer>,
@@ -152,6 +158,7 @@ impl Gateway {
         let gateway = Arc::new(Self {
             table: RouteTable::new(&config.applications),
             tunnels: Tunnels::default(),
+            returning: Returning::known_to(&*store).await?,
             enrolment: Enrolment::new(
                 Arc::clone(&issuer),
                 Arc::clone(&store),

@@ -1,15 +1,19 @@
 //! The live tunnels: who is connected, and which of them carries the next request.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use hyper::client::conn::http2::SendRequest;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::health::{ConnectorHealth, Health, Standing};
+use super::waiting::{Unanswered, Waiting};
 use crate::http::Body;
-use crate::model::{ConnectorId, ErrorCode, GroupName};
+use crate::model::{ApplicationName, ConnectorId, ErrorCode, GroupName};
 use crate::tunnel::ProfileHash;
 use crate::tunnel::control::{self, Down};
 use crate::tunnel::link::{Place, Places};
@@ -29,12 +33,40 @@ pub(crate) struct Tunnel {
     draining: CancellationToken,
     /// Ends the tunnel at once.
     cut: CancellationToken,
+    /// What is known of its connector, over all its tunnels.
+    health: Arc<ConnectorHealth>,
+    waiting: Arc<Waiting>,
 }
 
 /// A tunnel chosen for one request, with its place in it.
 pub(crate) struct Lease {
     pub(crate) tunnel: Arc<Tunnel>,
     pub(crate) place: Place,
+    /// What is known of this connector's way to the application.
+    pub(super) health: Arc<Health>,
+}
+
+/// What a request asks of the choice.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) groups: &'a [GroupName],
+    pub(super) application: &'a ApplicationName,
+    /// Tunnels that had the request already.
+    pub(super) tried: &'a [Arc<Tunnel>],
+    /// It can be sent again where it does not reach the application, so it may try a connector
+    /// that did not reach it a moment ago.
+    pub(super) may_try: bool,
+}
+
+/// How far the choice goes; the next where the one before finds nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Connectors that did not have the request and are known to reach the application.
+    Good,
+    /// Another tunnel of a connector that had it.
+    SameConnector,
+    /// Connectors that fail: an answer with the true error is better than none.
+    Ejected,
 }
 
 impl Tunnel {
@@ -82,6 +114,16 @@ impl Tunnel {
         self.places.taken()
     }
 
+    /// A request goes into the tunnel; until the guard is dropped it waits for its answer.
+    pub(super) fn begin(&self) -> Unanswered {
+        self.waiting.begin()
+    }
+
+    fn cost(&self, health: &Health, now: Instant) -> u64 {
+        let latency = health.weight(now).max(self.waiting.silence());
+        latency.saturating_mul(u64::from(self.in_flight()) + 1)
+    }
+
     fn usable(&self) -> bool {
         !self.draining.is_cancelled() && !self.cut.is_cancelled() && !self.requests.is_closed()
     }
@@ -99,7 +141,9 @@ pub(crate) struct Tunnels {
     by_group: ArcSwap<HashMap<GroupName, Vec<Arc<Tunnel>>>>,
     state: Mutex<State>,
     numbers: AtomicU64,
-    turn: AtomicUsize,
+    turn: AtomicU64,
+    /// A tunnel came into service.
+    added: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -120,6 +164,12 @@ pub(crate) struct NewTunnel {
     pub(crate) cut: CancellationToken,
 }
 
+impl Wanted<'_> {
+    fn had(&self, tunnel: &Arc<Tunnel>) -> bool {
+        self.tried.iter().any(|tried| Arc::ptr_eq(tried, tunnel))
+    }
+}
+
 /// The connector was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Removed;
@@ -131,6 +181,12 @@ impl Tunnels {
         if state.removed.contains(&new.connector) {
             return Err(Removed);
         }
+        // What is known of a connector outlives its tunnels only in the others it has.
+        let health = state
+            .live
+            .iter()
+            .find(|live| live.connector == new.connector)
+            .map_or_else(Arc::default, |live| Arc::clone(&live.health));
         let tunnel = Arc::new(Tunnel {
             number: self.numbers.fetch_add(1, Ordering::Relaxed) + 1,
             connector: new.connector,
@@ -141,9 +197,12 @@ impl Tunnels {
             told: Mutex::default(),
             draining: CancellationToken::new(),
             cut: new.cut,
+            health,
+            waiting: Arc::new(Waiting::new()),
         });
         state.live.push(Arc::clone(&tunnel));
         self.publish(&state);
+        self.added.notify_waiters();
         Ok(tunnel)
     }
 
@@ -193,47 +252,109 @@ impl Tunnels {
         self.by_group.store(Arc::new(by_group));
     }
 
-    /// A place in the least loaded tunnel of the first group that has one; `except` is not chosen.
+    /// A place in the better of two tunnels (power of two choices by peak EWMA) of the first group
+    /// that has one.
     ///
     /// # Errors
     /// `no_connector` where no group has a tunnel, `tunnel_busy` where all their places are taken.
-    pub(crate) fn choose(
-        &self,
-        groups: &[GroupName],
-        except: Option<&Arc<Tunnel>>,
-    ) -> Result<Lease, ErrorCode> {
+    pub(super) fn choose(&self, wanted: &Wanted<'_>) -> Result<Lease, ErrorCode> {
         let by_group = self.by_group.load();
-        let mut outcome = ErrorCode::NoConnector;
-        for group in groups {
-            let Some(tunnels) = by_group.get(group) else {
-                continue;
-            };
-            let eligible =
-                |t: &&Arc<Tunnel>| t.usable() && !except.is_some_and(|e| Arc::ptr_eq(e, t));
-            // The walk begins at another tunnel each time, so that equals take turns.
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % tunnels.len().max(1);
-            let (before, from) = tunnels.split_at(turn.min(tunnels.len()));
-            let walk = || from.iter().chain(before).filter(eligible);
-            // SECURITY: a tunnel that offers few places, or none, has always the fewest requests:
-            // chosen by load alone it would be chosen always, and have the whole group refused.
-            let free = || walk().filter(|tunnel| !tunnel.places.are_taken());
-            // Another request may take the last place between the two looks; each time round at
-            // least one tunnel has filled up, so the loop ends.
-            while let Some(tunnel) = free().min_by_key(|tunnel| tunnel.in_flight()) {
-                // A tunnel may begin to drain after the look at it, and its end may have come before
-                // the place was taken: such a place is given back.
-                if let Some(place) = tunnel.places.take().filter(|_| tunnel.usable()) {
-                    return Ok(Lease {
-                        tunnel: Arc::clone(tunnel),
-                        place,
-                    });
+        let groups = || wanted.groups.iter().filter_map(|group| by_group.get(group));
+        for reach in [Reach::Good, Reach::SameConnector, Reach::Ejected] {
+            for tunnels in groups() {
+                if let Some(lease) = self.choose_among(tunnels, wanted, reach) {
+                    return Ok(lease);
                 }
             }
-            if walk().next().is_some() {
-                outcome = ErrorCode::TunnelBusy;
+        }
+        let usable = |t: &Arc<Tunnel>| t.usable() && !wanted.had(t);
+        match groups().flatten().any(usable) {
+            true => Err(ErrorCode::TunnelBusy),
+            false => Err(ErrorCode::NoConnector),
+        }
+    }
+
+    /// Waits for the next tunnel that comes into service. The wait begins with this call.
+    pub(super) fn another(&self) -> impl Future<Output = ()> {
+        self.added.notified()
+    }
+
+    fn choose_among(
+        &self,
+        tunnels: &[Arc<Tunnel>],
+        wanted: &Wanted<'_>,
+        reach: Reach,
+    ) -> Option<Lease> {
+        let now = Instant::now();
+        // Another request may take the last place between the look and the taking; each time round
+        // at least one tunnel has filled up, so the loop ends.
+        loop {
+            let (one, its_health) = self.sample(tunnels, wanted, reach, now, None)?;
+            let other = self.sample(tunnels, wanted, reach, now, Some(one));
+            let (tunnel, health) = match other {
+                Some((other, health)) if other.cost(&health, now) < one.cost(&its_health, now) => {
+                    (other, health)
+                }
+                _ => (one, its_health),
+            };
+            // A tunnel may begin to drain after the look at it, and its end may have come before
+            // the place was taken: such a place is given back.
+            if let Some(place) = tunnel.places.take().filter(|_| tunnel.usable()) {
+                if reach != Reach::Ejected && health.standing(now) == Standing::Trial {
+                    health.begin_trial(now);
+                }
+                return Some(Lease {
+                    tunnel: Arc::clone(tunnel),
+                    place,
+                    health,
+                });
             }
         }
-        Err(outcome)
+    }
+
+    /// The first tunnel that may be chosen, from a random one on.
+    fn sample<'t>(
+        &self,
+        tunnels: &'t [Arc<Tunnel>],
+        wanted: &Wanted<'_>,
+        reach: Reach,
+        now: Instant,
+        except: Option<&Arc<Tunnel>>,
+    ) -> Option<(&'t Arc<Tunnel>, Arc<Health>)> {
+        let from = usize::try_from(self.draw()).unwrap_or_default() % tunnels.len().max(1);
+        let (before, from) = tunnels.split_at(from);
+        from.iter().chain(before).find_map(|tunnel| {
+            // SECURITY: a tunnel that offers few places, or none, has always the fewest requests:
+            // chosen by load alone it would be chosen always, and have the whole group refused.
+            if !tunnel.usable() || tunnel.places.are_taken() || wanted.had(tunnel) {
+                return None;
+            }
+            if except.is_some_and(|except| Arc::ptr_eq(except, tunnel)) {
+                return None;
+            }
+            let same = || wanted.tried.iter().any(|t| t.connector == tunnel.connector);
+            if reach == Reach::Good && same() {
+                return None;
+            }
+            let health = tunnel.health.of(wanted.application);
+            let may = match health.standing(now) {
+                Standing::Good => true,
+                Standing::Trial => wanted.may_try || reach == Reach::Ejected,
+                Standing::Ejected => reach == Reach::Ejected,
+            };
+            may.then_some((tunnel, health))
+        })
+    }
+
+    /// A number that looks random (SplitMix64): the choice needs no secret, only no pattern.
+    fn draw(&self) -> u64 {
+        let step = self
+            .turn
+            .fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        let mixed = (step ^ (step >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        // Half the bits: a remainder of it fits every machine's word.
+        (mixed ^ (mixed >> 31)) >> 32
     }
 
     /// How many tunnels are live.

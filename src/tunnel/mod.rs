@@ -7,6 +7,7 @@ mod hint;
 pub mod late;
 pub mod link;
 mod profile;
+pub mod retry;
 pub mod tls;
 pub mod token;
 mod verify;

@@ -17,7 +17,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::harness::{Backend, Running, Stand, body, until, within};
 
@@ -205,9 +205,9 @@ async fn a_connector_that_is_killed_fails_only_what_it_carries() {
     until("the tunnel's end", || stand.tunnels() == (2, 1)).await;
     load.answers(400).await;
     app.go.send_replace(true);
-    let mut answers = within("the stalled answers", waiting.join_all()).await;
-    answers.sort();
-    assert_eq!(answers, [vec![ok(); 10], vec![lost(); 10]].concat());
+    // What the dead one carried had no body, and went to the other.
+    let answers = within("the stalled answers", waiting.join_all()).await;
+    assert_eq!(answers, vec![ok(); 20]);
 
     // It comes back under load, and takes its share again.
     let config = stand.folder().join("connector-1.yaml");
@@ -218,13 +218,13 @@ async fn a_connector_that_is_killed_fails_only_what_it_carries() {
     stand.connectors()[0].kill();
     until("the tunnel's end", || stand.tunnels() == (3, 2)).await;
     app.go.send_replace(true);
-    let mut answers = within("the stalled answers", waiting.join_all()).await;
-    answers.sort();
+    let answers = within("the stalled answers", waiting.join_all()).await;
+    assert_eq!(answers, vec![ok(); 2]);
     load.answers(100).await;
-    // Each worker had one request under way at most, each time.
+    // An answer whose body was on its way cannot be had again. Each worker had one under way at
+    // most, each time.
     let failures = load.end().await;
-    let only = |code: &String| *code == lost().1 || code == BROKEN;
-    assert!(failures.keys().all(only), "{failures:?}");
+    assert!(failures.keys().all(|code| code == BROKEN), "{failures:?}");
     assert!(
         failures.values().sum::<usize>() <= 2 * WORKERS,
         "{failures:?}"
@@ -393,15 +393,26 @@ async fn falls_silent(swallowed: Swallowed) {
         let (client, url) = (stand.client().clone(), stand.url("wiki", "/small"));
         late.spawn(async move { client.get(&url).await.status });
     }
-    let left = |since: Instant| GIVEN_UP.saturating_sub(since.elapsed());
-    let answers = timeout(left(since), waiting.join_all())
-        .await
-        .unwrap_or_else(|_| panic!("{swallowed:?}: the dead tunnel is still trusted"));
-    assert_eq!(answers, vec![lost(); 5], "{swallowed:?}");
-    let late = timeout(left(since), late.join_all())
-        .await
-        .unwrap_or_else(|_| panic!("{swallowed:?}: requests still wait"));
-    assert_eq!(late, vec![StatusCode::BAD_GATEWAY; 5], "{swallowed:?}");
+    until("the silent tunnel's end", || stand.tunnels().1 == 1).await;
+    let waited = since.elapsed();
+    assert!(waited < GIVEN_UP, "{swallowed:?}: trusted for {waited:?}");
+    app.go.send_replace(true);
+    // The only connector there is: where its next tunnel stands by then, they go there.
+    let answers = within("the stalled answers", waiting.join_all()).await;
+    assert_eq!(answers.len(), 5);
+    for answer in answers {
+        assert!(
+            answer == lost() || answer == ok(),
+            "{swallowed:?}: {answer:?}"
+        );
+    }
+    let late = within("the late answers", late.join_all()).await;
+    assert_eq!(late.len(), 5);
+    let either = [StatusCode::BAD_GATEWAY, StatusCode::OK];
+    assert!(
+        late.iter().all(|s| either.contains(s)),
+        "{swallowed:?}: {late:?}"
+    );
     until("a new tunnel", || stand.tunnels() == (2, 1)).await;
     let back = stand.get("https://wiki.localhost/").await;
     assert_eq!(back.text(), "ok", "{swallowed:?}");
@@ -422,7 +433,6 @@ async fn a_frozen_connector_is_given_up_and_serves_when_it_thaws() {
     stand.connectors()[0].signal(Signal::CONT);
     until("a new tunnel", || stand.tunnels() == (3, 1)).await;
     app.go.send_replace(true);
-    let mut answers = within("the stalled answers", waiting.join_all()).await;
-    answers.sort();
-    assert_eq!(answers, [vec![ok(); 5], vec![lost(); 5]].concat());
+    let answers = within("the stalled answers", waiting.join_all()).await;
+    assert_eq!(answers, vec![ok(); 10]);
 }

@@ -21,6 +21,7 @@
 
 mod attacks;
 mod browser;
+mod choice;
 mod demo;
 mod egress;
 mod enrolment;

@@ -327,13 +327,13 @@ impl Running {
         file
     }
 
-    /// Enrols another connector, which dials gateways under this address and no other.
-    pub(crate) async fn enrol_dialling(&mut self, group: &str, gateway: &str) -> PathBuf {
+    /// Enrols another connector, with these keys over those of the stand.
+    pub(crate) async fn enrol_with(&mut self, group: &str, settings: Value) -> PathBuf {
         let file = self.enrol(group).await;
         let text = fs::read_to_string(&file).expect("it was written a moment ago");
         let mut config: Value = serde_json::from_str(&text).expect("JSON of our own");
-        let gateways = Value::from(vec![gateway]);
-        set(&mut config, &[("gateways".to_owned(), gateways)]);
+        let settings = settings.as_object().expect("keys").clone();
+        set(&mut config, &settings.into_iter().collect::<Vec<_>>());
         write_json(&file, &config);
         file
     }
