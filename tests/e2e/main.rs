@@ -31,6 +31,7 @@ mod git;
 mod harness;
 mod headers;
 mod heads;
+mod identity;
 mod load;
 mod removal;
 mod routing;

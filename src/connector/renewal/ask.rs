@@ -102,7 +102,9 @@ impl Task {
             Failure::Again(format!("the gateway's answer cannot be used: {what}"))
         })?;
         let until = next.not_after;
+        let due = due(&next);
         self.adopt(next).map_err(Failure::Again)?;
+        (self.due, self.since) = (due, Instant::now());
         self.renewal.refused.store(false, Ordering::Relaxed);
         tracing::info!(until = until.to_rfc3339(), "certificate renewed");
         Ok(())
@@ -141,15 +143,13 @@ impl Task {
 
     /// On disk first: a connector that went on with what it could not keep would be lost with its
     /// next start.
-    pub(super) fn adopt(&mut self, next: Identity) -> Result<(), String> {
+    pub(super) fn adopt(&self, next: Identity) -> Result<(), String> {
         let keep = self.state.keep_renewed(&next);
         keep.map_err(|e| {
             format!(
                 "what the gateway gave cannot be kept, so the old certificate stays in use: {e}"
             )
         })?;
-        self.due = due(&next);
-        self.since = Instant::now();
         let replaced = self.renewal.identity.replace(next);
         replaced.map_err(|e| format!("TLS cannot be set up with it: {e}"))
     }

@@ -1,0 +1,476 @@
+//! A connector's identity lives by itself: renewal, late renewal, removal, rotation of the
+//! authority, unregistering, and clocks that differ.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use appproxy::certs::PeerConnector;
+use appproxy::clock::{Clock, Timestamp};
+use appproxy::tunnel::token::Token;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::harness::{Backend, Client, Output, Process, Running, Stand, until, within, words};
+
+/// A gateway whose connectors' certificates live this long.
+fn stand(backend: &Backend, life: &str, grace: &str) -> Stand {
+    let tunnel = json!({ "certificate_life": life, "renewal_grace": grace });
+    Stand::new()
+        .application("wiki", backend)
+        .gateway_setting("tunnel", tunnel)
+}
+
+async fn gateway(stand: &Running, arguments: &[&str]) -> Output {
+    let file = stand.gateway_file().display().to_string();
+    let all = [&["gateway"], arguments, &["--config", &file]].concat();
+    let all: Vec<String> = all.into_iter().map(str::to_owned).collect();
+    stand.program(&all, "").await
+}
+
+async fn connectors(stand: &Running) -> Vec<Value> {
+    let text = gateway(stand, &["connector", "list", "--json"]).await;
+    serde_json::from_str(&text.success()).unwrap()
+}
+
+/// The certificate that a connector keeps.
+fn kept(stand: &Running, connector: usize) -> PeerConnector {
+    let file = format!("connector-{connector}/identity.pem");
+    let text = fs::read(stand.folder().join(file)).unwrap();
+    let leaf = CertificateDer::pem_slice_iter(&text).next().unwrap();
+    PeerConnector::from_certificate(&leaf.unwrap()).unwrap()
+}
+
+fn authorities(stand: &Running, connector: usize) -> usize {
+    let file = format!("connector-{connector}/identity.pem");
+    let text = fs::read(stand.folder().join(file)).unwrap();
+    CertificateDer::pem_slice_iter(&text).count() - 1
+}
+
+fn count(process: &Process, message: &str) -> usize {
+    let lines = process.log();
+    let said = |line: &&String| words::message(line).as_deref() == Some(message);
+    lines.iter().filter(said).count()
+}
+
+async fn until_time(what: &str, time: Timestamp) {
+    until(what, || Clock::system().now() >= time).await;
+}
+
+/// Two clients that ask one request after the other, and what they got.
+struct Load {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+    clients: Vec<JoinHandle<Vec<String>>>,
+}
+
+impl Load {
+    fn on(stand: &Running) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let answered = Arc::new(AtomicUsize::new(0));
+        let client = |client: Client| {
+            let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+            tokio::spawn(async move {
+                let mut failed = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = client.get("https://wiki.localhost/").await;
+                    if answer.status != 200 {
+                        failed.push(format!("{} {}", answer.status, answer.text()));
+                    }
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+                failed
+            })
+        };
+        let clients = vec![
+            client(stand.client().clone()),
+            client(stand.client().http2()),
+        ];
+        Self {
+            stop,
+            answered,
+            clients,
+        }
+    }
+
+    /// Ends them; all their requests must have been answered by the application.
+    async fn end(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        for client in self.clients {
+            assert_eq!(client.await.unwrap(), Vec::<String>::new());
+        }
+        self.answered.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn a_short_lived_certificate_is_renewed_over_and_over_and_no_request_fails() {
+    let backend = Backend::text("hello").await;
+    let stand = stand(&backend, "15s", "1h").start();
+    let mut stand = stand.await;
+    let first = kept(&stand, 1);
+    assert_eq!(first.not_after.0 - first.issued.0, 15);
+    let load = Load::on(&stand);
+    let connector = stand.connectors().remove(0);
+    let mut ends = vec![first.not_after];
+    // Three renewals are two lives and more.
+    for _ in 0..3 {
+        let last = *ends.last().unwrap();
+        until("another certificate", || kept(&stand, 1).not_after > last).await;
+        ends.push(kept(&stand, 1).not_after);
+        // At two thirds of its life, so never near its end.
+        assert!(Clock::system().now().0 < last.0 - 2, "{ends:?}");
+    }
+    let end_of_third = ends[2];
+    until_time("the end of the third certificate", end_of_third).await;
+    let answers = load.end().await;
+    assert!(answers > 100, "{answers}");
+    let now = kept(&stand, 1);
+    assert_eq!(
+        (&now.id, now.public_key_hash),
+        (&first.id, first.public_key_hash)
+    );
+
+    assert_eq!(count(&connector, "no tunnel; trying again"), 0);
+    assert_eq!(
+        count(&connector, "certificate not renewed; trying again"),
+        0
+    );
+    assert_eq!(count(stand.gateway(), "certificate not renewed"), 0);
+    // One renewal at a time: as many as certificates, and of tunnels two for each certificate that
+    // has ended and the two that there are.
+    let renewed = count(&connector, "certificate renewed");
+    assert!((3..=4).contains(&renewed), "{renewed}");
+    assert_eq!(count(stand.gateway(), "certificate renewed"), renewed);
+    let (opened, closed) = stand.tunnels();
+    assert!(
+        (6..=10).contains(&opened),
+        "{opened} opened, {closed} closed"
+    );
+    assert_eq!(connectors(&stand).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_ended_certificate_is_renewed_late_unless_it_was_removed_or_the_grace_is_over() {
+    let backend = Backend::text("hello").await;
+    let mut stand = stand(&backend, "10s", "20s").connectors(3).start().await;
+    let files: Vec<PathBuf> = (1..=3)
+        .map(|n| stand.folder().join(format!("connector-{n}.yaml")))
+        .collect();
+    let running: Vec<Process> = stand.connectors().drain(..).collect();
+    for connector in &running {
+        connector.terminate();
+    }
+    for connector in &running {
+        assert_eq!(connector.ended().await.code(), Some(0));
+    }
+    drop(running);
+    let old: Vec<PeerConnector> = (1..=3).map(|n| kept(&stand, n)).collect();
+    let removed = old[1].id.to_string();
+    gateway(&stand, &["connector", "remove", &removed])
+        .await
+        .success();
+    let last_end = old.iter().map(|peer| peer.not_after).max().unwrap();
+    until_time("the end of the certificates", last_end).await;
+
+    // The first comes back by itself.
+    stand.start_connector(&files[0]).await;
+    let back = &stand.connectors()[0];
+    back.says("certificate renewed").await;
+    let new = kept(&stand, 1);
+    assert_eq!(
+        (&new.id, new.public_key_hash),
+        (&old[0].id, old[0].public_key_hash)
+    );
+    assert!(new.not_after > old[0].not_after);
+    let answer = stand.get("https://wiki.localhost/").await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (200, "hello"));
+    let late = stand
+        .gateway()
+        .line("late", |l| l.contains("renewed_late"))
+        .await;
+    let late: Value = serde_json::from_str(&late).unwrap();
+    assert_eq!(late["connector"], old[0].id.as_str());
+
+    // The second is refused for ever, and says why.
+    let ends =
+        "appproxy: this connector was removed at its gateways; register it again with a new token";
+    for _ in 0..2 {
+        let again = stand.spawn_connector(&files[1]);
+        assert_eq!(again.ended().await.code(), Some(1));
+        assert_eq!(again.log().last().unwrap(), ends);
+    }
+    assert_eq!(kept(&stand, 2), old[1]);
+
+    // While no gateway can be reached it keeps trying, and says so once.
+    stand.stop_gateway().await;
+    let waiting = stand.spawn_connector(&files[2]);
+    let line = waiting.says("certificate not renewed; trying again").await;
+    assert!(line.contains("refused the connection"), "{line}");
+    stand.restart_gateway().await;
+    waiting.says(words::TUNNEL_OPEN).await;
+    assert_eq!(count(&waiting, "certificate not renewed; trying again"), 1);
+    waiting.terminate();
+    waiting.ended().await;
+    drop(waiting);
+
+    // And once the grace is over only a new token helps.
+    let over = kept(&stand, 3).not_after.0 + 20;
+    until_time("the end of the grace", Timestamp(over)).await;
+    let late = stand.spawn_connector(&files[2]);
+    assert_eq!(late.ended().await.code(), Some(1));
+    let said = late.log().last().unwrap().clone();
+    assert!(
+        said.contains(
+            "the time in which it could be renewed is over too: register again with a new token"
+        ),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn the_authority_is_rotated_under_load_and_nobody_notices() {
+    let backend = Backend::text("hello").await;
+    let stand = stand(&backend, "60s", "1h").connectors(2);
+    let mut stand = stand.start().await;
+    // One is away from before the rotation until after its end.
+    let away = stand.connectors().remove(1);
+    away.terminate();
+    away.ended().await;
+    let old_token = stand.token(words::GROUP).await;
+    let late_token = stand.token(words::GROUP).await;
+    let nothing = gateway(&stand, &["ca", "rotate", "--finish"]).await;
+    assert_eq!(nothing.status.code(), Some(1));
+
+    let load = Load::on(&stand);
+    let before = kept(&stand, 1);
+    let said = gateway(&stand, &["ca", "rotate"]).await.success();
+    let again = gateway(&stand, &["ca", "rotate"]).await;
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        again.stderr.contains("a rotation is under way"),
+        "{}",
+        again.stderr
+    );
+    until("both authorities at the connector", || {
+        authorities(&stand, 1) == 2
+    })
+    .await;
+    until("a certificate of the new one", || {
+        kept(&stand, 1).issued > before.issued
+    })
+    .await;
+
+    // A token of before still works, and one of now carries the new pin.
+    let new_token = stand.token(words::GROUP).await;
+    let (old_pin, new_pin) = (
+        Token::parse(&old_token).unwrap().pin,
+        Token::parse(&new_token).unwrap().pin,
+    );
+    assert_ne!(old_pin, new_pin);
+    for part in [
+        format!("{new_pin} is new"),
+        format!("{old_pin} counts until "),
+    ] {
+        assert!(said.contains(&part), "{said}");
+    }
+    for token in [&old_token, &new_token] {
+        let file = register(&mut stand, token).await;
+        stand.start_connector(&file).await;
+    }
+    assert_eq!((authorities(&stand, 3), authorities(&stand, 4)), (2, 2));
+
+    gateway(&stand, &["ca", "rotate", "--finish"])
+        .await
+        .success();
+    for connector in [1, 3, 4] {
+        let what = format!("the new authority alone at connector {connector}");
+        until(&what, || authorities(&stand, connector) == 1).await;
+    }
+    // Tunnels that were opened with a certificate of the old one are given up, gently.
+    let (opened, _) = stand.tunnels();
+    assert!(opened >= 8, "{opened}");
+    let gone = |line: &str| line.contains("authority of its certificate counts no more");
+    stand
+        .gateway()
+        .line("a tunnel of the old authority", gone)
+        .await;
+    let token = stand.token(words::GROUP).await;
+    let file = register(&mut stand, &token).await;
+    stand.start_connector(&file).await;
+    assert!(load.end().await > 20);
+
+    // A token of the old authority is worthless, and the one that was away is told what to do.
+    let spent = stand.connector_file();
+    let arguments = ["register", "--config", spent.to_str().unwrap()].map(str::to_owned);
+    let refused = stand.program(&arguments, &late_token).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        refused.stderr.contains("another installation"),
+        "{}",
+        refused.stderr
+    );
+    let file = stand.folder().join("connector-2.yaml");
+    let late = stand.spawn_connector(&file);
+    let line = late.says("no tunnel; trying again").await;
+    assert!(
+        line.contains("register it again with a new token"),
+        "{line}"
+    );
+}
+
+async fn register(stand: &mut Running, token: &str) -> PathBuf {
+    let file = stand.connector_file();
+    let arguments = ["register", "--config", file.to_str().unwrap()].map(str::to_owned);
+    stand.program(&arguments, token).await.success();
+    file
+}
+
+async fn unregister(stand: &Running, file: &Path, force: bool) -> Output {
+    let mut arguments = [
+        "connector",
+        "unregister",
+        "--config",
+        file.to_str().unwrap(),
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    arguments.extend(force.then(|| "--force".to_owned()));
+    stand.program(&arguments, "").await
+}
+
+#[tokio::test]
+async fn a_connector_that_unregisters_leaves_no_ghost_on_either_side() {
+    let backend = Backend::text("hello").await;
+    let stand = Stand::new().application("wiki", &backend).connectors(3);
+    let mut stand = stand.start().await;
+    let file = |stand: &Running, n| stand.folder().join(format!("connector-{n}.yaml"));
+    let state = |stand: &Running, n| {
+        let folder = stand.folder().join(format!("connector-{n}"));
+        fs::read_dir(folder).unwrap().count()
+    };
+    let ids: Vec<String> = (1..=3).map(|n| kept(&stand, n).id.to_string()).collect();
+
+    // One that runs: it is cut, and ends as if an operator had removed it.
+    let first = stand.connectors().remove(0);
+    let done = unregister(&stand, &file(&stand, 1), false).await;
+    assert_eq!(
+        done.success(),
+        format!(
+            "Connector {} is removed at its gateways, and its state here is deleted.\n",
+            ids[0]
+        )
+    );
+    assert_eq!(first.ended().await.code(), Some(1));
+    assert_eq!(state(&stand, 1), 0);
+    let list = connectors(&stand).await;
+    let removed: Vec<bool> = list.iter().map(|c| !c["removed"].is_null()).collect();
+    assert_eq!(removed, [true, false, false]);
+    assert_eq!(stand.get("https://wiki.localhost/").await.status, 200);
+    let again = unregister(&stand, &file(&stand, 1), false).await;
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        again.stderr.contains("there is no identity in"),
+        "{}",
+        again.stderr
+    );
+
+    // One that was removed before: what was wanted is done, and the state goes.
+    gateway(&stand, &["connector", "remove", &ids[1]])
+        .await
+        .success();
+    unregister(&stand, &file(&stand, 2), false).await.success();
+    assert_eq!(state(&stand, 2), 0);
+
+    // No gateway: nothing is deleted, unless somebody insists.
+    stand.stop_gateway().await;
+    let refused = unregister(&stand, &file(&stand, 3), false).await;
+    assert_eq!(refused.status.code(), Some(1));
+    let command = format!("`appproxy gateway connector remove {}`", ids[2]);
+    for part in [
+        "nothing was deleted",
+        "refused the connection",
+        "`--force`",
+        &command,
+    ] {
+        assert!(refused.stderr.contains(part), "{part}: {}", refused.stderr);
+    }
+    assert_eq!(kept(&stand, 3).id.as_str(), ids[2]);
+    let forced = unregister(&stand, &file(&stand, 3), true).await.success();
+    assert!(forced.contains(&command), "{forced}");
+    assert_eq!(state(&stand, 3), 0);
+}
+
+/// The program under a clock that is off by so much; timers go on as they are.
+fn off(by: &str, arguments: Vec<String>) -> Process {
+    let mut command = Command::new("faketime");
+    command.args(["-f", by, words::PROGRAM]);
+    command.args(arguments).args(words::LOG_AS_JSON);
+    command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    Process::start(&format!("connector {by}"), &mut command)
+}
+
+#[tokio::test]
+async fn a_clock_that_is_wrong_is_said_by_how_much_and_in_which_direction() {
+    let backend = Backend::text("hello").await;
+    let mut stand = Stand::new().application("wiki", &backend).start().await;
+    stand.connectors().clear();
+    let file = stand.folder().join("connector-1.yaml");
+    let remedy = "set one of them right, or certificates will seem expired or not valid yet";
+    let mut seen = 0;
+    for (by, direction) in [("-200s", "behind"), ("+3h", "ahead of")] {
+        let connector = off(by, words::connector(&file));
+        let said = |line: &str| line.contains("this host's clock is ");
+        let line = connector.line("the clock", said).await;
+        let line = words::message(&line).unwrap();
+        let seconds: u64 = line.split(' ').nth(4).unwrap().parse().unwrap();
+        let wanted = if by == "+3h" { 10_800 } else { 200 };
+        assert!(seconds.abs_diff(wanted) <= 2, "{line}");
+        assert!(
+            line.ends_with(&format!(" s {direction} the gateway's: {remedy}")),
+            "{line}"
+        );
+        connector.says(words::TUNNEL_OPEN).await;
+        // Two tunnels, one clock, one sentence.
+        until("the second tunnel", || {
+            count(&connector, words::TUNNEL_OPEN) == 2
+        })
+        .await;
+        let lines = connector.log();
+        assert_eq!(lines.iter().filter(|line| said(line)).count(), 1);
+        seen += 1;
+    }
+    // Behind by more than certificates are backdated: no tunnel, and the clock is named.
+    let connector = off("-1d", words::connector(&file));
+    let line = connector.says("no tunnel; trying again").await;
+    assert!(
+        line.contains("this host's clock is behind; set it right"),
+        "{line}"
+    );
+    // Ahead by more than a gateway's own certificate lives.
+    let connector = off("+40d", words::connector(&file));
+    let line = connector.says("no tunnel; trying again").await;
+    assert!(
+        line.contains("this host's clock is probably ahead: set it right"),
+        "{line}"
+    );
+
+    // Enrolment too checks the gateway's dates, so a wrong clock is no way around them.
+    let config = stand.connector_file();
+    let token = stand.token(words::GROUP).await;
+    fs::write(config.with_extension("token"), token).unwrap();
+    let arguments = words::register(&config, &config.with_extension("token"));
+    let register = off("-1d", arguments);
+    assert_eq!(within("its end", register.ended()).await.code(), Some(1));
+    let log = register.log().join("\n");
+    assert!(
+        log.contains("this host's clock is behind; set it right"),
+        "{log}"
+    );
+    assert_eq!(seen, 2);
+}
