@@ -76,7 +76,7 @@ build-tools:
 
 .PHONY: test-tools
 test-tools: build-tools $(NODE_MODULES)
-	@.ci/need chromium:chromium curl:curl faketime:faketime git:git node:nodejs script:bsdutils
+	@.ci/need chromium:chromium curl:curl git:git node:nodejs script:bsdutils
 	@cargo nextest --version >/dev/null 2>&1 || { echo "cargo-nextest is missing. Install with: cargo install cargo-nextest --locked" >&2; exit 1; }
 
 $(NODE_MODULES): $(NODE)/package.json $(NODE)/package-lock.json
