@@ -88,7 +88,8 @@ async fn the_faster_of_four_connectors_carry_more() {
     println!("served by delays {delays:?}: {served:?}");
     assert_eq!(served.iter().sum::<usize>(), REQUESTS);
     let (fast, slow, slower) = (served[0] + served[1], served[2], served[3]);
-    assert!(fast > 4 * (slow + slower), "{served:?}");
+    // Of two choices both are slow ones in a sixth of the cases; the rest goes to the fast.
+    assert!(fast > 2 * (slow + slower), "{served:?}");
     assert!(slow > slower && slower > 0, "{served:?}");
     // Equals share evenly.
     let (most, least) = (served[0].max(served[1]), served[0].min(served[1]));
