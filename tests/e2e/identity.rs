@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use appproxy::certs::PeerConnector;
 use appproxy::clock::{Clock, Timestamp};
-use appproxy::config::ConnectorConfig;
+use appproxy::config::{ConnectorConfig, Proxies};
 use appproxy::connector;
 use appproxy::tunnel::token::Token;
 use rustls::pki_types::CertificateDer;
@@ -459,7 +459,12 @@ async fn a_clock_that_is_wrong_is_said_by_how_much_and_in_which_direction() {
         let config = ConnectorConfig::load(&file).unwrap();
         let clock = Clock::manual(Timestamp(Clock::system().now().0 + off));
         let stop = CancellationToken::new();
-        let running = tokio::spawn(connector::run(config, clock, stop.clone()));
+        let running = tokio::spawn(connector::run(
+            config,
+            Proxies::default(),
+            clock,
+            stop.clone(),
+        ));
         until("both tunnels", || log.lines("tunnel open").len() == 2).await;
         // Two tunnels, one clock, one sentence at most.
         let said = log.lines("this host's clock is");
