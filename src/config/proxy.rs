@@ -20,7 +20,7 @@ pub enum ProxySetting {
     Use(ProxyConfig),
 }
 
-/// A proxy as it is written; its password is read by [`ProxyConfig::open`].
+/// A proxy as it is written; its password is read by [`ConnectorConfig::proxies`].
 #[derive(Debug, Clone)]
 pub struct ProxyConfig {
     scheme: ProxyScheme,
