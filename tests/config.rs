@@ -21,8 +21,8 @@ use proptest::prelude::*;
 
 const VALID: &str = "testdata/config/valid";
 const INVALID: &str = "testdata/config/invalid";
-const VALID_FILES: usize = 8;
-const INVALID_FILES: usize = 70;
+const VALID_FILES: usize = 9;
+const INVALID_FILES: usize = 72;
 
 /// A word that stands in the invalid files wherever a secret might; it must never be repeated.
 const SECRET: &str = "hunter2";
@@ -101,6 +101,23 @@ fn good_files_are_read() {
         assert!(found.is_empty(), "{}:\n{}", file.display(), print(&found));
     }
     assert_eq!(files.len(), VALID_FILES, "files in {VALID}");
+}
+
+#[test]
+fn connectors_certificates_have_the_lives_that_are_written_or_the_usual_ones() {
+    let lives = |file| {
+        let read = gateway(file).connector_certificates;
+        (read.life, read.renewal_grace, read.overlap())
+    };
+    let day = Duration::from_secs(86_400);
+    assert_eq!(
+        lives("testdata/config/valid/gateway-tunnel.yaml"),
+        (day * 30, day / 2, day * 10 + day / 2)
+    );
+    assert_eq!(
+        lives("testdata/config/valid/gateway-least.yaml"),
+        (day * 90, day * 30, day * 60)
+    );
 }
 
 #[test]

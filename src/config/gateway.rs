@@ -179,28 +179,26 @@ const SHORTEST_LIFE: Duration = Duration::from_secs(10);
 
 fn tunnel(field: Field<'_>) -> Option<ConnectorCertificates> {
     field.section(&[], |section| {
-        let mut read = ConnectorCertificates::default();
-        let (life, grace) = (
-            section
-                .optional("certificate_life")
-                .map(|f| (f, f.duration())),
-            section.optional("renewal_grace").map(Field::duration),
-        );
-        if let Some((field, life)) = life {
-            read.life = life?;
-            if read.life < SHORTEST_LIFE {
-                return field.refuse(
-                    "out_of_range",
-                    "a certificate that lives less than 10 s cannot be renewed in time",
-                    "write at least `10s`; without the key it is `90d`",
-                );
-            }
-        }
-        if let Some(grace) = grace {
-            read.renewal_grace = grace?;
-        }
-        Some(read)
+        let usual = ConnectorCertificates::default();
+        let life = section.optional("certificate_life").map(life);
+        let grace = section.optional("renewal_grace").map(Field::duration);
+        Some(ConnectorCertificates {
+            life: life.unwrap_or(Some(usual.life))?,
+            renewal_grace: grace.unwrap_or(Some(usual.renewal_grace))?,
+        })
     })?
+}
+
+fn life(field: Field<'_>) -> Option<Duration> {
+    let life = field.duration()?;
+    if life >= SHORTEST_LIFE {
+        return Some(life);
+    }
+    field.refuse(
+        "out_of_range",
+        "a certificate that lives less than 10 s cannot be renewed in time",
+        "write at least `10s`; without the key it is `90d`",
+    )
 }
 
 fn store(field: Field<'_>, folder: &Path) -> Option<PathBuf> {

@@ -16,6 +16,7 @@ mod renewal;
 mod serve;
 mod skew;
 mod special;
+mod successor;
 mod supervisor;
 mod tunnel;
 mod unregister;

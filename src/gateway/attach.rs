@@ -157,6 +157,7 @@ async fn attach(
     };
     drop(held);
     gateway.openings.add(&tunnel.connector);
+    tell_authorities(gateway, &tunnel);
     tracing::info!(connector = %tunnel.connector, group = %tunnel.group, %peer, tunnel = tunnel.number, software, "tunnel open");
     let reason = tokio::select! {
         ended = &mut connection => ended.map_or_else(Ended::from, |()| Ended::Closed),
@@ -265,6 +266,23 @@ async fn follow(
             Ok(Some(Up::Hello { .. } | Up::Probed { .. } | Up::Unknown)) => {}
             Ok(None) => return Ended::Closed,
             Err(error) => return error.into(),
+        }
+    }
+}
+
+/// Tells a connector that has just come which authorities count: it may have been away when they
+/// changed.
+fn tell_authorities(gateway: &Gateway, tunnel: &Tunnel) {
+    loop {
+        let authorities = gateway.issuer.authorities();
+        let told = Down::Authorities {
+            authorities: authorities.pem(),
+        };
+        // One that takes no messages ends by itself.
+        let said = tunnel.say(&told);
+        // What was said to all in between must not be followed by what was so before.
+        if said.is_err() || Arc::ptr_eq(&authorities, &gateway.issuer.authorities()) {
+            return;
         }
     }
 }

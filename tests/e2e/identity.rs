@@ -238,12 +238,14 @@ async fn an_ended_certificate_is_renewed_late_unless_it_was_removed_or_the_grace
 #[tokio::test]
 async fn the_authority_is_rotated_under_load_and_nobody_notices() {
     let backend = Backend::text("hello").await;
-    let stand = stand(&backend, "60s", "1h").connectors(2);
+    let stand = stand(&backend, "60s", "1h").connectors(3);
     let mut stand = stand.start().await;
-    // One is away from before the rotation until after its end.
-    let away = stand.connectors().remove(1);
-    away.terminate();
-    away.ended().await;
+    // One is away from before the rotation until after its end, another one comes back in between.
+    for _ in 0..2 {
+        let away = stand.connectors().remove(1);
+        away.terminate();
+        away.ended().await;
+    }
     let old_token = stand.token(words::GROUP).await;
     let late_token = stand.token(words::GROUP).await;
     let nothing = gateway(&stand, &["ca", "rotate", "--finish"]).await;
@@ -268,6 +270,14 @@ async fn the_authority_is_rotated_under_load_and_nobody_notices() {
     })
     .await;
 
+    let (back, was) = (stand.folder().join("connector-3.yaml"), kept(&stand, 3));
+    assert_eq!(authorities(&stand, 3), 1);
+    stand.start_connector(&back).await;
+    until("it has changed over too", || {
+        authorities(&stand, 3) == 2 && kept(&stand, 3).issued > was.issued
+    })
+    .await;
+
     // A token of before still works, and one of now carries the new pin.
     let new_token = stand.token(words::GROUP).await;
     let (old_pin, new_pin) = (
@@ -285,12 +295,12 @@ async fn the_authority_is_rotated_under_load_and_nobody_notices() {
         let file = register(&mut stand, token).await;
         stand.start_connector(&file).await;
     }
-    assert_eq!((authorities(&stand, 3), authorities(&stand, 4)), (2, 2));
+    assert_eq!((authorities(&stand, 4), authorities(&stand, 5)), (2, 2));
 
     gateway(&stand, &["ca", "rotate", "--finish"])
         .await
         .success();
-    for connector in [1, 3, 4] {
+    for connector in [1, 3, 4, 5] {
         let what = format!("the new authority alone at connector {connector}");
         until(&what, || authorities(&stand, connector) == 1).await;
     }

@@ -1,6 +1,13 @@
-//! The authorities: made once, rotated with an overlap.
+//! The cases of authorities and their rotation.
 
-use super::*;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use secrecy::ExposeSecret;
+
+use super::{DAY, HOUR, NOW};
+use crate::clock::Timestamp;
+use crate::store::{AuthorityRecord, Changed, Store};
 
 pub(super) async fn the_first_authority_counts(store: Arc<dyn Store>) {
     assert!(store.authorities().await.unwrap().is_empty());

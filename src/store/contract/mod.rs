@@ -7,11 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
-use secrecy::ExposeSecret;
 
-use super::{
-    AuthorityRecord, Change, Changed, Enrolled, NewToken, Seen, SpendRefusal, SpendToken, Store,
-};
+use super::{Change, Changed, Enrolled, NewToken, Seen, SpendRefusal, SpendToken, Store};
 use crate::clock::Timestamp;
 use crate::model::{ConnectorId, GroupName};
 

@@ -6,24 +6,28 @@
 //! pending.pem     0600  the key of an enrolment whose answer has not been received yet
 //! ```
 
-mod text;
-
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
+use crate::certs::{PeerConnector, Pin, pem};
 use crate::clock::Timestamp;
 use crate::model::{ConnectorId, Endpoint, GroupName};
-use crate::tunnel::tls::Credentials;
+use crate::tunnel::tls::{Credentials, connector_tunnel};
 
 const IDENTITY: &str = "identity.pem";
 const GATEWAYS: &str = "gateways.json";
 const PENDING: &str = "pending.pem";
 const LOCK: &str = "register.lock";
+
+/// Far more than a rotation ever has at once.
+const AUTHORITIES: usize = 8;
 
 /// Who this connector is.
 #[derive(Debug, Clone)]
@@ -266,6 +270,78 @@ impl StateFolder {
             File::open(&self.path)?.sync_all()
         };
         write().map_err(|e| io_error("write", &path, e))
+    }
+}
+
+impl Identity {
+    /// Reads key, certificate and authorities, in this order, and checks that they are a
+    /// connector's and fit one another. The error says in a few words what is wrong.
+    pub(super) fn from_pem(text: &[u8]) -> Result<Self, &'static str> {
+        let key = PrivateKeyDer::from_pem_slice(text).map_err(|_| "it has no private key")?;
+        let mut certificates = CertificateDer::pem_slice_iter(text)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| "a certificate is cut off or changed")?;
+        if certificates.is_empty() {
+            return Err("it has no certificate");
+        }
+        let leaf = certificates.remove(0);
+        Self::new(key, leaf, certificates)
+    }
+
+    /// Checks that the three are a connector's and fit one another.
+    pub(super) fn new(
+        key: PrivateKeyDer<'static>,
+        leaf: CertificateDer<'static>,
+        authorities: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, &'static str> {
+        if authorities.is_empty() {
+            return Err("it has no authority");
+        }
+        if authorities.len() > AUTHORITIES {
+            return Err("it has too many authorities");
+        }
+        if authorities.iter().any(|a| Pin::of_authority(a).is_none()) {
+            return Err("one of its authorities is none");
+        }
+        let peer = PeerConnector::from_certificate(&leaf).map_err(|_| "it is not a connector's")?;
+        let credentials = Credentials {
+            chain: vec![leaf],
+            key,
+            authorities,
+        };
+        connector_tunnel(&credentials).map_err(|_| "its key does not fit its certificate")?;
+        Ok(Self {
+            id: peer.id,
+            group: peer.group,
+            issued: peer.issued,
+            not_after: peer.not_after,
+            credentials,
+        })
+    }
+
+    /// How long its certificate is good for, from issue to end, in seconds; at least one.
+    pub(super) fn life(&self) -> u64 {
+        let life = self.not_after.0.saturating_sub(self.issued.0);
+        u64::try_from(life).unwrap_or(0).max(1)
+    }
+
+    /// The text of its file.
+    fn to_pem(&self) -> Zeroizing<String> {
+        let Credentials {
+            chain,
+            key,
+            authorities,
+        } = &self.credentials;
+        let label = match key {
+            PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+            PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+            _ => "PRIVATE KEY",
+        };
+        let mut text = Zeroizing::new(pem(label, key.secret_der()));
+        for certificate in chain.iter().chain(authorities) {
+            text.push_str(&pem("CERTIFICATE", certificate));
+        }
+        text
     }
 }
 
