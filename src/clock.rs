@@ -71,6 +71,13 @@ impl Clock {
         }
     }
 
+    /// Sets a manual clock, back too, as one is that was wrong; the system's clock does not move.
+    pub fn set(&self, to: Timestamp) {
+        if let Some(manual) = &self.manual {
+            manual.store(to.0, Ordering::SeqCst);
+        }
+    }
+
     /// Now.
     #[must_use]
     #[expect(
@@ -98,6 +105,8 @@ mod tests {
         assert_eq!(clock.now().to_rfc3339(), "1970-01-01T00:00:00Z");
         clock.advance(Duration::from_secs(61));
         assert_eq!(clock.now().to_rfc3339(), "1970-01-01T00:01:01Z");
+        clock.set(Timestamp(7));
+        assert_eq!(clock.now(), Timestamp(7));
         assert!(Clock::system().now() > Timestamp(1_700_000_000));
     }
 }

@@ -9,11 +9,13 @@ use tokio::signal::unix::{SignalKind, signal};
 pub struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
-    of_terminal: Option<[tokio::signal::unix::Signal; 2]>,
+    hangup: tokio::signal::unix::Signal,
+    quit: Option<tokio::signal::unix::Signal>,
 }
 
 impl Signals {
-    /// Starts to listen for SIGTERM and SIGINT.
+    /// Starts to listen for SIGTERM and SIGINT. SIGHUP, with which other servers are told to read
+    /// their configuration again, ends nothing.
     ///
     /// # Errors
     /// Where the system refuses the handlers.
@@ -21,35 +23,42 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            of_terminal: None,
+            hangup: signal(SignalKind::hangup())?,
+            quit: None,
         })
     }
 
-    /// Listens for SIGHUP and SIGQUIT too, which a terminal sends when its window is closed and at
+    /// Ends at SIGHUP and SIGQUIT too, which a terminal sends when its window is closed and at
     /// Ctrl-\\.
     ///
     /// # Errors
     /// Where the system refuses the handlers.
     pub fn with_terminal(mut self) -> io::Result<Self> {
-        self.of_terminal = Some([signal(SignalKind::hangup())?, signal(SignalKind::quit())?]);
+        self.quit = Some(signal(SignalKind::quit())?);
         Ok(self)
     }
 
     /// Waits for the next of them and names it.
     pub async fn next(&mut self) -> &'static str {
-        let of_terminal = async {
-            match &mut self.of_terminal {
-                None => std::future::pending().await,
-                Some([hangup, quit]) => tokio::select! {
-                    _ = hangup.recv() => "SIGHUP",
-                    _ = quit.recv() => "SIGQUIT",
-                },
+        loop {
+            let quit = async {
+                match &mut self.quit {
+                    None => std::future::pending().await,
+                    Some(quit) => quit.recv().await,
+                }
+            };
+            tokio::select! {
+                _ = quit => return "SIGQUIT",
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => {}
             }
-        };
-        tokio::select! {
-            word = of_terminal => word,
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            if self.quit.is_some() {
+                return "SIGHUP";
+            }
+            tracing::warn!(
+                "SIGHUP: the configuration is read at the start alone; restart to have another"
+            );
         }
     }
 }

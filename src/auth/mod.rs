@@ -5,14 +5,15 @@
 //! leaves behind is a [`Permit`], and nothing is forwarded without one. Whatever is not known to
 //! be allowed is denied: both stages end in an arm that refuses.
 
+mod origin;
 mod permit;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::Method;
+use http::{HeaderMap, Method};
 
-use crate::model::{Application, ErrorCode, Identity, PreAuthentication};
+use crate::model::{Application, ErrorCode, ExternalUrl, Host, Identity, PreAuthentication};
 
 pub use permit::{Denied, Permit, Rule, authorise};
 
@@ -23,8 +24,17 @@ pub struct Facts<'a> {
     pub client: IpAddr,
     /// The request's method.
     pub method: &'a Method,
+    /// Whether it is the handshake of a WebSocket.
+    pub is_websocket: bool,
     /// The path that routing decided on, without the query.
     pub path: &'a str,
+    /// The request's fields as the client sent them. Of these a decision believes only what no page
+    /// can make a browser send.
+    pub fields: &'a HeaderMap,
+    /// The external URL that was asked for, and the host it has in this request.
+    pub external: &'a ExternalUrl,
+    /// As above.
+    pub host: &'a Host,
 }
 
 /// Why a request is not passed on before it is known who sent it.
@@ -58,6 +68,8 @@ pub fn authenticate(
     match application.pre_authentication.as_slice() {
         // Alone: beside another method it would open what that method closes.
         [PreAuthentication::Passthrough] => Ok(Identity::Anonymous),
+        #[cfg(test)]
+        [PreAuthentication::Assumed] => Ok(Identity::Assumed),
         _ => Err(Challenge::NoMethod),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::model::{Application, ErrorCode, Identity, PreAuthentication};
 
-use super::Facts;
+use super::{Facts, origin};
 
 /// Proof that one request may be forwarded to one application.
 ///
@@ -63,12 +63,17 @@ impl Permit {
 pub enum Rule {
     /// The application is published with `passthrough`: it looks after itself.
     Passthrough,
+    /// Whoever the test says.
+    #[cfg(test)]
+    Assumed,
 }
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Passthrough => "passthrough",
+            #[cfg(test)]
+            Self::Assumed => "assumed",
         })
     }
 }
@@ -80,6 +85,12 @@ pub enum Denied {
     /// Nothing opens by omission.
     #[error("no rule allows it")]
     NoRule,
+    /// A page of another origin made the browser send it.
+    #[error(
+        "it may change something, the browser proves by itself whose it is, and it comes from {0:?} \
+         and not from the application's own origin"
+    )]
+    CrossOrigin(String),
 }
 
 impl Denied {
@@ -88,6 +99,7 @@ impl Denied {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::NoRule => ErrorCode::Denied,
+            Self::CrossOrigin(_) => ErrorCode::CrossOrigin,
         }
     }
 }
@@ -99,12 +111,17 @@ impl Denied {
 pub fn authorise(
     identity: &Identity,
     application: &Arc<Application>,
-    _facts: &Facts<'_>,
+    facts: &Facts<'_>,
 ) -> Result<Permit, Denied> {
+    if identity.is_proven_by_browser() {
+        origin::check(facts)?;
+    }
     // The method is looked at again, and not taken from the identity: an anonymous visitor of one
     // application is nobody at the next.
     let rule = match (identity, application.pre_authentication.as_slice()) {
         (Identity::Anonymous, [PreAuthentication::Passthrough]) => Rule::Passthrough,
+        #[cfg(test)]
+        (Identity::Assumed, [PreAuthentication::Assumed]) => Rule::Assumed,
         _ => return Err(Denied::NoRule),
     };
     Ok(Permit {

@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use crate::model::{
-    ApplicationName, BackendTimeouts, Connectors, ExternalUrl, GroupName, HostHeader, InternalUrl,
-    LinkTranslation,
+    ApplicationLimits, ApplicationName, BackendProtocol, BackendTimeouts, Connectors, ExternalUrl,
+    Front, GroupName, HostHeader, HostPattern, InternalUrl, InternalUrls, LinkTranslation,
 };
 
 use super::*;
@@ -13,27 +13,49 @@ fn application(pre_authentication: Vec<PreAuthentication>) -> Arc<Application> {
     Arc::new(Application {
         name: ApplicationName::new("wiki").unwrap(),
         external: ExternalUrl::parse("https://wiki.example.com/").unwrap(),
-        internal: InternalUrl::parse("http://wiki.corp.local:8888/").unwrap(),
+        internal: InternalUrls::new(vec![
+            InternalUrl::parse("http://wiki.corp.local:8888/").unwrap(),
+        ])
+        .unwrap(),
         connectors: Connectors::new(vec![GroupName::new("hq").unwrap()]).unwrap(),
         pre_authentication,
         host_header: HostHeader::Internal,
-        link_translation: LinkTranslation { headers: true },
+        link_translation: LinkTranslation::default(),
         timeouts: BackendTimeouts::default(),
+        affinity: None,
+        health_check: None,
+        limits: ApplicationLimits::default(),
+        front: Front::default(),
+        alternates: Vec::new(),
+        backend_protocol: BackendProtocol::default(),
+        connection_authentication: false,
     })
 }
 
-const FACTS: Facts<'static> = Facts {
-    client: IpAddr::V4(Ipv4Addr::LOCALHOST),
-    method: &Method::POST,
-    path: "/page",
-};
+/// A request for the only application there is, of a client that says nothing of itself.
+fn asked<'a>(application: &'a Application, method: &'a Method, fields: &'a HeaderMap) -> Facts<'a> {
+    let HostPattern::Exact(host) = &application.external.host else {
+        panic!("one host");
+    };
+    Facts {
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        method,
+        is_websocket: false,
+        path: "/page",
+        fields,
+        external: &application.external,
+        host,
+    }
+}
 
 #[test]
 fn passthrough_lets_anybody_through_to_that_application() {
     let wiki = application(vec![PreAuthentication::Passthrough]);
-    let identity = authenticate(&wiki, &FACTS).unwrap();
+    let fields = HeaderMap::new();
+    let facts = asked(&wiki, &Method::POST, &fields);
+    let identity = authenticate(&wiki, &facts).unwrap();
     assert_eq!(identity, Identity::Anonymous);
-    let permit = authorise(&identity, &wiki, &FACTS).unwrap();
+    let permit = authorise(&identity, &wiki, &facts).unwrap();
     assert!(Arc::ptr_eq(permit.application(), &wiki));
     assert_eq!(permit.rule().to_string(), "passthrough");
 }
@@ -41,12 +63,173 @@ fn passthrough_lets_anybody_through_to_that_application() {
 #[test]
 fn whatever_is_not_passthrough_alone_is_denied_by_both_stages() {
     let methods = PreAuthentication::Passthrough;
-    for odd in [vec![], vec![methods, methods], vec![methods; 3]] {
+    let with_session = PreAuthentication::Assumed;
+    for odd in [
+        vec![],
+        vec![methods, methods],
+        vec![methods; 3],
+        vec![with_session, methods],
+    ] {
         let odd = application(odd);
-        let challenge = authenticate(&odd, &FACTS).unwrap_err();
+        let fields = HeaderMap::new();
+        let facts = asked(&odd, &Method::GET, &fields);
+        let challenge = authenticate(&odd, &facts).unwrap_err();
         assert_eq!(challenge.code(), ErrorCode::Denied);
         // Even if the first stage had let it pass.
-        let denied = authorise(&Identity::Anonymous, &odd, &FACTS).unwrap_err();
-        assert_eq!(denied.code(), ErrorCode::Denied);
+        for identity in [Identity::Anonymous, Identity::Assumed] {
+            let denied = authorise(&identity, &odd, &facts).unwrap_err();
+            assert_eq!(denied.code(), ErrorCode::Denied);
+        }
+    }
+}
+
+/// One row: what says where the request comes from, and whether it passes as a GET, as a POST and as
+/// the handshake of a WebSocket.
+type Row = (&'static [(&'static str, &'static str)], [bool; 3]);
+
+const ANY: [bool; 3] = [true; 3];
+const READS: [bool; 3] = [true, false, false];
+
+const ORIGINS: [Row; 27] = [
+    (&[("origin", "https://wiki.example.com")], ANY),
+    (
+        &[
+            ("origin", "https://wiki.example.com"),
+            ("sec-fetch-site", "same-origin"),
+        ],
+        ANY,
+    ),
+    // One that says by other means that its own page asks, or the person.
+    (&[("sec-fetch-site", "same-origin")], ANY),
+    (&[("sec-fetch-site", "none")], ANY),
+    (
+        &[("origin", "null"), ("sec-fetch-site", "same-origin")],
+        ANY,
+    ),
+    // What says nothing: browsers of old in a form of any page.
+    (&[], READS),
+    (&[("referer", "https://evil.example/")], READS),
+    (&[("referer", "https://wiki.example.com/")], READS),
+    // Siblings, which `SameSite` lets through.
+    (&[("origin", "https://shop.example.com")], READS),
+    (&[("origin", "https://example.com")], READS),
+    (&[("origin", "https://evil.wiki.example.com")], READS),
+    (&[("sec-fetch-site", "same-site")], READS),
+    (&[("sec-fetch-site", "cross-site")], READS),
+    (&[("sec-fetch-site", "")], READS),
+    (
+        &[
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-site", "none"),
+        ],
+        READS,
+    ),
+    (
+        &[("origin", "null"), ("sec-fetch-site", "cross-site")],
+        READS,
+    ),
+    (&[("origin", "null"), ("sec-fetch-site", "none")], READS),
+    // Nothing but its own, to the octet.
+    (&[("origin", "null")], READS),
+    (&[("origin", "")], READS),
+    (&[("origin", "http://wiki.example.com")], READS),
+    (&[("origin", "https://wiki.example.com:8443")], READS),
+    (&[("origin", "https://wiki.example.com/")], READS),
+    (
+        &[("origin", "https://wiki.example.com.evil.example")],
+        READS,
+    ),
+    (&[("origin", "https://wiki.example.comevil.example")], READS),
+    (
+        &[
+            ("origin", "https://evil.example"),
+            ("sec-fetch-site", "same-origin"),
+        ],
+        READS,
+    ),
+    (
+        &[("origin", "https://wiki.example.com https://evil.example")],
+        READS,
+    ),
+    (
+        &[
+            ("origin", "https://wiki.example.com"),
+            ("origin", "https://wiki.example.com"),
+        ],
+        READS,
+    ),
+];
+
+#[test]
+fn rule_17_with_a_session_only_the_applications_own_pages_change_anything() {
+    let wiki = application(vec![PreAuthentication::Assumed]);
+    let open = application(vec![PreAuthentication::Passthrough]);
+    let (mut passed, mut denied) = (0, 0);
+    for (said, expected) in ORIGINS {
+        let mut fields = HeaderMap::new();
+        for (name, value) in said {
+            fields.append(*name, value.parse().unwrap());
+        }
+        let webdav = Method::from_bytes(b"PROPFIND").unwrap();
+        for (method, is_websocket, passes) in [
+            (&Method::GET, false, expected[0]),
+            (&Method::HEAD, false, expected[0]),
+            (&Method::OPTIONS, false, expected[0]),
+            (&Method::POST, false, expected[1]),
+            (&Method::PUT, false, expected[1]),
+            (&Method::DELETE, false, expected[1]),
+            (&Method::PATCH, false, expected[1]),
+            (&webdav, false, expected[1]),
+            (&Method::GET, true, expected[2]),
+            (&Method::CONNECT, true, expected[2]),
+        ] {
+            let judge = |application: &Arc<Application>| {
+                let facts = Facts {
+                    is_websocket,
+                    ..asked(application, method, &fields)
+                };
+                let identity = authenticate(application, &facts).unwrap();
+                authorise(&identity, application, &facts).map(|permit| permit.rule().clone())
+            };
+            match judge(&wiki) {
+                Ok(rule) => {
+                    assert_eq!(rule, Rule::Assumed);
+                    passed += 1;
+                    assert!(passes, "{method} {is_websocket} {said:?}");
+                }
+                Err(why) => {
+                    assert_eq!(why.code(), ErrorCode::CrossOrigin);
+                    denied += 1;
+                    assert!(!passes, "{method} {is_websocket} {said:?}: {why}");
+                }
+            }
+            // Without a session there is nothing that a foreign page could use.
+            assert_eq!(judge(&open), Ok(Rule::Passthrough));
+        }
+    }
+    assert_eq!((passed, denied), (5 * 10 + 22 * 3, 22 * 7));
+}
+
+#[test]
+fn rule_17_the_log_has_the_foreign_origin_cut_and_harmless() {
+    let wiki = application(vec![PreAuthentication::Assumed]);
+    for (origin, shown) in [
+        (
+            "https://evil.example".to_owned(),
+            "\"https://evil.example\"".to_owned(),
+        ),
+        (
+            format!("https://{}", "a".repeat(9000)),
+            format!("\"https://{}\"", "a".repeat(192)),
+        ),
+        ("a\tb".to_owned(), "\"a\\tb\"".to_owned()),
+    ] {
+        let mut fields = HeaderMap::new();
+        fields.insert("origin", origin.parse().unwrap());
+        let facts = asked(&wiki, &Method::POST, &fields);
+        let why = authorise(&Identity::Assumed, &wiki, &facts)
+            .unwrap_err()
+            .to_string();
+        assert!(why.contains(&shown), "{why}");
     }
 }

@@ -33,7 +33,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longer than any installation: rotation, not expiry, replaces the authority.
 const AUTHORITY_LIFE: Duration = Duration::from_secs(20 * 365 * DAY.as_secs());
 /// A gateway issues its own certificate anew every day, so this bounds what a stolen one is worth.
-const GATEWAY_LIFE: Duration = Duration::from_secs(30 * DAY.as_secs());
+pub const GATEWAY_LIFE: Duration = Duration::from_secs(30 * DAY.as_secs());
 /// How far the peer's clock may be behind ours.
 pub(super) const BACKDATED: Duration = Duration::from_secs(5 * 60);
 

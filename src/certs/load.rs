@@ -1,18 +1,19 @@
-//! Certificates for people: a PEM chain and its PEM key, each fault named with what to do about it.
+//! Certificates with their keys, and authorities to trust, from PEM files: each fault named with what
+//! to do about it.
 
-use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::pem::{self, PemObject as _, SectionKind};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::{PemObject as _, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
-use zeroize::Zeroizing;
 
 use super::crypto::provider;
+use super::pem_file::{Looked, is_encrypted, is_key, read, sections};
 use crate::clock::Timestamp;
 use crate::model::{CertificateFiles, Finding, Host, HostPattern, Place, Severity};
 
@@ -34,6 +35,75 @@ pub struct LoadedCertificate {
 /// # Errors
 /// Everything that keeps the gateway from using them, each at the place that names the file.
 pub fn load(files: &CertificateFiles, now: Timestamp) -> Result<LoadedCertificate, Vec<Finding>> {
+    let (certified, leaf) = load_pair(files)?;
+    if leaf.names.is_empty() {
+        return Err(vec![
+            Finding::error(
+                "certificate_names",
+                format!(
+                    "the certificate in {} has no DNS name or address in its subjectAltName, and browsers accept nothing else",
+                    files.chain.display()
+                ),
+                "have it issued anew with the names people open as subjectAltName",
+            )
+            .at(files.chain_place.clone()),
+        ]);
+    }
+    Ok(LoadedCertificate {
+        warnings: warnings(&leaf, &certified.cert, files, now, "browsers refuse"),
+        names: leaf.names,
+        not_after: leaf.not_after,
+        key: Arc::new(certified),
+    })
+}
+
+/// Reads what a client shows of itself: a chain and its key. Its names are nobody's business here.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_client(
+    files: &CertificateFiles,
+    now: Timestamp,
+) -> Result<LoadedCertificate, Vec<Finding>> {
+    let (certified, leaf) = load_pair(files)?;
+    Ok(LoadedCertificate {
+        warnings: warnings(&leaf, &certified.cert, files, now, "applications refuse"),
+        names: leaf.names,
+        not_after: leaf.not_after,
+        key: Arc::new(certified),
+    })
+}
+
+/// Reads certificates of authorities, any number in one file.
+///
+/// # Errors
+/// What keeps them from being used, at the place that names the file.
+pub fn load_authorities(path: &Path, place: &Place) -> Result<RootCertStore, Box<Finding>> {
+    let fault = |code, what: String, remedy: &str| {
+        Box::new(Finding::error(code, what, remedy).at(place.clone()))
+    };
+    let text = read(path, place)?;
+    let mut roots = RootCertStore::empty();
+    for (kind, der) in sections(&text, path, place)? {
+        if kind == SectionKind::Certificate && roots.add(CertificateDer::from(der)).is_err() {
+            return Err(fault(
+                "certificate_damaged",
+                format!("a certificate in {} cannot be understood", path.display()),
+                "copy the file again from where it was issued",
+            ));
+        }
+    }
+    if roots.is_empty() {
+        return Err(fault(
+            "certificate_missing",
+            format!("{} holds no certificate", path.display()),
+            "the file must hold a section `-----BEGIN CERTIFICATE-----` for each authority",
+        ));
+    }
+    Ok(roots)
+}
+
+fn load_pair(files: &CertificateFiles) -> Result<(CertifiedKey, Leaf), Vec<Finding>> {
     let chain = read(&files.chain, &files.chain_place).and_then(|text| read_chain(&text, files));
     let key = read(&files.key, &files.key_place).and_then(|text| read_key(&text, files));
     let (chain, key) = match (chain, key) {
@@ -50,58 +120,7 @@ pub fn load(files: &CertificateFiles, now: Timestamp) -> Result<LoadedCertificat
     {
         return Err(vec![mismatch(&certified, files)]);
     }
-    if leaf.names.is_empty() {
-        return Err(vec![
-            Finding::error(
-                "certificate_names",
-                format!(
-                    "the certificate in {} has no DNS name or address in its subjectAltName, and browsers accept nothing else",
-                    files.chain.display()
-                ),
-                "have it issued anew with the names people open as subjectAltName",
-            )
-            .at(files.chain_place.clone()),
-        ]);
-    }
-    Ok(LoadedCertificate {
-        warnings: warnings(&leaf, &certified.cert, files, now),
-        names: leaf.names,
-        not_after: leaf.not_after,
-        key: Arc::new(certified),
-    })
-}
-
-/// One look at one file; boxed, since a finding is much larger than what is looked for.
-type Looked<T> = Result<T, Box<Finding>>;
-
-fn read(path: &Path, place: &Place) -> Looked<Zeroizing<Vec<u8>>> {
-    let unreadable = |e: &io::Error| {
-        let remedy = match e.kind() {
-            io::ErrorKind::NotFound => "check the path: there is no such file",
-            io::ErrorKind::PermissionDenied => {
-                "let the account appproxy runs as read the file and every folder above it"
-            }
-            _ => "check that the path names a readable file",
-        };
-        Finding::error(
-            "file_unreadable",
-            format!("cannot read {}: {e}", path.display()),
-            remedy,
-        )
-        .at(place.clone())
-    };
-    let text = Zeroizing::new(std::fs::read(path).map_err(|e| Box::new(unreadable(&e)))?);
-    if text.trim_ascii().is_empty() {
-        return Err(Box::new(
-            Finding::error(
-                "file_empty",
-                format!("{} is empty", path.display()),
-                "write the PEM text into it, or name another file",
-            )
-            .at(place.clone()),
-        ));
-    }
-    Ok(text)
+    Ok((certified, leaf))
 }
 
 fn read_chain(text: &[u8], files: &CertificateFiles) -> Looked<Vec<CertificateDer<'static>>> {
@@ -170,54 +189,6 @@ fn read_key(text: &[u8], files: &CertificateFiles) -> Looked<Arc<dyn SigningKey>
             "the file must hold a section `-----BEGIN PRIVATE KEY-----` (or `EC PRIVATE KEY`, `RSA PRIVATE KEY`)",
         ),
     }
-}
-
-/// The PEM sections of a file. No octet of it gets into the finding: it could be a key's.
-fn sections(text: &[u8], path: &Path, place: &Place) -> Looked<Vec<(SectionKind, Vec<u8>)>> {
-    if !contains(text, b"-----BEGIN ") {
-        let not_pem = Finding::error(
-            "not_pem",
-            format!(
-                "{} is not PEM: it has no line `-----BEGIN …-----`",
-                path.display()
-            ),
-            "convert it to PEM, for instance with `openssl x509 -inform der` or `openssl pkcs12`",
-        );
-        return Err(Box::new(not_pem.at(place.clone())));
-    }
-    <(SectionKind, Vec<u8>)>::pem_slice_iter(text)
-        .collect::<Result<_, _>>()
-        .map_err(|e| {
-            let what = match e {
-                pem::Error::MissingSectionEnd { .. } => {
-                    "a section has no end line: it may be cut off"
-                }
-                pem::Error::IllegalSectionStart { .. } => "a line `-----BEGIN …-----` is malformed",
-                _ => "a section is not valid base64",
-            };
-            let damaged = Finding::error(
-                "pem_damaged",
-                format!("{} is damaged: {what}", path.display()),
-                "copy the file again, whole",
-            );
-            Box::new(damaged.at(place.clone()))
-        })
-}
-
-fn is_key(kind: SectionKind) -> bool {
-    matches!(
-        kind,
-        SectionKind::PrivateKey | SectionKind::EcPrivateKey | SectionKind::RsaPrivateKey
-    )
-}
-
-fn is_encrypted(text: &[u8]) -> bool {
-    contains(text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
-        || contains(text, b"Proc-Type: 4,ENCRYPTED")
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
 }
 
 fn mismatch(certified: &CertifiedKey, files: &CertificateFiles) -> Finding {
@@ -326,6 +297,7 @@ fn warnings(
     chain: &[CertificateDer<'static>],
     files: &CertificateFiles,
     now: Timestamp,
+    refused: &str,
 ) -> Vec<Finding> {
     let path = files.chain.display();
     let warning = |code, what: String, remedy: &str| Finding {
@@ -337,7 +309,7 @@ fn warnings(
         found.push(warning(
             "certificate_expired",
             format!(
-                "the certificate in {path} expired at {}: browsers refuse it",
+                "the certificate in {path} expired at {}: {refused} it",
                 leaf.not_after.to_rfc3339()
             ),
             "renew it, or check this host's clock",
@@ -347,7 +319,7 @@ fn warnings(
         found.push(warning(
             "certificate_not_yet_valid",
             format!(
-                "the certificate in {path} is valid only from {}: browsers refuse it until then",
+                "the certificate in {path} is valid only from {}: {refused} it until then",
                 leaf.not_before.to_rfc3339()
             ),
             "wait, or check this host's clock",

@@ -1,4 +1,4 @@
-//! Certificates: the files people's certificates are loaded from, and our own authority, which
+//! Certificates: the files that certificates and authorities are loaded from, and our own authority, which
 //! vouches for gateways and connectors to one another.
 
 mod authorities;
@@ -6,13 +6,15 @@ mod authority;
 mod crypto;
 mod load;
 mod peer;
+mod pem_file;
 
 pub use authorities::{Authorities, IssuerError, issued_by};
 pub use authority::{
-    Authority, AuthorityError, ConnectorRequest, IssuedCertificate, Pin, RequestError, pem,
+    Authority, AuthorityError, ConnectorRequest, GATEWAY_LIFE, IssuedCertificate, Pin,
+    RequestError, pem,
 };
 pub use crypto::{RandomError, provider, random, sha256, system_roots};
-pub use load::{LoadedCertificate, load};
+pub use load::{LoadedCertificate, load, load_authorities, load_client};
 pub use peer::{PeerConnector, PeerError};
 
 /// The name of every authority of ours, as its certificate's common name.

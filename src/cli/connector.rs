@@ -2,28 +2,33 @@
 
 use std::io::{self, Write as _, stderr, stdout};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::register::Register;
-use super::{ConnectorFile, Exit};
+use super::service::Service;
+use super::{ConnectorFile, Exit, watched};
 use crate::clock::Clock;
 use crate::config::{ConnectorConfig, Proxies};
-use crate::connector::{self, ConnectorError, StateFolder};
+use crate::connector::{self, BackendTrust, ConnectorError, DIAL, OpenTunnels, StateFolder, Watch};
 use crate::model::Endpoint;
-use crate::net::{Dialler, Resolver};
+use crate::net::{self, Dialled, Dialler, Resolver};
 use crate::shutdown::Signals;
 
-/// For a connection to one of the token's gateways.
-const DIAL: Duration = Duration::from_secs(5);
+/// How long the service manager may wait for the first tunnel. It waits at all so that connectors
+/// can be restarted one after the other without a gap; it does not wait longer, because a gateway
+/// that is down is no reason for a start to fail here.
+const FIRST_TUNNEL: Duration = Duration::from_secs(10);
 
 /// Turns a token into this connector's identity.
 pub(super) fn register(args: &Register) -> Result<(), Exit> {
     let config = ConnectorConfig::load(&args.config).map_err(Exit::Findings)?;
     let proxies = proxies(&config)?;
-    let state = StateFolder::new(&config.state);
+    let state = StateFolder::of(&config);
     super::runtime(None)?.block_on(async {
         let resolver = Resolver::new(&config.dns.servers, config.dns.hosts);
         let dialler = Dialler::new(resolver).through(proxies.tunnel);
@@ -50,7 +55,7 @@ pub(super) struct Unregister {
 /// Has a gateway remove this connector, and deletes its state.
 pub(super) fn unregister(args: &Unregister) -> Result<(), Exit> {
     let config = ConnectorConfig::load(&args.config.config).map_err(Exit::Findings)?;
-    let state = StateFolder::new(&config.state);
+    let state = StateFolder::of(&config);
     let failed = |e: &dyn std::fmt::Display| Exit::failed(e.to_string());
     if args.force {
         let id = connector::forget(&state).map_err(|e| failed(&e))?;
@@ -63,14 +68,18 @@ pub(super) fn unregister(args: &Unregister) -> Result<(), Exit> {
     let proxies = proxies(&config)?;
     let mut gateways = config.gateways;
     // The list in the state may be longer, or the only one.
-    let kept = state.gateways().map_err(|e| failed(&e))?;
-    let new: Vec<Endpoint> = kept.into_iter().filter(|g| !gateways.contains(g)).collect();
-    gateways.extend(new);
+    let mut kept = state.gateways().map_err(|e| failed(&e))?;
+    kept.retain(|kept| !gateways.contains(&kept.endpoint));
+    gateways.extend(kept.iter().map(|kept| kept.endpoint.clone()));
     super::runtime(None)?.block_on(async {
-        let resolver = Resolver::new(&config.dns.servers, config.dns.hosts);
+        let hosts = &config.dns.hosts;
+        let resolver = Resolver::new(&config.dns.servers, hosts.clone());
         let dialler = Dialler::new(resolver).through(proxies.tunnel);
         let dial = async |gateway: &Endpoint| {
-            let dialled = dialler.connect_tunnel(gateway, Instant::now() + DIAL).await;
+            let kept = kept.iter().find(|kept| kept.endpoint == *gateway);
+            let permitted = |dialled: Dialled<'_>| kept.map_or(Ok(()), |k| k.check(hosts, dialled));
+            let deadline = Instant::now() + DIAL;
+            let dialled = dialler.connect_named(gateway, &permitted, deadline).await;
             dialled.map_err(io::Error::other)
         };
         let id = connector::unregister(&state, &gateways, &Clock::system(), dial).await;
@@ -87,24 +96,42 @@ fn say(text: &str) -> Result<(), Exit> {
 
 /// Runs a connector until it is told to stop.
 pub(super) fn run(config: &Path) -> Result<(), Exit> {
-    let config = ConnectorConfig::load(config).map_err(Exit::Findings)?;
-    let proxies = proxies(&config)?;
+    let clock = Clock::system();
+    let (config, proxies, trust) = prepare(config, &clock)?;
+    let handed_in = net::inherited_listeners()
+        .map_err(|e| Exit::failed(format!("cannot take the inherited listeners: {e}")))?;
     let runtime = super::runtime(config.workers)?;
     runtime.block_on(async move {
+        let mut handed_in = handed_in.into_iter();
+        let metrics = config
+            .metrics
+            .map(|address| watched::open(handed_in.next(), address, "metrics", &config.file));
+        let watch = Watch {
+            recorder: Some(watched::recorder()?),
+            listener: metrics.transpose()?,
+        };
         let mut signals = Signals::new().map_err(|e| Exit::failed(format!("no signals: {e}")))?;
         let stop = CancellationToken::new();
         let file = config.file.clone();
+        let deadline = config.drain.deadline;
+        let open = OpenTunnels::default();
         let mut running = std::pin::pin!(connector::run(
             config,
             proxies,
-            Clock::system(),
-            stop.clone()
+            trust,
+            clock,
+            stop.clone(),
+            open.clone(),
+            watch,
         ));
+        let service = Arc::new(Service::from_environment());
+        let _tells = tell(&service, &open, &stop);
         let outcome = tokio::select! {
             outcome = &mut running => outcome,
             signal = signals.next() => {
                 tracing::info!(signal, "stopping; a second signal ends at once");
                 stop.cancel();
+                service.stopping(&status(&open, &stop), deadline);
                 tokio::select! {
                     outcome = &mut running => outcome,
                     signal = signals.next() => {
@@ -124,6 +151,64 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
             }
         })
     })
+}
+
+/// Tells the service manager of the first tunnel, and then of all.
+fn tell(
+    service: &Arc<Service>,
+    open: &OpenTunnels,
+    stop: &CancellationToken,
+) -> [AbortOnDropHandle<()>; 2] {
+    let (one, all) = (Arc::clone(service), open.clone());
+    let ends = stop.clone();
+    let ready = tokio::spawn(async move {
+        tokio::select! {
+            _ = timeout(FIRST_TUNNEL, all.any()) => one.ready(&status(&all, &ends)),
+            () = ends.cancelled() => {}
+        }
+    });
+    let (open, stop) = (open.clone(), stop.clone());
+    let follows = Arc::clone(service).follow(move || {
+        let status = status(&open, &stop);
+        async move { status }
+    });
+    [AbortOnDropHandle::new(ready), follows]
+}
+
+fn status(open: &OpenTunnels, stop: &CancellationToken) -> String {
+    match (stop.is_cancelled(), open.count()) {
+        (true, count) => format!("stopping; tunnels: {count}"),
+        (false, 0) => "no tunnel to any gateway; the log says why".to_owned(),
+        (false, count) => format!("serving; tunnels: {count}"),
+    }
+}
+
+/// Everything that can be wrong before a gateway is dialled, said together.
+fn prepare(file: &Path, clock: &Clock) -> Result<(ConnectorConfig, Proxies, BackendTrust), Exit> {
+    let reading = ConnectorConfig::read(file);
+    let trust = BackendTrust::load(&reading.backend_tls, clock.now());
+    let proxies = match &reading.config {
+        Ok(config) => proxies(config).map(Some),
+        Err(_) => Ok(None),
+    };
+    match (reading.config, proxies, trust) {
+        (Ok(config), Ok(Some(proxies)), Ok(trust)) => {
+            for idle in config.idle_backend_tls() {
+                tracing::warn!("{idle}");
+            }
+            Ok((config, proxies, trust))
+        }
+        (config, proxies, trust) => {
+            let mut found = config.err().unwrap_or_default();
+            match proxies {
+                Err(Exit::Findings(more)) => found.extend(more),
+                Err(other) => return Err(other),
+                Ok(_) => {}
+            }
+            found.extend(trust.err().into_iter().flatten());
+            Err(Exit::Findings(found))
+        }
+    }
 }
 
 /// The proxies on the way out, with a word for the log where it is the environment that names one.

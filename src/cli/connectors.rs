@@ -10,12 +10,12 @@ use comfy_table::Table;
 use super::token::GATEWAY_CONFIG;
 use crate::clock::{Clock, Timestamp};
 use crate::model::ConnectorId;
-use crate::store::{ConnectorRecord, Store};
+use crate::store::{ConnectorRecord, Standing, Store};
 
 /// The verbs of `gateway connector`.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ConnectorCommand {
-    /// List the connectors, removed ones included, oldest first.
+    /// List the connectors, oldest first; those gone for 10 days only with --all.
     List(ConnectorList),
     /// Remove a connector for good and cut its tunnels.
     Remove(ConnectorRemove),
@@ -24,9 +24,12 @@ pub(super) enum ConnectorCommand {
 /// `gateway connector list`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ConnectorList {
-    /// For programs.
+    /// For programs; all connectors, whenever they were connected.
     #[arg(long)]
     pub json: bool,
+    /// Also those that were removed, or connected last, more than 10 days ago.
+    #[arg(long)]
+    pub all: bool,
     /// The gateway's configuration.
     #[arg(long, value_name = "FILE", default_value = GATEWAY_CONFIG)]
     pub config: PathBuf,
@@ -65,7 +68,14 @@ impl ConnectorCommand {
         hints: &mut dyn Write,
     ) -> anyhow::Result<()> {
         match self {
-            Self::List(args) => list(&store.connectors().await?, args.json, out),
+            Self::List(args) => {
+                let connectors = store.connectors().await?;
+                let now = clock.now();
+                if args.json {
+                    return json(&connectors, now, out);
+                }
+                table(&connectors, args.all, now, out, hints)
+            }
             Self::Remove(args) => {
                 if store.remove_connector(&args.id, clock.now()).await? {
                     writeln!(
@@ -91,28 +101,46 @@ impl ConnectorCommand {
     }
 }
 
-fn list(connectors: &[ConnectorRecord], json: bool, out: &mut dyn Write) -> anyhow::Result<()> {
-    if json {
-        let connectors: Vec<_> = connectors
-            .iter()
-            .map(|c| {
-                serde_json::json!({
-                    "id": c.id.as_str(),
-                    "group": c.group.as_str(),
-                    "name": c.name,
-                    "enrolled": c.enrolled.to_rfc3339(),
-                    "removed": c.removed.map(Timestamp::to_rfc3339),
-                    "seen": c.seen.as_ref().map(|s| serde_json::json!({
-                        "at": s.at.to_rfc3339(),
-                        "address": s.address.to_string(),
-                        "version": s.version,
-                    })),
-                })
-            })
-            .collect();
-        writeln!(out, "{:#}", serde_json::Value::from(connectors))?;
-        return Ok(());
+const fn state(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Enrolled => "enrolled",
+        Standing::Active => "active",
+        Standing::Inactive | Standing::Hidden => "inactive",
+        Standing::Removed => "removed",
     }
+}
+
+fn json(connectors: &[ConnectorRecord], now: Timestamp, out: &mut dyn Write) -> anyhow::Result<()> {
+    let connectors: Vec<_> = connectors
+        .iter()
+        .map(|c| {
+            serde_json::json!({
+                "id": c.id.as_str(),
+                "group": c.group.as_str(),
+                "name": c.name,
+                "state": state(c.standing(now)),
+                "hidden": c.is_stale(now),
+                "enrolled": c.enrolled.to_rfc3339(),
+                "removed": c.removed.map(Timestamp::to_rfc3339),
+                "seen": c.seen.as_ref().map(|s| serde_json::json!({
+                    "at": s.at.to_rfc3339(),
+                    "address": s.address.to_string(),
+                    "version": s.version,
+                })),
+            })
+        })
+        .collect();
+    writeln!(out, "{:#}", serde_json::Value::from(connectors))?;
+    Ok(())
+}
+
+fn table(
+    connectors: &[ConnectorRecord],
+    all: bool,
+    now: Timestamp,
+    out: &mut dyn Write,
+    hints: &mut dyn Write,
+) -> anyhow::Result<()> {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header([
@@ -124,7 +152,12 @@ fn list(connectors: &[ConnectorRecord], json: bool, out: &mut dyn Write) -> anyh
         "FROM",
         "STATE",
     ]);
-    for c in connectors {
+    let (stale, fresh): (Vec<_>, Vec<_>) = connectors.iter().partition(|c| c.is_stale(now));
+    let shown = match all {
+        true => connectors.iter().collect(),
+        false => fresh,
+    };
+    for c in shown {
         let seen = c.seen.as_ref();
         table.add_row([
             c.id.to_string(),
@@ -133,28 +166,117 @@ fn list(connectors: &[ConnectorRecord], json: bool, out: &mut dyn Write) -> anyh
             c.enrolled.to_rfc3339(),
             seen.map_or_else(|| "never".to_owned(), |s| s.at.to_rfc3339()),
             seen.map_or_else(|| "-".to_owned(), |s| s.address.to_string()),
-            c.removed.map_or("enrolled", |_| "removed").to_owned(),
+            state(c.standing(now)).to_owned(),
         ]);
     }
     writeln!(out, "{table}")?;
+    if !all && !stale.is_empty() {
+        writeln!(
+            hints,
+            "Not shown: {} of which nothing was seen for 10 days; `--all` shows them, `appproxy gateway connector remove ID` removes one.",
+            stale.len()
+        )?;
+    }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::gateway::Memory;
     use crate::model::GroupName;
-    use crate::store::{NewToken, SpendToken};
+    use crate::store::{NewToken, Seen, SpendToken};
 
     const NOW: Timestamp = Timestamp(1_800_000_000);
 
     async fn run(command: ConnectorCommand, store: &Arc<Memory>) -> anyhow::Result<String> {
+        Ok(run_at(NOW, command, store).await?.0)
+    }
+
+    /// What goes to standard output and to standard error.
+    async fn run_at(
+        now: Timestamp,
+        command: ConnectorCommand,
+        store: &Arc<Memory>,
+    ) -> anyhow::Result<(String, String)> {
         let (mut out, mut hints) = (Vec::new(), Vec::new());
         let store = Arc::clone(store) as Arc<dyn Store>;
-        let clock = Clock::manual(NOW);
+        let clock = Clock::manual(now);
         command.run(store, &clock, &mut out, &mut hints).await?;
-        Ok(String::from_utf8(out)?)
+        Ok((String::from_utf8(out)?, String::from_utf8(hints)?))
+    }
+
+    fn list(json: bool, all: bool) -> ConnectorCommand {
+        let config = GATEWAY_CONFIG.into();
+        ConnectorCommand::List(ConnectorList { json, all, config })
+    }
+
+    #[tokio::test]
+    async fn a_connector_that_stays_away_is_marked_and_after_ten_days_hidden() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        let store = Arc::new(Memory::default());
+        let token = NewToken {
+            id: "t1".to_owned(),
+            secret_hash: [1; 32],
+            group: GroupName::new("hq").unwrap(),
+            uses: 2,
+            created: NOW,
+            expires: Timestamp(NOW.0 + 60),
+        };
+        store.create_token(token).await.unwrap();
+        let ids = [1, 2].map(|n| ConnectorId::from_random([n; 12]));
+        for (id, key) in ids.iter().zip([1, 2]) {
+            let spend = SpendToken {
+                secret_hash: [1; 32],
+                public_key_hash: [key; 32],
+                id: id.clone(),
+                name: "rack".to_owned(),
+                now: NOW,
+            };
+            store.spend_token(spend).await.unwrap().unwrap();
+        }
+        let stays = |at| Seen {
+            at,
+            address: [192, 0, 2, 1].into(),
+            version: "1".to_owned(),
+        };
+        store.connector_seen(&ids[0], stays(NOW)).await.unwrap();
+        for (after, shown, hidden) in [
+            (MINUTE, vec!["active", "enrolled"], false),
+            (15 * MINUTE, vec!["inactive", "inactive"], false),
+            (10 * DAY - MINUTE, vec!["inactive", "inactive"], false),
+            (10 * DAY, vec!["active"], true),
+        ] {
+            let now = NOW.plus(after);
+            if after == 10 * DAY {
+                store.connector_seen(&ids[0], stays(now)).await.unwrap();
+            }
+            let (table, hints) = run_at(now, list(false, false), &store).await.unwrap();
+            let states: Vec<_> = table
+                .lines()
+                .skip(1)
+                .map(|row| row.split_whitespace().last().unwrap())
+                .collect();
+            assert_eq!(states, shown, "after {after:?}");
+            assert_eq!(hints.contains("Not shown: 1 "), hidden, "{hints}");
+            let (table, hints) = run_at(now, list(false, true), &store).await.unwrap();
+            assert_eq!((table.lines().count(), hints.as_str()), (3, ""));
+        }
+        let (json, _) = run_at(NOW.plus(10 * DAY), list(true, false), &store)
+            .await
+            .unwrap();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(
+            (&json[0]["state"], &json[0]["hidden"]),
+            (&"active".into(), &false.into())
+        );
+        assert_eq!(
+            (&json[1]["state"], &json[1]["hidden"]),
+            (&"inactive".into(), &true.into())
+        );
     }
 
     #[tokio::test]
@@ -179,15 +301,11 @@ mod tests {
         };
         store.spend_token(spend).await.unwrap().unwrap();
 
-        let list = |json| {
-            let config = GATEWAY_CONFIG.into();
-            ConnectorCommand::List(ConnectorList { json, config })
-        };
         let remove = || {
             let (id, config) = (id.clone(), GATEWAY_CONFIG.into());
             ConnectorCommand::Remove(ConnectorRemove { id, config })
         };
-        let table = run(list(false), &store).await.unwrap();
+        let table = run(list(false, false), &store).await.unwrap();
         for part in [id.as_str(), "hq", "rack-7", "never", "enrolled"] {
             assert!(table.contains(part), "{part} is not in {table}");
         }
@@ -197,7 +315,7 @@ mod tests {
             again.contains("removed before, at 2027-01-15T08:00:00Z"),
             "{again}"
         );
-        let json = run(list(true), &store).await.unwrap();
+        let json = run(list(true, false), &store).await.unwrap();
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json[0]["removed"], "2027-01-15T08:00:00Z");
         assert_eq!(json[0]["seen"], serde_json::Value::Null);

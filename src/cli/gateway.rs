@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
+use super::service::Service;
+use super::watched::Watched;
 use super::{Exit, unusable};
 use crate::certs;
 use crate::clock::Clock;
@@ -15,6 +17,9 @@ use crate::model::Finding;
 use crate::net;
 use crate::shutdown::Signals;
 use crate::store::{self, Store, StoreError, StoreKeys};
+
+/// What the log says when the first signal has come.
+const STOPPING: &str = "stopping: everybody is sent elsewhere; a second signal ends at once";
 
 /// Runs a gateway until it is told to stop.
 pub(super) fn run(config: &Path) -> Result<(), Exit> {
@@ -27,7 +32,10 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
     runtime.block_on(async move {
         let mut signals = Signals::new().map_err(|e| Exit::failed(format!("no signals: {e}")))?;
         let store = open_store(&config).await?;
-        let (https, http) = listeners(&config, inherited)?;
+        let service = Arc::new(Service::from_environment());
+        let mut inherited = inherited.into_iter();
+        let [https, http, tunnel] = listeners(&config, &mut inherited)?;
+        let watched = Watched::prepare(&config, inherited.next())?;
         let addresses = |all: &[TcpListener]| -> Vec<String> {
             all.iter()
                 .filter_map(|l| l.local_addr().ok())
@@ -35,30 +43,56 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
                 .collect()
         };
         let (on_https, on_http) = (addresses(&https), addresses(&http));
+        let on_tunnel = addresses(&tunnel);
         let applications = config.applications.len();
+        let deadline = config.drain.deadline;
         let parts = Parts {
             config,
             certificates,
             store,
             https,
             http,
+            tunnel,
             clock,
         };
         let gateway = Gateway::start(parts)
             .await
             .map_err(|e| Exit::failed(e.to_string()))?;
+        let on_metrics = watched.serve(&gateway);
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             applications,
             https = on_https.join(" "),
             http = on_http.join(" "),
+            tunnel = on_tunnel.join(" "),
+            metrics = on_metrics,
             "gateway ready"
         );
+        let status = move |gateway: &Gateway, what: &str| {
+            let (tunnels, people) = (gateway.open_tunnels(), gateway.open_connections());
+            format!(
+                "{what}; tunnels: {tunnels}, applications: {applications}, connections: {people}"
+            )
+        };
+        service.ready(&status(&gateway, "serving"));
+        let followed = Arc::clone(&gateway);
+        let _follows = Arc::clone(&service).follow(move || {
+            let gateway = Arc::clone(&followed);
+            async move {
+                gateway.answers().await;
+                let what = if gateway.is_stopping() {
+                    "stopping"
+                } else {
+                    "serving"
+                };
+                status(&gateway, what)
+            }
+        });
         let signal = signals.next().await;
-        tracing::info!(
-            signal,
-            "stopping: no new requests; a second signal ends at once"
-        );
+        // Before it is said: whoever reads the line may count on it.
+        gateway.begin_stop();
+        tracing::info!(signal, "{STOPPING}");
+        service.stopping(&status(&gateway, "stopping"), deadline);
         tokio::select! {
             all = gateway.stop() => {
                 if !all {
@@ -134,7 +168,14 @@ fn inherited(config: &GatewayConfig) -> Result<Vec<StdListener>, Exit> {
         .map_err(|e| Exit::failed(format!("cannot take the inherited listeners: {e}")))?;
     let (have, wanted) = (
         inherited.len(),
-        config.listen.https.len() + config.listen.http.len(),
+        [
+            config.listen.https.len(),
+            config.listen.http.len(),
+            config.listen.tunnel.len(),
+            usize::from(config.listen.metrics.is_some()),
+        ]
+        .iter()
+        .sum::<usize>(),
     );
     if have > wanted {
         let text = format!("{have} listeners were handed in, the configuration names {wanted}");
@@ -143,19 +184,24 @@ fn inherited(config: &GatewayConfig) -> Result<Vec<StdListener>, Exit> {
     Ok(inherited)
 }
 
-/// The configured listeners; the inherited ones take their places in order, https first.
+/// The configured listeners: https, http, tunnel. The inherited ones take their places in that
+/// order, and the one for metrics comes last.
 fn listeners(
     config: &GatewayConfig,
-    inherited: Vec<StdListener>,
-) -> Result<(Vec<TcpListener>, Vec<TcpListener>), Exit> {
-    let mut inherited = inherited.into_iter();
+    inherited: &mut impl Iterator<Item = StdListener>,
+) -> Result<[Vec<TcpListener>; 3], Exit> {
     let mut open = |addresses: &[SocketAddr]| -> Result<Vec<TcpListener>, Exit> {
         addresses
             .iter()
-            .map(|&address| take_or_bind(&mut inherited, address))
+            .map(|&address| take_or_bind(inherited, address))
             .collect()
     };
-    Ok((open(&config.listen.https)?, open(&config.listen.http)?))
+    let listen = &config.listen;
+    Ok([
+        open(&listen.https)?,
+        open(&listen.http)?,
+        open(&listen.tunnel)?,
+    ])
 }
 
 fn take_or_bind(

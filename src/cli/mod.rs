@@ -6,8 +6,11 @@ mod connectors;
 mod demo;
 mod gateway;
 mod register;
+mod service;
+mod status;
 mod store;
 mod token;
+mod watched;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -17,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::CONNECTOR_FILE;
 use crate::model::{Finding, Place};
 use crate::telemetry::{self, LogFormat, LogOptions};
 
@@ -78,11 +82,7 @@ struct GatewayFile {
 #[derive(Debug, Args)]
 struct ConnectorFile {
     /// The connector's configuration
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "/etc/appproxy/connector.yaml"
-    )]
+    #[arg(long, value_name = "FILE", default_value = CONNECTOR_FILE)]
     config: PathBuf,
 }
 
@@ -103,6 +103,8 @@ enum GatewayCommand {
 enum ConnectorCommand {
     /// Turn a one-time token into this connector's certificate
     Register(register::Register),
+    /// Tell how the running connector stands; exit code 1 where it has no tunnel or does not run
+    Status(status::Status),
     /// Leave for good: the gateway removes this connector, then its state is deleted
     Unregister(connector::Unregister),
 }
@@ -195,6 +197,10 @@ fn run(command: Command) -> Result<(), Exit> {
             command: Some(ConnectorCommand::Unregister(args)),
             ..
         } => connector::unregister(&args),
+        Command::Connector {
+            command: Some(ConnectorCommand::Status(args)),
+            ..
+        } => status::run(&args),
         Command::Demo(args) => demo::run(&args),
     }
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
-use crate::config::SecretSource;
+use crate::config::{CONNECTOR_FILE, SecretSource, connector_command};
 use crate::connector::{Registration, StateFolder, register};
 use crate::model::Endpoint;
 use crate::tunnel::token::Token;
@@ -32,11 +32,7 @@ pub(super) struct Register {
     #[arg(long)]
     pub replace: bool,
     /// The connector's configuration.
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "/etc/appproxy/connector.yaml"
-    )]
+    #[arg(long, value_name = "FILE", default_value = CONNECTOR_FILE)]
     pub config: PathBuf,
     /// Taken only to be refused with the reason.
     #[arg(hide = true, value_name = "TOKEN")]
@@ -75,7 +71,8 @@ impl Register {
         if let Some(skew) = registered.skew {
             writeln!(hints, "Note: {skew}.")?;
         }
-        writeln!(hints, "Start it with `appproxy connector`.")?;
+        let start = connector_command("appproxy connector", &self.config);
+        writeln!(hints, "Start it with `{start}`.")?;
         Ok(())
     }
 
@@ -228,7 +225,7 @@ mod tests {
             out,
             format!("Registered as {} in group hq.\n", connector.id)
         );
-        let identity = state.identity(clock.now()).unwrap();
+        let identity = state.stored().unwrap();
         let leaf: &CertificateDer<'_> = &identity.credentials.chain[0];
         assert_eq!(
             PeerConnector::from_certificate(leaf).unwrap().id,

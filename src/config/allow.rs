@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use super::field::Field;
 use super::{Allow, AllowHosts};
-use crate::model::Host;
+use crate::model::{Endpoint, Host};
 
 const FORMS: &str = "write `host:port`, `*.suffix:port`, `10.1.0.0/16:port`, `[fd00::1]:port` or \
                      `[fd00::/8]:port`";
@@ -27,6 +27,59 @@ pub(super) fn entry(field: Field<'_>) -> Option<Allow> {
                 remedy,
             )
         }
+    }
+}
+
+impl Allow {
+    /// Whether this line names a target as it stands in an internal URL, before any look-up.
+    #[must_use]
+    pub fn names(&self, target: &Endpoint) -> bool {
+        let named = match (&self.hosts, &target.host) {
+            (AllowHosts::Exact(Host::Address(line)), Host::Address(address)) => {
+                line.to_canonical() == address.to_canonical()
+            }
+            (AllowHosts::Exact(line), host) => line == host,
+            (AllowHosts::Below(suffix), Host::Name(name)) => name
+                .strip_suffix(&**suffix)
+                .is_some_and(|rest| rest.ends_with('.')),
+            (AllowHosts::Network(network), Host::Address(address)) => {
+                network.contains(address) || network.contains(&address.to_canonical())
+            }
+            (AllowHosts::Below(_), Host::Address(_)) | (AllowHosts::Network(_), Host::Name(_)) => {
+                false
+            }
+        };
+        named && self.port == target.port
+    }
+
+    /// Whether there can be a target that this line and another one, of an allow-list, are for.
+    /// What a name resolves to is not known: an address or a network may be anybody's.
+    #[must_use]
+    pub fn may_meet(&self, listed: &Self) -> bool {
+        use AllowHosts::{Below, Exact, Network};
+        let within = |name: &str, suffix: &str| {
+            let rest = name.strip_suffix(suffix);
+            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        let below = |name: &str, suffix: &str| name != suffix && within(name, suffix);
+        let hosts = match (&self.hosts, &listed.hosts) {
+            (Exact(Host::Name(one)), Exact(Host::Name(other))) => one == other,
+            (Exact(Host::Name(name)), Below(suffix)) | (Below(suffix), Exact(Host::Name(name))) => {
+                below(name, suffix)
+            }
+            (Below(one), Below(other)) => within(one, other) || within(other, one),
+            (Exact(Host::Name(_)) | Below(_), Exact(Host::Address(_)) | Network(_)) => true,
+            (Exact(Host::Address(_)) | Network(_), Exact(Host::Name(_)) | Below(_)) => false,
+            (Exact(Host::Address(one)), Exact(Host::Address(other))) => {
+                one.to_canonical() == other.to_canonical()
+            }
+            (Exact(Host::Address(address)), Network(network))
+            | (Network(network), Exact(Host::Address(address))) => {
+                network.contains(address) || network.contains(&address.to_canonical())
+            }
+            (Network(one), Network(other)) => one.contains(other) || other.contains(one),
+        };
+        hosts && self.port == listed.port
     }
 }
 
@@ -184,6 +237,29 @@ mod tests {
             "]:80",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_line_names_targets_by_what_their_url_says() {
+        let names = |line: &str, target: &str| {
+            let line = parse(line).unwrap();
+            line.names(&Endpoint::parse(target).unwrap())
+        };
+        for (line, target, expected) in [
+            ("wiki.corp.local:443", "wiki.corp.local:443", true),
+            ("wiki.corp.local:443", "wiki.corp.local:8443", false),
+            ("*.corp.local:443", "a.b.corp.local:443", true),
+            ("*.corp.local:443", "corp.local:443", false),
+            ("*.corp.local:443", "evilcorp.local:443", false),
+            ("10.1.0.0/16:443", "10.1.2.3:443", true),
+            ("10.1.0.0/16:443", "[::ffff:10.1.2.3]:443", true),
+            ("10.1.0.0/16:443", "10.2.2.3:443", false),
+            ("10.1.0.0/16:443", "wiki.corp.local:443", false),
+            ("10.1.2.3:443", "[::ffff:10.1.2.3]:443", true),
+            ("[fd00::1]:443", "[fd00::1]:443", true),
+        ] {
+            assert_eq!(names(line, target), expected, "{line} {target}");
         }
     }
 }

@@ -2,57 +2,49 @@
 
 use std::time::Duration;
 
+use super::balancing;
+use super::external;
 use super::field::Field;
 use super::file::did_you_mean;
+use super::front;
 use super::section::Section;
+use super::translation;
 use crate::model::{
-    Application, ApplicationName, BackendTimeouts, Connectors, Endpoint, ExternalUrl, GroupName,
-    Host, HostHeader, HostPattern, InternalHost, InternalUrl, LinkTranslation, Place,
-    PreAuthentication, Scheme, UrlError,
+    Affinity, Application, ApplicationLimits, ApplicationName, BackendProtocol, BackendTimeouts,
+    Connectors, Endpoint, ExternalUrl, GroupName, Host, HostHeader, HostPattern, InternalHost,
+    InternalUrl, LinkTranslation, Place, PreAuthentication, RequestLimit, UrlError,
 };
 
 /// Keys of an application that the documents describe, not built yet.
 const LATER: &[&str] = &[
-    "internal_urls",
-    "alternate_external_urls",
     "access",
     "paths",
     "single_sign_on",
-    "home_path",
-    "hsts",
     "cors",
-    "affinity",
     "session",
     "cookies",
     "fragment",
     "recheck",
-    "limits",
     "log",
     "audit",
     "brand",
     "enabled",
     "icon",
     "hidden",
-    "maintenance",
-    "robots",
 ];
 /// Keys of `defaults:` not built yet.
-pub(super) const LATER_DEFAULTS: &[&str] = &[
+const LATER_DEFAULTS: &[&str] = &[
     "connector_groups",
     "pre_authentication",
     "access",
     "host_header",
     "link_translation",
-    "hsts",
     "cors",
-    "affinity",
     "session",
     "cookies",
     "limits",
-    "robots",
 ];
 const LATER_METHODS: &[&str] = &["oidc", "bearer", "client_certificate"];
-const LATER_TRANSLATION: &[&str] = &["body"];
 const LATER_TIMEOUTS: &[&str] = &["websocket_idle"];
 
 /// Entra's `default` and `long`.
@@ -63,10 +55,35 @@ const ENTRA_LONG: Duration = Duration::from_secs(180);
 pub(super) struct Common {
     /// `default_domain`: absent, or written and refused, or good.
     pub(super) domain: Option<Option<Host>>,
-    /// Timeouts of `defaults:`.
-    pub(super) timeouts: BackendTimeouts,
+    /// What `defaults:` says.
+    pub(super) defaults: Defaults,
+    /// `limits.requests`, for every application that says nothing else.
+    pub(super) requests: RequestLimit,
     /// Whether `listen.http` is written.
     pub(super) serves_http: bool,
+}
+
+/// What `defaults:` says.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Defaults {
+    pub(super) timeouts: BackendTimeouts,
+    pub(super) backend_protocol: BackendProtocol,
+    pub(super) affinity: Option<Affinity>,
+    /// With what the file itself says of maintenance.
+    pub(super) front: front::Common,
+}
+
+/// Reads `defaults:`.
+pub(super) fn defaults(field: Field<'_>) -> Option<Defaults> {
+    field.section(LATER_DEFAULTS, |section| Defaults {
+        timeouts: timeouts(section, BackendTimeouts::default()),
+        backend_protocol: backend_protocol(section, BackendProtocol::default()),
+        affinity: section
+            .optional("affinity")
+            .and_then(balancing::affinity)
+            .flatten(),
+        front: front::defaults(section),
+    })
 }
 
 /// One application as far as it could be read. Name and external URL stand apart, so that they
@@ -74,6 +91,7 @@ pub(super) struct Common {
 pub(super) struct Draft {
     pub(super) name: Option<(ApplicationName, Place)>,
     pub(super) external: Option<(ExternalUrl, Place)>,
+    pub(super) alternates: Vec<(ExternalUrl, Place)>,
     pub(super) application: Option<Application>,
 }
 
@@ -85,14 +103,14 @@ pub(super) fn read(field: Field<'_>, common: &Common) -> Option<Draft> {
 /// Reads every key before the first `?`, so that each has its say.
 fn draft(section: &Section<'_>, common: &Common) -> Draft {
     let name = section.required("name", "wiki").and_then(name);
-    let external = external_url(section, name.as_ref(), common);
-    let internal = if section.has("internal_urls") {
-        section.optional("internal_url")
-    } else {
-        section.required("internal_url", "http://wiki.corp.local:8888/")
-    };
+    let external = external::external_url(section, name.as_ref(), common);
     let outside = external.as_ref().map(|(url, _)| url);
-    let internal = internal.and_then(|field| internal_url(field, outside));
+    let (alternates, urls) = external::alternates(section, outside, common);
+    let outsides: Vec<&ExternalUrl> = outside
+        .into_iter()
+        .chain(alternates.iter().map(|(url, _)| url))
+        .collect();
+    let internal = balancing::internal_urls(section, |field| internal_url(field, &outsides));
     let connectors = match section.optional("connector_groups") {
         Some(field) => field.distinct(group).and_then(Connectors::new),
         None => GroupName::new("default")
@@ -106,8 +124,31 @@ fn draft(section: &Section<'_>, common: &Common) -> Draft {
         Some(field) => host_header(field),
         None => Some(HostHeader::Internal),
     };
-    let link_translation = section.optional("link_translation").map(link_translation);
-    let timeouts = timeouts(section, common.timeouts);
+    let link_translation = match section.optional("link_translation") {
+        Some(field) => translation::link_translation(field, &outsides),
+        None => Some(LinkTranslation::default()),
+    };
+    let timeouts = timeouts(section, common.defaults.timeouts);
+    let backend_protocol = backend_protocol(section, common.defaults.backend_protocol);
+    let connection_authentication = connection_authentication(section, backend_protocol);
+    let affinity = match section.optional("affinity") {
+        Some(field) => balancing::affinity(field),
+        None => Some(common.defaults.affinity),
+    };
+    let health_check = section
+        .optional("health_check")
+        .map(|field| balancing::health_check(field, internal.as_ref()));
+    let limits = match section.optional("limits") {
+        Some(field) => balancing::limits(field).map(|limits| ApplicationLimits {
+            requests: limits.requests.unwrap_or(common.requests),
+            per_address: limits.per_address,
+        }),
+        None => Some(ApplicationLimits {
+            requests: common.requests,
+            per_address: None,
+        }),
+    };
+    let front = front::front(section, outside, &common.defaults.front);
     if let Some(description) = section.optional("description") {
         // For the reader of the file; nothing shows it yet.
         description.text();
@@ -116,20 +157,29 @@ fn draft(section: &Section<'_>, common: &Common) -> Draft {
         Some(Application {
             name: name.as_ref()?.0.clone(),
             external: external.as_ref()?.0.clone(),
+            alternates: urls?,
             internal: internal?,
             connectors: connectors?,
             pre_authentication: pre_authentication?,
             host_header: host_header?,
-            link_translation: LinkTranslation {
-                headers: link_translation.flatten().unwrap_or(true),
-            },
+            link_translation: link_translation?,
             timeouts,
+            backend_protocol,
+            connection_authentication,
+            affinity: affinity?,
+            health_check: match health_check {
+                Some(read) => Some(read?),
+                None => None,
+            },
+            limits: limits?,
+            front: front?,
         })
     };
     Draft {
         application: application(),
         name,
         external,
+        alternates,
     }
 }
 
@@ -146,60 +196,17 @@ fn group(field: Field<'_>) -> Option<GroupName> {
     field.parse("bad_name", remedy, GroupName::new)
 }
 
-/// The external URL as written, or that of name and default domain.
-fn external_url(
-    section: &Section<'_>,
-    name: Option<&(ApplicationName, Place)>,
-    common: &Common,
-) -> Option<(ExternalUrl, Place)> {
-    if let Some(field) = section.optional("external_url") {
-        let url = field.parse_host(
-            "write scheme, host and path, such as `https://wiki.example.com/`",
-            ExternalUrl::parse,
-        )?;
-        if url.scheme == Scheme::Http && !common.serves_http {
-            return field.refuse(
-                "no_http_listener",
-                format!("`{url}` is http, and `listen.http` is missing"),
-                "add `listen.http`, or publish the application with https",
-            );
-        }
-        return Some((url, field.place().clone()));
-    }
-    let Some(domain) = &common.domain else {
-        section.missing(
-            "external_url",
-            "add it, such as `external_url: https://wiki.example.com/`, or set `default_domain` \
-             for all applications",
-        );
-        return None;
-    };
-    let (Some(domain), Some((name, place))) = (domain, name) else {
-        return None;
-    };
-    match ExternalUrl::parse(&format!("https://{name}.{domain}/")) {
-        Ok(url) => Some((url, place.clone())),
-        Err(error) => {
-            section.error_at_key(
-                "external_url",
-                "bad_host",
-                &error.to_string(),
-                "choose a shorter name or domain, or write `external_url`",
-            );
-            None
-        }
-    }
-}
-
-fn internal_url(field: Field<'_>, external: Option<&ExternalUrl>) -> Option<InternalUrl> {
+fn internal_url(field: Field<'_>, external: &[&ExternalUrl]) -> Option<InternalUrl> {
     let url = field.parse_host(
         "write scheme, host and path as the connector reaches it, such as \
          `http://wiki.corp.local:8888/`",
         InternalUrl::parse,
     )?;
-    if let (InternalHost::Wildcard { .. }, Some(external)) = (&url.host, external)
-        && let HostPattern::Exact(host) = &external.host
-    {
+    let exact = external.iter().find_map(|url| match &url.host {
+        HostPattern::Exact(host) => Some(host),
+        HostPattern::Wildcard { .. } => None,
+    });
+    if let (InternalHost::Wildcard { .. }, Some(host)) = (&url.host, exact) {
         return field.refuse(
             "wildcard",
             UrlError::Wildcard(host.to_string()).to_string(),
@@ -250,12 +257,6 @@ fn host_header(field: Field<'_>) -> Option<HostHeader> {
     Some(HostHeader::Fixed(fixed.into()))
 }
 
-fn link_translation(field: Field<'_>) -> Option<bool> {
-    field.section(LATER_TRANSLATION, |section| {
-        section.optional("headers").and_then(Field::boolean)
-    })?
-}
-
 /// `timeouts` and Entra's `backend_timeout`, over those given.
 pub(super) fn timeouts(section: &Section<'_>, over: BackendTimeouts) -> BackendTimeouts {
     let shorthand = section.optional("backend_timeout");
@@ -285,6 +286,42 @@ pub(super) fn timeouts(section: &Section<'_>, over: BackendTimeouts) -> BackendT
             .unwrap_or(over.first_byte),
         idle: idle.flatten().unwrap_or(over.idle),
     }
+}
+
+/// `backend_protocol`, over the one given.
+fn backend_protocol(section: &Section<'_>, over: BackendProtocol) -> BackendProtocol {
+    let written = section.optional("backend_protocol");
+    written.and_then(protocol).unwrap_or(over)
+}
+
+fn protocol(field: Field<'_>) -> Option<BackendProtocol> {
+    let text = field.text()?;
+    match text {
+        "http1" => Some(BackendProtocol::Http1),
+        "http2" => Some(BackendProtocol::Http2),
+        _ => field.refuse(
+            "bad_value",
+            format!("`{text}` is no protocol an application is spoken to in"),
+            "write `http1`, or `http2`, which with an https internal URL is agreed on with the \
+             application and with http is h2c",
+        ),
+    }
+}
+
+/// Whether connections are signed in, which HTTP/2 has no place for.
+fn connection_authentication(section: &Section<'_>, protocol: BackendProtocol) -> bool {
+    let Some(field) = section.optional("connection_authentication") else {
+        return false;
+    };
+    let wanted = field.boolean() == Some(true);
+    if wanted && protocol == BackendProtocol::Http2 {
+        field.refuse::<()>(
+            "conflict",
+            "`backend_protocol: http2` has requests of many people on one connection",
+            "write `backend_protocol: http1` for this application: NTLM knows nothing else",
+        );
+    }
+    wanted
 }
 
 fn backend_timeout(field: Field<'_>) -> Option<Duration> {

@@ -139,6 +139,11 @@ fn refuse_shared(drafts: &[Draft], findings: &Findings) {
             names.entry(name).or_insert(place);
             first.is_none()
         });
+        for (url, place) in &draft.alternates {
+            if let Some(first) = urls.insert(url, place) {
+                said_twice(findings, url, place, first);
+            }
+        }
         let Some((url, place)) = &draft.external else {
             continue;
         };
@@ -147,15 +152,19 @@ fn refuse_shared(drafts: &[Draft], findings: &Findings) {
         if let Some(first) = urls.get(url)
             && (name_is_free || !by_name)
         {
-            findings.error(
-                "duplicate_external_url",
-                place,
-                format!("`{url}` is already the external URL of {}", position(first)),
-                "give each application its own host, port or path",
-            );
+            said_twice(findings, url, place, first);
         }
         urls.entry(url).or_insert(place);
     }
+}
+
+fn said_twice(findings: &Findings, url: &ExternalUrl, place: &Place, first: &Place) {
+    findings.error(
+        "duplicate_external_url",
+        place,
+        format!("`{url}` is already the external URL of {}", position(first)),
+        "give each application its own host, port or path",
+    );
 }
 
 /// A place within a sentence: the application, and where it stands.

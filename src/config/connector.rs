@@ -1,7 +1,7 @@
 //! The connector's file.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use super::field::Field;
@@ -9,22 +9,21 @@ use super::file::{self, Kind};
 use super::findings::Findings;
 use super::proxy::{ProxySetting, proxy};
 use super::section::Section;
-use super::{ConnectorConfig, Dns, allow};
+use super::{
+    BackendTls, Connections, ConnectorConfig, ConnectorReading, Dns, allow, backend_tls, drain,
+    tunnel,
+};
 use crate::model::{Finding, Host};
 
 /// Keys the documents describe, not built yet.
-const LATER: &[&str] = &[
-    "metrics",
-    "log",
-    "limits",
-    "drain",
-    "congestion",
-    "single_sign_on",
-];
+const LATER: &[&str] = &["log", "limits", "single_sign_on"];
 
-const DEFAULT_CONNECTIONS: u8 = 2;
-const MOST_CONNECTIONS: u64 = 8;
+const DEFAULT_CONNECTIONS: Connections = Connections { least: 2, most: 8 };
+const MOST_CONNECTIONS: u8 = 8;
 const DNS_PORT: u16 = 53;
+
+/// An address to show.
+const SAMPLE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 2, 3));
 
 impl ConnectorConfig {
     /// Reads and checks a connector's file.
@@ -32,7 +31,20 @@ impl ConnectorConfig {
     /// # Errors
     /// Every problem found, sorted by place; never an empty list.
     pub fn load(path: &Path) -> Result<Self, Vec<Finding>> {
-        Self::from_text(path, &file::read_main(path)?)
+        Self::read(path).config
+    }
+
+    /// As [`ConnectorConfig::load`], and tells which files are named even where something else is
+    /// wrong.
+    #[must_use]
+    pub fn read(path: &Path) -> ConnectorReading {
+        match file::read_main(path) {
+            Ok(text) => Self::reading(path, &text),
+            Err(found) => ConnectorReading {
+                config: Err(found),
+                backend_tls: Vec::new(),
+            },
+        }
     }
 
     /// Checks the text of a connector's file; `file` names it in findings, and its folder is
@@ -41,16 +53,24 @@ impl ConnectorConfig {
     /// # Errors
     /// Every problem found, sorted by place; never an empty list.
     pub fn from_text(file: &Path, text: &str) -> Result<Self, Vec<Finding>> {
+        Self::reading(file, text).config
+    }
+
+    fn reading(file: &Path, text: &str) -> ConnectorReading {
         let findings = Findings::default();
+        let mut entries = Vec::new();
         let config = file::read_root(file, text, Kind::Connector, &findings, LATER, |root| {
-            read(root, file)
+            read(root, file, &mut entries)
         });
-        findings.conclude(file, config)
+        ConnectorReading {
+            config: findings.conclude(file, config),
+            backend_tls: entries,
+        }
     }
 }
 
 /// Reads every key before the first `?`, so that each has its say.
-fn read(root: &Section<'_>, path: &Path) -> Option<ConnectorConfig> {
+fn read(root: &Section<'_>, path: &Path, entries: &mut Vec<BackendTls>) -> Option<ConnectorConfig> {
     let gateways = root
         .optional("gateways")
         .and_then(|field| field.distinct(Field::endpoint));
@@ -61,39 +81,52 @@ fn read(root: &Section<'_>, path: &Path) -> Option<ConnectorConfig> {
     let allow = allow.unwrap_or_default().into_iter();
     let allow = allow.filter_map(allow::entry).collect();
     let connections = root.optional("connections").and_then(connections);
+    let tunnel = root.optional("tunnel").map(tunnel::connector);
+    let congestion = root.optional("congestion").map(tunnel::congestion);
+    let drain = root.optional("drain").map(drain::connector);
     let dns = root.optional("dns").and_then(dns);
+    let metrics = root.optional("metrics").map(Field::metrics_listener);
     let folder = file::folder(path);
     let proxy_at = |name| match root.optional(name) {
         Some(field) => proxy(field, folder),
         None => Some(ProxySetting::Unsaid),
     };
     let (tunnel_proxy, backend_proxy) = (proxy_at("tunnel_proxy"), proxy_at("backend_proxy"));
+    if let Some(field) = root.optional("backend_tls") {
+        *entries = backend_tls::entries(field, folder);
+    }
     Some(ConnectorConfig {
         file: path.to_owned(),
         gateways: gateways.unwrap_or_default(),
         state: state?,
         allow,
         connections: connections.unwrap_or(DEFAULT_CONNECTIONS),
+        stream_window: tunnel.unwrap_or_else(|| Some(Default::default()))?,
+        congestion: match congestion {
+            Some(read) => Some(read?),
+            None => None,
+        },
+        drain: drain.unwrap_or_else(|| Some(Default::default()))?,
         tunnel_proxy: tunnel_proxy?,
         backend_proxy: backend_proxy?,
+        backend_tls: entries.clone(),
         dns: dns.unwrap_or_default(),
+        metrics: metrics.flatten(),
         workers: file::workers(root),
     })
 }
 
-/// A number, or the range within which load decides; its lower end is what is opened today.
-fn connections(field: Field<'_>) -> Option<u8> {
+/// A number, or the range within which load decides.
+fn connections(field: Field<'_>) -> Option<Connections> {
     let text = field.text()?;
     let (low, high) = text.split_once("..").unwrap_or((text, text));
     let number = |digits: &str| {
         let plain = digits.bytes().all(|b| b.is_ascii_digit());
         let number = digits.parse::<u8>().ok().filter(|_| plain)?;
-        (1..=MOST_CONNECTIONS)
-            .contains(&u64::from(number))
-            .then_some(number)
+        (1..=MOST_CONNECTIONS).contains(&number).then_some(number)
     };
     match (number(low), number(high)) {
-        (Some(low), Some(high)) if low <= high => Some(low),
+        (Some(least), Some(most)) if least <= most => Some(Connections { least, most }),
         _ => field.refuse(
             "out_of_range",
             format!("`{text}` is not a number of connections"),
@@ -143,6 +176,15 @@ fn hosts(field: Field<'_>) -> Option<BTreeMap<String, Vec<IpAddr>>> {
             );
             continue;
         };
+        if let Some(alone) = addresses.lone().filter(|text| !text.is_empty()) {
+            let sample = alone.parse().unwrap_or(SAMPLE);
+            addresses.refuse::<()>(
+                "wrong_type",
+                "a list belongs here",
+                format!("write `{written}: [\"{sample}\"]`, also for one address"),
+            );
+            continue;
+        }
         let Some(read) = addresses.distinct(address) else {
             continue;
         };

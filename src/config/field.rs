@@ -81,9 +81,17 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The value where it is one alone, of whatever kind; nothing is noted.
+    pub(super) fn lone(self) -> Option<&'a str> {
+        match &self.node.value {
+            Value::Scalar { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
     /// Whether this word stands here, in quotes or not.
     pub(super) fn is_word(self, word: &str) -> bool {
-        matches!(&self.node.value, Value::Scalar { text, .. } if text == word)
+        self.lone() == Some(word)
     }
 
     /// One value, read by `read`; its error says what is wrong.
@@ -148,8 +156,21 @@ impl<'a> Field<'a> {
 
     /// `address:port`, to listen at.
     pub(super) fn listener(self) -> Option<SocketAddr> {
-        let example = "write address and port, such as `[::]:443` (every address) or \
-                       `192.0.2.10:443`; a name cannot stand here";
+        self.listener_such_as(
+            "write address and port, such as `[::]:443` (every address) or `192.0.2.10:443`; a name \
+             cannot stand here",
+        )
+    }
+
+    /// `address:port`, to be asked at by those who watch.
+    pub(super) fn metrics_listener(self) -> Option<SocketAddr> {
+        self.listener_such_as(
+            "write address and port, such as `127.0.0.1:9443` (this machine alone) or \
+             `192.0.2.10:9443`; a name cannot stand here",
+        )
+    }
+
+    fn listener_such_as(self, example: &str) -> Option<SocketAddr> {
         let address: SocketAddr = self.parse("bad_address", example, |text| {
             text.parse()
                 .map_err(|_| format!("`{text}` is not an address with a port"))

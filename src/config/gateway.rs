@@ -2,18 +2,20 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::application::{self, Common};
 use super::applications;
+use super::balancing;
+use super::certificate;
+use super::drain;
 use super::field::Field;
 use super::file::{self, Kind};
 use super::findings::Findings;
+use super::front;
 use super::section::Section;
-use super::{
-    CertificateFiles, ConnectorCertificates, GatewayConfig, GatewayPlaces, GatewayReading, Listen,
-};
-use crate::model::{BackendTimeouts, Finding, Host};
+use super::tunnel;
+use super::{CertificateFiles, GatewayConfig, GatewayPlaces, GatewayReading, Listen};
+use crate::model::{Finding, Host};
 
 /// Keys the documents describe, not built yet.
 const LATER: &[&str] = &[
@@ -23,19 +25,18 @@ const LATER: &[&str] = &[
     "log",
     "audit",
     "brand",
-    "limits",
-    "maintenance",
-    "robots",
     "trusted_proxies",
-    "drain",
     "reload",
     "store_grace",
-    "affinity",
-    "congestion",
     "metrics",
     "admin",
 ];
-const LATER_LISTEN: &[&str] = &["metrics", "admin", "tunnel"];
+/// Requests of one client address at once. A quarter of the places that one connector has as it is
+/// delivered: enough for an office of hundreds behind one address, each with a WebSocket open, and
+/// not enough for one client to stand in everybody's way.
+const REQUESTS_PER_ADDRESS: u32 = 512;
+
+const LATER_LISTEN: &[&str] = &["admin"];
 const LATER_CERTIFICATE: &[&str] = &["pfx", "password", "acme"];
 
 impl GatewayConfig {
@@ -99,17 +100,33 @@ fn read(
     let store_key = at_store_key.map(|field| field.secret(folder));
     let certificates = certificates(root, folder, named);
     let workers = file::workers(root);
-    let tunnel = root.optional("tunnel").map(tunnel);
+    let tunnel = root.optional("tunnel").map(tunnel::gateway);
+    let congestion = root.optional("congestion").map(tunnel::congestion);
+    let drain = root.optional("drain").map(drain::gateway);
+    let limits = root.optional("limits").map(balancing::gateway_limits);
+    let mut defaults = root
+        .optional("defaults")
+        .and_then(application::defaults)
+        .unwrap_or_default();
+    let closed = root.optional("maintenance").map(front::maintenance);
+    defaults.front.maintenance = closed.flatten().flatten();
     let common = Common {
         domain: root.optional("default_domain").map(domain),
-        timeouts: root
-            .optional("defaults")
-            .and_then(defaults)
+        defaults,
+        requests: limits
+            .flatten()
+            .and_then(|l| l.common.requests)
             .unwrap_or_default(),
         serves_http: listen.as_ref().is_none_or(|l| l.serves_http),
     };
+    let tunnel = tunnel.unwrap_or_else(|| Some(Default::default()));
     let applications = applications::read(root, folder, &common, findings);
 
+    let limits = limits.unwrap_or_else(|| Some(Default::default()))?;
+    let tunnel::OfGateway {
+        connectors,
+        stream_window,
+    } = tunnel?;
     Some(GatewayConfig {
         file: path.to_owned(),
         places: GatewayPlaces {
@@ -124,10 +141,15 @@ fn read(
             None => None,
         },
         certificates: certificates?,
-        connector_certificates: match tunnel {
-            Some(read) => read?,
-            None => ConnectorCertificates::default(),
+        connector_certificates: connectors,
+        stream_window,
+        congestion: match congestion {
+            Some(read) => Some(read?),
+            None => None,
         },
+        drain: drain.unwrap_or_else(|| Some(Default::default()))?,
+        requests_per_address: limits.common.per_address.unwrap_or(REQUESTS_PER_ADDRESS),
+        connections: limits.connections,
         applications: applications?.into_iter().map(Arc::new).collect(),
         workers,
     })
@@ -144,9 +166,11 @@ fn listen(field: Field<'_>) -> Option<Listeners> {
     field.section(LATER_LISTEN, |section| {
         let addresses = |name| section.optional(name).map(|f| f.distinct(Field::listener));
         let (https, http) = (addresses("https"), addresses("http"));
+        let tunnel = addresses("tunnel");
         let public = section
             .optional("public")
             .map(|f| f.distinct(Field::endpoint));
+        let metrics = section.optional("metrics").map(Field::metrics_listener);
         if https.is_none() {
             section.error_at_key(
                 "https",
@@ -155,50 +179,39 @@ fn listen(field: Field<'_>) -> Option<Listeners> {
                 "add it, such as `https: [\"[::]:443\"]`",
             );
         }
-        if let (Some(Some(https)), Some(Some(http))) = (&https, &http)
-            && let Some(both) = https.iter().find(|address| http.contains(address))
+        for (name, these, other, those) in [
+            ("http", &http, "https", &https),
+            ("tunnel", &tunnel, "https", &https),
+            ("tunnel", &tunnel, "http", &http),
+        ] {
+            if let (Some(Some(these)), Some(Some(those))) = (these, those)
+                && let Some(both) = those.iter().find(|address| these.contains(address))
+            {
+                let what = format!("`{both}` is also under `{other}`");
+                let remedy = "give each its own port";
+                section.error_at_key(name, "duplicate_value", &what, remedy);
+            }
+        }
+        if let Some(Some(metrics)) = &metrics
+            && let Some((key, _)) = [("https", &https), ("http", &http), ("tunnel", &tunnel)]
+                .into_iter()
+                .find(|(_, those)| matches!(those, Some(Some(those)) if those.contains(metrics)))
         {
-            let what = format!("`{both}` is also under `https`");
+            let what = format!("`{metrics}` is also under `{key}`");
             let remedy = "give each its own port";
-            section.error_at_key("http", "duplicate_value", &what, remedy);
+            section.error_at_key("metrics", "duplicate_value", &what, remedy);
         }
         Listeners {
             serves_http: http.is_some(),
             listen: Listen {
                 https: https.flatten().unwrap_or_default(),
                 http: http.flatten().unwrap_or_default(),
+                tunnel: tunnel.flatten().unwrap_or_default(),
                 public: public.flatten().unwrap_or_default(),
+                metrics: metrics.flatten(),
             },
         }
     })
-}
-
-/// The shortest life of a connector's certificate. So short a one is for trying out how renewal
-/// works; it still leaves seconds for a renewal that has to be tried again.
-const SHORTEST_LIFE: Duration = Duration::from_secs(10);
-
-fn tunnel(field: Field<'_>) -> Option<ConnectorCertificates> {
-    field.section(&[], |section| {
-        let usual = ConnectorCertificates::default();
-        let life = section.optional("certificate_life").map(life);
-        let grace = section.optional("renewal_grace").map(Field::duration);
-        Some(ConnectorCertificates {
-            life: life.unwrap_or(Some(usual.life))?,
-            renewal_grace: grace.unwrap_or(Some(usual.renewal_grace))?,
-        })
-    })?
-}
-
-fn life(field: Field<'_>) -> Option<Duration> {
-    let life = field.duration()?;
-    if life >= SHORTEST_LIFE {
-        return Some(life);
-    }
-    field.refuse(
-        "out_of_range",
-        "a certificate that lives less than 10 s cannot be renewed in time",
-        "write at least `10s`; without the key it is `90d`",
-    )
 }
 
 fn store(field: Field<'_>, folder: &Path) -> Option<PathBuf> {
@@ -241,16 +254,7 @@ fn certificates(
                 section.optional("key");
                 return None;
             }
-            let chain = section.required("chain", "/etc/appproxy/tls.pem");
-            let key = section.required("key", "/etc/appproxy/tls.key");
-            let chain_path = chain.and_then(|f| f.path(folder));
-            let key_path = key.and_then(|f| f.path(folder));
-            Some(CertificateFiles {
-                chain: chain_path?,
-                chain_place: chain?.place().clone(),
-                key: key_path?,
-                key_place: key?.place().clone(),
-            })
+            certificate::files(section, folder)
         })?
     };
     // Read every one before any is missed.
@@ -267,10 +271,4 @@ fn domain(field: Field<'_>) -> Option<Host> {
         return field.refuse("bad_host", "an address is not a domain", example);
     }
     Some(host)
-}
-
-fn defaults(field: Field<'_>) -> Option<BackendTimeouts> {
-    field.section(application::LATER_DEFAULTS, |section| {
-        application::timeouts(section, BackendTimeouts::default())
-    })
 }

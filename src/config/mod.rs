@@ -4,7 +4,7 @@
 //! |---|---|
 //! | text → tree of nodes that know their place | `tree` |
 //! | node → typed value, or a finding | `field`, `section`, `units`, `allow` |
-//! | file → checked configuration | `file`, `gateway`, `application`, `applications`, `connector` |
+//! | file → checked configuration | `file`, `gateway`, `application`, `applications`, `balancing`, `external`, `front`, `connector`, `backend_tls` |
 //!
 //! A reader asks its section for every key before it gives up, notes what is wrong and goes on,
 //! so an operator sees all problems at once. To add a key: read it with a method of `Field` in
@@ -13,30 +13,52 @@
 mod allow;
 mod application;
 mod applications;
+mod backend_tls;
+mod balancing;
+mod certificate;
 mod connector;
+mod drain;
+mod external;
 mod field;
 mod file;
 mod findings;
+mod front;
 mod gateway;
 mod proxy;
 mod secret;
 mod section;
+mod translation;
 mod tree;
+mod tunnel;
 mod units;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::model::{Application, Endpoint, Finding, Host, Place};
+use crate::model::{Application, CongestionControl, Endpoint, Finding, Host, Place, StreamWindow};
+
+/// Where a connector's file is where nobody says otherwise.
+pub const CONNECTOR_FILE: &str = "/etc/appproxy/connector.yaml";
+
+/// How a connector's command is to be typed for a configuration.
+#[must_use]
+pub fn connector_command(command: &str, file: &Path) -> String {
+    if file == Path::new(CONNECTOR_FILE) {
+        return command.to_owned();
+    }
+    format!("{command} --config {}", file.display())
+}
 
 pub use crate::model::CertificateFiles;
 
+pub use backend_tls::BadPin;
 pub use proxy::{Proxies, ProxyConfig, ProxySetting};
 pub use secret::{SecretError, SecretSource};
 
@@ -57,10 +79,42 @@ pub struct GatewayConfig {
     pub certificates: Vec<CertificateFiles>,
     /// How long connectors' certificates are good for.
     pub connector_certificates: ConnectorCertificates,
+    /// What an answer may have in flight in a tunnel.
+    pub stream_window: StreamWindow,
+    /// TCP's congestion control in tunnels; the system's default where it is absent.
+    pub congestion: Option<CongestionControl>,
+    /// How long a stop may take.
+    pub drain: GatewayDrain,
+    /// Requests of one client address that may be in tunnels at once.
+    pub requests_per_address: u32,
+    /// Connections that people may have.
+    pub connections: ConnectionLimits,
     /// What is published.
     pub applications: Vec<Arc<Application>>,
     /// Worker threads; the number of cores where it is absent.
     pub workers: Option<NonZeroUsize>,
+}
+
+/// How many connections people may have; tunnels do not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// All together.
+    pub total: u32,
+    /// From one address, or one IPv6 subnet (/64).
+    pub per_address: u32,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            // Under the descriptors a service may have by default (524,288 with systemd), and what
+            // this many idle connections need of memory is found on a small machine.
+            total: 20_000,
+            // An office of hundreds behind one address: a browser has one HTTP/2 connection a host,
+            // or six of HTTP/1.1, and what is idle makes room.
+            per_address: 1000,
+        }
+    }
 }
 
 /// How long connectors' certificates are good for.
@@ -88,6 +142,39 @@ impl Default for ConnectorCertificates {
         Self {
             life: DAY * 90,
             renewal_grace: DAY * 30,
+        }
+    }
+}
+
+/// How a gateway stops. Both count from the signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GatewayDrain {
+    /// How long clients are told to go elsewhere while everything is still served.
+    pub notice: Duration,
+    /// When what is still in flight is cut; longer than the notice.
+    pub deadline: Duration,
+}
+
+impl Default for GatewayDrain {
+    fn default() -> Self {
+        Self {
+            notice: Duration::from_secs(5),
+            deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How a connector stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectorDrain {
+    /// When, from the signal on, what is still in flight is cut.
+    pub deadline: Duration,
+}
+
+impl Default for ConnectorDrain {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(30),
         }
     }
 }
@@ -120,8 +207,12 @@ pub struct Listen {
     pub https: Vec<SocketAddr>,
     /// For redirects to https, and for applications published with http.
     pub http: Vec<SocketAddr>,
+    /// For connectors alone, where a device that does not pass their TLS owns the https port.
+    pub tunnel: Vec<SocketAddr>,
     /// Where connectors dial; printed into tokens.
     pub public: Vec<Endpoint>,
+    /// Metrics and health, over plain HTTP; nowhere where it is absent.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// A connector's configuration, checked whole.
@@ -129,22 +220,97 @@ pub struct Listen {
 pub struct ConnectorConfig {
     /// The file it was read from.
     pub file: PathBuf,
-    /// Gateways to dial; where empty, those kept in the state.
+    /// Gateways to dial, beside those kept in the state.
     pub gateways: Vec<Endpoint>,
     /// The folder of identity and gateway list.
     pub state: PathBuf,
     /// What the connector may reach; empty reaches nothing.
     pub allow: Vec<Allow>,
-    /// Connections to each gateway.
-    pub connections: u8,
+    /// Connections to each gateway, on each of its addresses.
+    pub connections: Connections,
+    /// What a request may have in flight in a tunnel.
+    pub stream_window: StreamWindow,
+    /// TCP's congestion control in tunnels; the system's default where it is absent.
+    pub congestion: Option<CongestionControl>,
+    /// How long a stop may take.
+    pub drain: ConnectorDrain,
     /// The proxy on the way to gateways.
     pub tunnel_proxy: ProxySetting,
     /// The proxy on the way to applications.
     pub backend_proxy: ProxySetting,
+    /// How applications are known over TLS; the first that names a target counts for it.
+    pub backend_tls: Vec<BackendTls>,
     /// Names.
     pub dns: Dns,
+    /// Metrics, health and status, over plain HTTP; over the socket in the state alone where it is
+    /// absent.
+    pub metrics: Option<SocketAddr>,
     /// Worker threads; the number of cores where it is absent.
     pub workers: Option<NonZeroUsize>,
+}
+
+/// A connector's file as far as it can be read, so that what it names can be looked at whatever
+/// else is wrong with it.
+#[derive(Debug)]
+pub struct ConnectorReading {
+    /// The configuration, or every problem found, sorted by place; never an empty list.
+    pub config: Result<ConnectorConfig, Vec<Finding>>,
+    /// The entries of `backend_tls` that make sense.
+    pub backend_tls: Vec<BackendTls>,
+}
+
+/// How some applications are known over TLS, and what they are shown. It is the connector's own
+/// word: a gateway that is taken over cannot have a certificate passed over.
+#[derive(Debug, Clone)]
+pub struct BackendTls {
+    /// Where it stands.
+    pub place: Place,
+    /// For which targets, by the name or address an internal URL has.
+    pub hosts: Vec<Allow>,
+    /// The authorities to trust in place of the system's.
+    pub ca: Option<AuthorityFile>,
+    /// Public keys, one of which the application must have; any where it is empty.
+    pub pins: Vec<SpkiPin>,
+    /// The name to ask for and to find in the certificate, in place of the target's.
+    pub server_name: Option<Host>,
+    /// What the application is shown where it asks for a certificate.
+    pub client_certificate: Option<CertificateFiles>,
+    /// What has to be right.
+    pub validate: Validate,
+}
+
+/// What of an application's certificate has to be right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Validate {
+    /// Issuer, dates and name, and the public key where pins are written.
+    #[default]
+    Certificate,
+    /// The public key alone, by the pins.
+    Pins,
+    /// Nothing: whoever answers is believed.
+    Nothing,
+}
+
+/// A file of certificates of authorities.
+#[derive(Debug, Clone)]
+pub struct AuthorityFile {
+    /// The file, PEM.
+    pub file: PathBuf,
+    /// Where it is named.
+    pub place: Place,
+}
+
+/// The SHA-256 of a public key, as its `SubjectPublicKeyInfo` has it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SpkiPin(pub [u8; 32]);
+
+/// How many connections a connector keeps on each way to a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// So many at all times.
+    pub least: u8,
+    /// Up to so many while load asks for them; never fewer than `least`.
+    pub most: u8,
 }
 
 /// One line of the connector's allow-list.
@@ -154,6 +320,19 @@ pub struct Allow {
     pub hosts: AllowHosts,
     /// Which port.
     pub port: u16,
+}
+
+impl fmt::Display for Allow {
+    /// As an operator writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let port = self.port;
+        match &self.hosts {
+            AllowHosts::Exact(host) => write!(f, "{host}:{port}"),
+            AllowHosts::Below(suffix) => write!(f, "*.{suffix}:{port}"),
+            AllowHosts::Network(network @ IpNet::V6(_)) => write!(f, "[{network}]:{port}"),
+            AllowHosts::Network(network) => write!(f, "{network}:{port}"),
+        }
+    }
 }
 
 /// The hosts of one line of the allow-list.

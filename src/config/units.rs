@@ -13,6 +13,47 @@ const DURATION_UNITS: [(&str, u64); 5] = [
     ("d", 86_400_000),
 ];
 
+const SIZE_UNITS: [(&str, u64); 2] = [("KiB", 1 << 10), ("MiB", 1 << 20)];
+
+/// Why a size was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SizeError {
+    /// A number alone.
+    #[error("`{0}` has no unit")]
+    NoUnit(String),
+    /// Not a number and one of the units, or a number that is far too large.
+    #[error("`{0}` is not a size")]
+    Malformed(String),
+}
+
+impl SizeError {
+    pub(super) const fn code(&self) -> &'static str {
+        match self {
+            Self::NoUnit(_) => "missing_unit",
+            Self::Malformed(_) => "bad_size",
+        }
+    }
+
+    pub(super) const fn remedy(&self) -> &'static str {
+        "write a whole number and its unit without a space: KiB or MiB, such as `1MiB`"
+    }
+}
+
+/// Reads a size such as `64KiB` or `4MiB`, in octets.
+pub(super) fn size(text: &str) -> Result<u64, SizeError> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    if unit.is_empty() && !number.is_empty() {
+        return Err(SizeError::NoUnit(text.to_owned()));
+    }
+    let of_unit = SIZE_UNITS.iter().find(|(name, _)| *name == unit);
+    let number = number.parse::<u64>().ok();
+    number
+        .zip(of_unit)
+        .and_then(|(number, (_, octets))| number.checked_mul(*octets))
+        .ok_or_else(|| SizeError::Malformed(text.to_owned()))
+}
+
 /// Why a length of time was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum DurationError {
@@ -39,7 +80,10 @@ impl DurationError {
     pub(super) fn remedy(&self) -> String {
         match self {
             Self::NoUnit(number) => {
-                format!("write `{number}s` for seconds, `{number}m` for minutes")
+                format!(
+                    "write `{number}s` for seconds, `{number}m` for minutes, `{number}h` for hours, \
+                     `{number}d` for days"
+                )
             }
             Self::Malformed(_) => "write a whole number and its unit without a space: \
                                    ms, s, m, h or d, such as `85s`"
@@ -73,6 +117,28 @@ pub(super) fn duration(text: &str) -> Result<Duration, DurationError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_need_their_unit() {
+        for (text, octets) in [("64KiB", 65_536), ("1MiB", 1_048_576), ("0KiB", 0)] {
+            assert_eq!(size(text), Ok(octets), "{text}");
+        }
+        for (text, code) in [
+            ("1048576", "missing_unit"),
+            ("1MB", "bad_size"),
+            ("1M", "bad_size"),
+            ("1 MiB", "bad_size"),
+            ("1mib", "bad_size"),
+            ("1.5MiB", "bad_size"),
+            ("-1MiB", "bad_size"),
+            ("MiB", "bad_size"),
+            ("", "bad_size"),
+            ("99999999999999999999MiB", "bad_size"),
+            ("18446744073709551615MiB", "bad_size"),
+        ] {
+            assert_eq!(size(text).map_err(|e| e.code()), Err(code), "{text}");
+        }
+    }
 
     #[test]
     fn durations_need_their_unit() {

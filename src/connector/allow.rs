@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 
+use super::named::is_localhost;
 use super::special::special;
 use crate::config::{Allow, AllowHosts};
 use crate::model::{Endpoint, Host};
@@ -260,11 +261,6 @@ impl From<Refusal> for net::Refused {
     fn from(refusal: Refusal) -> Self {
         Self(refusal.to_string())
     }
-}
-
-/// `localhost` and what is below it; the resolver gives them loopback and nothing else (RFC 6761).
-fn is_localhost(name: &str) -> bool {
-    name == "localhost" || name.ends_with(".localhost")
 }
 
 fn is_loopback(ip: IpAddr) -> bool {

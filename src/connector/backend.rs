@@ -1,145 +1,287 @@
-//! One request to one application: connection, deadline, answer.
+//! One request to one application: connection, deadline, answer, and another attempt where one is
+//! allowed.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use http::header::{AUTHORIZATION, CONNECTION, UPGRADE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING, WWW_AUTHENTICATE};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as _;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::Instant;
-use tokio_rustls::TlsConnector;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::time::{Instant, timeout_at};
 
+use super::again::Kept;
 use super::allow::AllowList;
-use super::fault::{BackendError, Lost, chain, dial_code, tls_error};
-use super::pool::{Connection, Pool, Target};
+use super::fault::{self, BackendError, Fate, Lost};
+use super::http2::{to_http2, without_excess};
+use super::informational::Informational;
+use super::pinned::{Client, Turn};
+use super::pool::{Back, Connection, Key, Place, Pool, Return, Target, keep_for};
+use super::reach::{Fresh, Reach};
+use super::shared::{Shared, Slot};
+use super::trust::BackendTrust;
 use super::upload::{Upload, UploadGuard, within};
-use crate::http::{Body, Guard};
-use crate::model::{Endpoint, ErrorCode, Host, Scheme};
-use crate::net::{Dialled, Dialler, Refused};
-use crate::tunnel::{Profile, retry};
-use crate::upgrade;
+use crate::http::{Body, carries_connection_authentication};
+use crate::model::{BackendProtocol, ErrorCode};
+use crate::net::Dialler;
+use crate::tunnel::Profile;
 
-/// Fields and octets of an application's answer head.
-const HEAD_FIELDS: usize = 256;
-const HEAD_OCTETS: usize = 64 * 1024;
+/// Connections tried for one request.
+const TRIES: usize = 3;
 
 /// Reaches applications.
 #[derive(Debug)]
 pub(super) struct Backend {
-    dialler: Dialler,
-    allow: AllowList,
-    tls: Arc<rustls::ClientConfig>,
+    pub(super) reach: Reach,
+    /// Idle HTTP/1.1 connections.
     pool: Arc<Pool>,
+    /// HTTP/2 connections.
+    shared: Arc<Shared>,
+}
+
+/// One request's way to an application.
+struct Errand<'a> {
+    target: &'a Target,
+    profile: &'a Profile,
+    /// What is spoken, if the application does so.
+    wanted: BackendProtocol,
+    /// Its connection belongs to one person: used for nothing before and nothing after.
+    personal: bool,
+    /// Its connection belongs to one client connection, whose turn it is.
+    turn: Option<Turn>,
+}
+
+/// A connection that can take a request.
+enum Ready {
+    Http1(Connection),
+    Http2(Slot),
 }
 
 impl Backend {
-    pub(super) fn new(
-        dialler: Dialler,
-        allow: AllowList,
-        roots: Arc<rustls::RootCertStore>,
-    ) -> Result<Self, rustls::Error> {
-        let mut tls = rustls::ClientConfig::builder_with_provider(crate::certs::provider())
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self {
-            dialler,
-            allow,
-            tls: Arc::new(tls),
+    pub(super) fn new(dialler: Dialler, allow: AllowList, trust: BackendTrust) -> Self {
+        Self {
+            reach: Reach::new(dialler, allow, trust),
             pool: Pool::new(),
-        })
+            shared: Shared::new(),
+        }
+    }
+
+    /// Idle connections that wait for the next request.
+    pub(super) fn idle_connections(&self) -> usize {
+        self.pool.len() + self.shared.idle()
     }
 
     /// Sends a request and waits for the head of its answer; the body streams after it.
     ///
-    /// A connection from the pool may have died while it waited there. Where it was lost before a
-    /// single octet of the answer, the request is sent once more on a fresh one: if it was handed
-    /// back unsent, or if it is idempotent and without a body (RFC 9110 section 9.2.2).
+    /// A connection that was used before may have died while it waited. Where it was lost before a
+    /// single octet of the answer, the request is sent once more on a fresh one if it is idempotent
+    /// and without a body. A request that was handed back unsent, or that the application says it
+    /// has not looked at, is sent again whatever it is, unless its body has begun.
+    ///
+    /// Where a client connection has a connection of its own, the fresh one is signed in by nobody:
+    /// the application answers as it would to a browser whose connection was lost. What carries a
+    /// step of NTLM or Negotiate is not sent again once it may have been read, since the step before
+    /// it was taken elsewhere.
     pub(super) async fn send(
         &self,
         target: &Target,
         profile: &Profile,
+        client: Option<Client<'_>>,
         request: Request<Body>,
     ) -> Result<Response<Body>, BackendError> {
-        let keeps = !carries_connection_authentication(request.headers(), &AUTHORIZATION);
-        let mut request = request;
-        if keeps && let Some(connection) = self.pool.take(target).await {
-            let again = repeatable(&request);
-            let exchange = self.exchange(target, profile, connection, request, keeps);
-            match exchange.await {
+        let personal = carries_connection_authentication(request.headers(), &AUTHORIZATION);
+        let mut errand = Errand {
+            target,
+            profile,
+            // NTLM and Negotiate sign in connections, which HTTP/2 shares.
+            wanted: if personal || client.is_some() {
+                BackendProtocol::Http1
+            } else {
+                profile.protocol()
+            },
+            personal,
+            turn: match client {
+                Some(client) => Some(client.turn(target, profile).await?),
+                None => None,
+            },
+        };
+        let (mut next, mut used_may_do, mut tries) = (request, true, 0);
+        loop {
+            tries += 1;
+            let ready = self.ready(&errand, used_may_do).await?;
+            let (outcome, kept, used) = match ready {
+                Ready::Http1(connection) => {
+                    let used = connection.proven;
+                    let repeats = used && !personal;
+                    let kept = repeats.then(|| Kept::harmless(&next)).flatten();
+                    let outcome = self.over_http1(&mut errand, connection, next).await;
+                    (outcome, kept, used)
+                }
+                Ready::Http2(slot) => {
+                    let used = slot.is_proven();
+                    let (kept, request) = Kept::new(next);
+                    let outcome = self.over_http2(&errand, slot, request).await;
+                    (outcome, Some(kept), used)
+                }
+            };
+            let Lost { error, fate } = match outcome {
                 Ok(response) => return Ok(response),
-                Err(Lost {
-                    request: Some(unsent),
-                    ..
-                }) => request = *unsent,
-                Err(Lost {
-                    error,
-                    silent,
-                    request: None,
-                }) => match again {
-                    Some(copy) if silent => request = copy,
-                    _ => return Err(error),
-                },
+                Err(lost) => lost,
+            };
+            let again = match fate {
+                Fate::Unsent(request) => Some(*request),
+                Fate::Unprocessed => kept.and_then(Kept::again),
+                Fate::WantsHttp1 if errand.wanted == BackendProtocol::Http2 => {
+                    errand.wanted = BackendProtocol::Http1;
+                    kept.and_then(Kept::again)
+                }
+                Fate::Silent if used && used_may_do => kept.and_then(Kept::again_if_harmless),
+                Fate::Silent | Fate::WantsHttp1 | Fate::Final => None,
+            };
+            match again {
+                Some(again) if tries < TRIES => next = again,
+                _ => return Err(error),
             }
+            used_may_do = false;
         }
-        let connection = self.connect(target, profile).await?;
-        self.exchange(target, profile, connection, request, keeps)
-            .await
-            .map_err(|lost| lost.error)
     }
 
-    async fn exchange(
+    /// Opens a connection and closes it: whether the application can be reached.
+    pub(super) async fn reach(
         &self,
         target: &Target,
         profile: &Profile,
+    ) -> Result<(), BackendError> {
+        let deadline = Instant::now() + profile.connect();
+        let connected = self.reach.connect(target, profile.protocol(), deadline);
+        connected.await.map(drop)
+    }
+
+    /// A connection for a request; one of HTTP/1.1 that was used before only where that may do.
+    async fn ready(&self, errand: &Errand<'_>, used_may_do: bool) -> Result<Ready, BackendError> {
+        let Errand {
+            target,
+            profile,
+            wanted,
+            personal,
+            ref turn,
+        } = *errand;
+        let deadline = Instant::now() + profile.connect();
+        if let Some(turn) = turn {
+            let taken = match used_may_do {
+                true => turn.take(target, deadline).await,
+                false => None,
+            };
+            return match taken {
+                Some(connection) => Ok(Ready::Http1(connection)),
+                None => self
+                    .reach
+                    .connect_http1(target, deadline)
+                    .await
+                    .map(Ready::Http1),
+            };
+        }
+        let key = errand.key();
+        loop {
+            let http2 = wanted == BackendProtocol::Http2;
+            if http2 && let Some(slot) = self.shared.take(target) {
+                return Ok(Ready::Http2(slot));
+            }
+            let by_turns = http2 && !self.shared.speaks_http1(target);
+            if !by_turns
+                && used_may_do
+                && !personal
+                && let Some(connection) = self.pool.take(&key, deadline).await
+            {
+                return Ok(Ready::Http1(connection));
+            }
+            // Whoever waits here may find room on what another has dialled.
+            let dialling;
+            let turn = if by_turns {
+                dialling = self.shared.dialling(target);
+                let turn = timeout_at(deadline, dialling.acquire())
+                    .await
+                    .map_err(|_| {
+                        let detail = format!("no connection to {} in time", target.endpoint);
+                        BackendError::new(ErrorCode::BackendConnectTimeout, detail)
+                    })?;
+                if let Some(slot) = self.shared.take(target) {
+                    return Ok(Ready::Http2(slot));
+                }
+                if self.shared.speaks_http1(target) {
+                    continue;
+                }
+                Some(turn)
+            } else {
+                None
+            };
+            match self.reach.connect(target, wanted, deadline).await? {
+                Fresh::Http1(connection) => {
+                    if http2 {
+                        self.shared.chose_http1(target);
+                    }
+                    return Ok(Ready::Http1(connection));
+                }
+                Fresh::Http2(connection) => {
+                    if let Some(slot) = self.shared.put(target, connection) {
+                        return Ok(Ready::Http2(slot));
+                    }
+                }
+            }
+            drop(turn);
+        }
+    }
+
+    async fn over_http1(
+        &self,
+        errand: &mut Errand<'_>,
         mut connection: Connection,
         request: Request<Body>,
-        keeps: bool,
     ) -> Result<Response<Body>, Lost> {
+        let profile = errand.profile;
+        let mut request = request;
+        // hyper takes a GET or HEAD whose length is not known for one without a body, and drops it,
+        // unless the field says that there is one.
+        let fields = request.headers();
+        if !request.body().is_end_stream() && !fields.contains_key(CONTENT_LENGTH) {
+            let chunked = HeaderValue::from_static("chunked");
+            request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+        }
         let upload = Arc::new(Upload::new());
-        let request = request.map(|body| body.with_guard(UploadGuard(Arc::clone(&upload))));
+        let mut request = request.map(|body| body.with_guard(UploadGuard(Arc::clone(&upload))));
+        let informational = Informational::of(&mut request);
         let head = connection.sender.try_send_request(request);
-        let response = match within(profile.first_byte(), &upload, head).await {
+        let head = within(profile.first_byte(), &upload, head);
+        let response = match informational.before(head).await? {
             Some(Ok(response)) => response,
+            Some(Err(_)) if upload.is_broken() => return Err(Lost::broken_off()),
             Some(Err(mut error)) => {
                 let request = error.take_message().map(Box::new);
-                return Err(Lost::new(&error.into_error(), request));
+                let error = error.into_error();
+                let lost = Lost::new(&error, request);
+                return Err(self.explain(errand.target, &connection, &error, lost));
             }
-            None => {
-                let waited = profile.first_byte();
-                let detail = format!(
-                    "{} did not begin its answer within {waited:?}",
-                    target.endpoint
-                );
-                let error = BackendError::new(ErrorCode::BackendFirstByteTimeout, detail);
-                return Err(Lost {
-                    error,
-                    silent: false,
-                    request: None,
-                });
-            }
+            None => return Err(errand.late(&upload)),
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let detail = "the application switched protocols, which nobody asked for";
-            let error = BackendError::new(ErrorCode::BackendBadResponse, detail);
-            return Err(Lost {
-                error,
-                silent: false,
-                request: None,
-            });
+            return Err(Lost::finally(ErrorCode::BackendBadResponse, detail));
         }
-        let keeps =
-            keeps && !carries_connection_authentication(response.headers(), &WWW_AUTHENTICATE);
+        connection.proven = true;
+        let personal = errand.personal
+            || carries_connection_authentication(response.headers(), &WWW_AUTHENTICATE);
+        // hyper would go on in the older version, which has no body of unknown length: it would drop
+        // that of a later request unseen.
+        let is_old = response.version() == Version::HTTP_10;
+        let fields = response.headers();
+        let place = match errand.turn.take() {
+            Some(turn) if !is_old => Place::of_client(turn, errand.target, fields),
+            None if !personal && !is_old => {
+                Place::Pool(Arc::clone(&self.pool), errand.key(), keep_for(fields))
+            }
+            _ => Place::Nowhere,
+        };
         let back = Return(Some(Back {
             connection,
-            pool: keeps.then(|| (Arc::clone(&self.pool), target.clone())),
+            place,
             upload,
         }));
         Ok(response.map(|body| {
@@ -148,206 +290,91 @@ impl Backend {
         }))
     }
 
-    /// Performs a WebSocket handshake on a connection of its own (RFC 6455 section 4.1) with our
-    /// own key. The first part is the answer, its status 101 only where the application agreed.
-    pub(super) async fn upgrade(
+    /// An application may have ended a fresh connection for want of a client certificate.
+    pub(super) fn explain(
         &self,
         target: &Target,
-        profile: &Profile,
-        mut request: Request<Body>,
-    ) -> Result<Response<hyper::body::Incoming>, BackendError> {
-        let key = upgrade::new_key();
-        let fields = request.headers_mut();
-        fields.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        let value = HeaderValue::from_str(&key)
-            .map_err(|e| BackendError::new(ErrorCode::Internal, e.to_string()))?;
-        fields.insert(http::header::SEC_WEBSOCKET_KEY, value);
-        let mut connection = self.connect(target, profile).await?;
-        let upload = Upload::new();
-        let head = connection.sender.send_request(request);
-        let Some(answer) = within(profile.first_byte(), &upload, head).await else {
-            let waited = profile.first_byte();
-            let detail = format!(
-                "{} did not answer the handshake within {waited:?}",
-                target.endpoint
-            );
-            return Err(BackendError::new(
-                ErrorCode::BackendFirstByteTimeout,
-                detail,
-            ));
-        };
-        let response = answer.map_err(|e| Lost::new(&e, None).error)?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            upgrade::check_switching(&response, &key)
-                .map_err(|e| BackendError::new(ErrorCode::BackendBadResponse, e.to_string()))?;
-        } else if response.status().is_success() {
-            // In the tunnel a 2xx would mean that the upgrade happened.
-            let status = response.status();
-            let detail = format!("the application answered a WebSocket handshake with {status}");
-            return Err(BackendError::new(ErrorCode::BackendBadResponse, detail));
+        connection: &Connection,
+        error: &hyper::Error,
+        mut lost: Lost,
+    ) -> Lost {
+        let alert = fault::alert(error);
+        let ended = alert.is_some() || matches!(lost.fate, Fate::Silent);
+        if ended && !connection.proven {
+            let asked = &connection.asked;
+            let alert = alert.filter(|alert| fault::is_of_a_certificate(*alert));
+            let fault = self.reach.client_certificate_fault(target, asked, alert);
+            lost.error = fault.unwrap_or(lost.error);
         }
-        // There is no upload to wait for: the connection ends with the answer's body, or hands its
-        // stream to the WebSocket.
-        drop(connection.task.detach());
-        Ok(response)
+        lost
     }
 
-    async fn connect(
+    async fn over_http2(
         &self,
-        target: &Target,
-        profile: &Profile,
-    ) -> Result<Connection, BackendError> {
-        let Target { scheme, endpoint } = target;
-        let deadline = Instant::now() + profile.connect();
-        let allowed = self
-            .allow
-            .check_target(endpoint)
-            .map_err(|refusal| BackendError::new(ErrorCode::TargetRefused, refusal.to_string()))?;
-        let permitted =
-            |dialled: Dialled<'_>| allowed.check(dialled).map_err(|r| Refused(r.to_string()));
-        let stream = self
-            .dialler
-            .connect_backend(endpoint, &permitted, deadline)
-            .await
-            .map_err(|error| BackendError::new(dial_code(&error), error.to_string()))?;
-        match scheme {
-            Scheme::Http => handshake(stream).await,
-            Scheme::Https => {
-                let tls = self.secure(endpoint, stream);
-                let tls = tokio::time::timeout_at(deadline, tls).await.map_err(|_| {
-                    let detail = format!("{endpoint} did not finish the TLS handshake in time");
-                    BackendError::new(ErrorCode::BackendConnectTimeout, detail)
-                })??;
-                handshake(tls).await
+        errand: &Errand<'_>,
+        slot: Slot,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Lost> {
+        let Errand {
+            target, profile, ..
+        } = *errand;
+        let mut request = request;
+        to_http2(target, &mut request).map_err(|(code, why)| Lost::finally(code, why))?;
+        let (slot, upload) = (Arc::new(slot), Arc::new(Upload::new()));
+        let request = request.map(|body| {
+            let body = body.with_trailers(without_excess);
+            let body = body.with_guard(UploadGuard(Arc::clone(&upload)));
+            body.with_guard(Arc::clone(&slot))
+        });
+        let mut sender = slot.sender();
+        let head = sender.try_send_request(request);
+        let response = match within(profile.first_byte(), &upload, head).await {
+            Some(Ok(response)) => response,
+            Some(Err(_)) if upload.is_broken() => return Err(Lost::broken_off()),
+            Some(Err(mut error)) => {
+                let unsent = error.take_message().is_some();
+                let mut lost = Lost::new(&error.into_error(), None);
+                if unsent {
+                    lost.fate = Fate::Unprocessed;
+                }
+                // One stream's end is not the others'; that of the connection is.
+                if unsent || matches!(lost.fate, Fate::Silent) {
+                    slot.retire();
+                }
+                return Err(lost);
             }
-        }
-    }
-
-    async fn secure(
-        &self,
-        endpoint: &Endpoint,
-        stream: TcpStream,
-    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, BackendError> {
-        let name = match &endpoint.host {
-            Host::Name(name) => ServerName::try_from(name.to_string())
-                .map_err(|e| BackendError::new(ErrorCode::BackendTlsName, e.to_string()))?,
-            Host::Address(address) => ServerName::from(*address),
+            None => {
+                // It may be the connection that is dead and not the application that is slow.
+                if !upload.is_awaited() {
+                    slot.retire();
+                }
+                return Err(errand.late(&upload));
+            }
         };
-        let connector = TlsConnector::from(Arc::clone(&self.tls));
-        connector
-            .connect(name, stream)
-            .await
-            .map_err(|error| tls_error(endpoint, &error))
+        slot.prove();
+        // hyper takes a reset for the end of a body where its reason is no error.
+        Ok(response.map(|body| {
+            let body = Body::upload(body).with_idle(profile.idle());
+            body.with_guard(slot)
+        }))
     }
 }
 
-async fn handshake<S>(stream: S) -> Result<Connection, BackendError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = http1::Builder::new()
-        // Fields are lower-case in the tunnel; some old applications know only this form.
-        .title_case_headers(true)
-        .max_headers(HEAD_FIELDS)
-        .max_buf_size(HEAD_OCTETS)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|e| BackendError::new(ErrorCode::BackendBadResponse, chain(&e)))?;
-    let task = tokio::spawn(async move {
-        // Its end reaches the request or its body; here there is nobody left to tell.
-        let _ = connection.with_upgrades().await;
-    });
-    Ok(Connection {
-        sender,
-        task: AbortOnDropHandle::new(task),
-    })
-}
-
-/// The request once more, where sending it twice does what sending it once does.
-fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
-    if !request.body().is_end_stream() || !retry::is_idempotent(request.method()) {
-        return None;
-    }
-    let mut copy = Request::new(Body::empty());
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    copy.headers_mut().clone_from(request.headers());
-    Some(copy)
-}
-
-/// Whether NTLM or Negotiate stands in these fields: such a connection belongs to one person.
-fn carries_connection_authentication(fields: &HeaderMap, name: &http::HeaderName) -> bool {
-    let is_theirs = |challenge: &[u8]| {
-        let challenge = challenge.trim_ascii_start();
-        let scheme = challenge.split(|&b| b == b' ').next().unwrap_or_default();
-        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
-    };
-    let mut values = fields.get_all(name).iter();
-    values.any(|value| value.as_bytes().split(|&b| b == b',').any(is_theirs))
-}
-
-/// Brings a connection back to the pool once its answer was read to the end.
-struct Return(Option<Back>);
-
-struct Back {
-    connection: Connection,
-    /// None for a connection that belongs to one person.
-    pool: Option<(Arc<Pool>, Target)>,
-    upload: Arc<Upload>,
-}
-
-impl Guard for Return {
-    fn complete(&mut self) {
-        // Where the answer came before the whole request was taken, the application has said what
-        // it thinks of it: the upload ends here with the connection, or its sender would go on for
-        // nothing.
-        if let Some(back) = self.0.take()
-            && back.upload.done.load(Ordering::Acquire)
-            && let Some((pool, target)) = back.pool
-        {
-            pool.put(target, back.connection);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http::Method;
-
-    use super::*;
-
-    #[test]
-    fn connections_with_ntlm_or_negotiate_are_recognised() {
-        for (value, expected) in [
-            ("NTLM TlRMTVNTUAAB", true),
-            ("negotiate YII", true),
-            ("Negotiate", true),
-            ("NTLM,Basic", true),
-            ("Digest realm=x, Negotiate", true),
-            ("Basic bmVnb3RpYXRl", false),
-            ("Bearer ntlm", false),
-        ] {
-            let mut fields = HeaderMap::new();
-            fields.append(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=x"));
-            fields.append(WWW_AUTHENTICATE, HeaderValue::from_static(value));
-            assert_eq!(
-                carries_connection_authentication(&fields, &WWW_AUTHENTICATE),
-                expected,
-                "{value}"
-            );
+impl Errand<'_> {
+    fn key(&self) -> Key {
+        Key {
+            target: self.target.clone(),
+            wanted: self.wanted,
         }
     }
 
-    #[test]
-    fn only_idempotent_requests_without_a_body_are_repeated() {
-        let request = |method: Method, body| {
-            let mut request = Request::new(body);
-            *request.method_mut() = method;
-            request
-        };
-        assert!(repeatable(&request(Method::GET, Body::empty())).is_some());
-        assert!(repeatable(&request(Method::POST, Body::empty())).is_none());
-        assert!(repeatable(&request(Method::PUT, Body::full("x"))).is_none());
+    fn late(&self, upload: &Upload) -> Lost {
+        let (endpoint, waited) = (&self.target.endpoint, self.profile.first_byte());
+        if upload.is_awaited() {
+            let detail = format!("no more of the request came within {waited:?}");
+            return Lost::finally(ErrorCode::RequestTimeout, detail);
+        }
+        let detail = format!("{endpoint} did not begin its answer within {waited:?}");
+        Lost::finally(ErrorCode::BackendFirstByteTimeout, detail)
     }
 }

@@ -12,15 +12,13 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::dial::DIAL;
 use crate::model::{Endpoint, Host};
 use crate::telemetry::printable;
 use crate::tunnel::enrol::{
     Answer, DEADLINE, Enrol, LineError, Refused, Request, read_line, write_line,
 };
 use crate::tunnel::tls::GatewayRefusal;
-
-/// Dialling and TLS together.
-const DIAL_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The longest refusal that is shown.
 const MESSAGE: usize = 1024;
@@ -82,9 +80,9 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
                 None => AttemptError::Handshake(e),
             })
     };
-    let tls = timeout(DIAL_DEADLINE, connect)
+    let tls = timeout(DIAL, connect)
         .await
-        .map_err(|_| AttemptError::Silent(DIAL_DEADLINE))??;
+        .map_err(|_| AttemptError::Silent(DIAL))??;
     if tls.get_ref().1.alpn_protocol() != Some(&offered[..]) {
         let offered = String::from_utf8_lossy(&offered).into_owned();
         return Err(AttemptError::NoAlpn(offered));

@@ -3,6 +3,7 @@
 //! ```text
 //! identity.pem    0600  key, certificate and the gateways' authorities, replaced in one rename
 //! gateways.json         where gateways are dialled
+//! status.sock     0600  of a running connector: what `connector status` asks
 //! pending.pem     0600  the key of an enrolment whose answer has not been received yet
 //! ```
 
@@ -10,21 +11,29 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
+use super::named::{self, KeptGateway};
+use super::state_error::StateError;
+use super::status::SOCKET;
 use crate::certs::{PeerConnector, Pin, pem};
 use crate::clock::Timestamp;
-use crate::model::{ConnectorId, Endpoint, GroupName};
+use crate::config::{ConnectorConfig, connector_command};
+use crate::model::{ConnectorId, GroupName};
 use crate::tunnel::tls::{Credentials, connector_tunnel};
 
 const IDENTITY: &str = "identity.pem";
 const GATEWAYS: &str = "gateways.json";
 const PENDING: &str = "pending.pem";
 const LOCK: &str = "register.lock";
+
+const REGISTER: &str = "appproxy connector register";
 
 /// Far more than a rotation ever has at once.
 const AUTHORITIES: usize = 8;
@@ -44,71 +53,42 @@ pub struct Identity {
     pub credentials: Credentials,
 }
 
-/// Why the state cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// Not enrolled.
-    #[error("there is no identity in {0}: run `appproxy connector register` with a token first")]
-    None(PathBuf),
-    /// A file or the folder cannot be read or written.
-    #[error("cannot {verb} {path}: {error}: check that the account appproxy runs as owns it")]
-    Io {
-        /// What was tried.
-        verb: &'static str,
-        /// With what.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// A file was changed by hand or only half restored.
-    #[error("{path} is damaged ({what}): register again with a new token and `--replace`")]
-    Damaged {
-        /// Which.
-        path: PathBuf,
-        /// How.
-        what: &'static str,
-    },
-    /// The certificate ended while the connector was off.
-    #[error("the identity in {0} expired at {1}: register again with a new token and `--replace`")]
-    Expired(PathBuf, String),
-    /// Somebody registered anew while the connector ran.
-    #[error("the identity in {0} is another one by now: restart this connector to use it")]
-    Replaced(PathBuf),
-    /// Another process registers into this folder.
-    #[error("another `connector register` is at work in {0}: wait for it")]
-    Busy(PathBuf),
-}
-
 /// The folder.
 #[derive(Debug, Clone)]
 pub struct StateFolder {
     path: PathBuf,
+    /// The command that fills it.
+    register: String,
+    /// Writers of this process take turns: another process is what the lock in the folder is for.
+    turn: Arc<Mutex<()>>,
 }
 
 impl StateFolder {
     /// The folder at this path, which need not exist yet.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self::made(path.into(), REGISTER.to_owned())
+    }
+
+    /// The folder of a configuration, whose file is named to those who are told what to do.
+    #[must_use]
+    pub fn of(config: &ConnectorConfig) -> Self {
+        let register = connector_command(REGISTER, &config.file);
+        Self::made(config.state.clone(), register)
+    }
+
+    fn made(path: PathBuf, register: String) -> Self {
+        Self {
+            path,
+            register,
+            turn: Arc::default(),
+        }
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Loads an identity that can be used now.
-    ///
-    /// # Errors
-    /// Where there is none, or it cannot be read, is damaged, or has expired.
-    pub fn identity(&self, now: Timestamp) -> Result<Identity, StateError> {
-        let identity = self.stored()?;
-        if now >= identity.not_after {
-            let path = self.path.join(IDENTITY);
-            return Err(StateError::Expired(path, identity.not_after.to_rfc3339()));
-        }
-        Ok(identity)
     }
 
     /// Loads the identity, whose certificate may have ended: it can still be renewed.
@@ -120,7 +100,10 @@ impl StateFolder {
         let text = match std::fs::read(&path) {
             Ok(text) => Zeroizing::new(text),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(StateError::None(self.path.clone()));
+                return Err(StateError::None {
+                    folder: self.path.clone(),
+                    register: self.register.clone(),
+                });
             }
             Err(error) => return Err(io_error("read", &path, error)),
         };
@@ -137,29 +120,37 @@ impl StateFolder {
     ///
     /// # Errors
     /// Where the list cannot be read or is damaged.
-    pub fn gateways(&self) -> Result<Vec<Endpoint>, StateError> {
+    pub fn gateways(&self) -> Result<Vec<KeptGateway>, StateError> {
         let path = self.path.join(GATEWAYS);
         let text = match std::fs::read(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(io_error("read", &path, error)),
         };
-        let list: Option<Vec<String>> = serde_json::from_slice(&text).ok();
-        list.and_then(|list| list.iter().map(|e| Endpoint::parse(e).ok()).collect())
-            .ok_or(StateError::Damaged {
-                path,
-                what: "it is not a JSON list of host:port",
-            })
+        named::read(&text).ok_or(StateError::Damaged {
+            path,
+            what: "it is not a JSON list of gateways",
+        })
     }
 
     /// Keeps a list of gateways.
-    ///
-    /// # Errors
-    /// Where it cannot be written.
-    pub fn keep_gateways(&self, gateways: &[Endpoint]) -> Result<(), StateError> {
-        let list: Vec<String> = gateways.iter().map(ToString::to_string).collect();
-        let text = serde_json::json!(list).to_string() + "\n";
-        self.replace(GATEWAYS, text.as_bytes())
+    pub(super) fn keep_gateways(&self, gateways: &[KeptGateway]) -> Result<(), StateError> {
+        self.replace(GATEWAYS, named::text(gateways).as_bytes())
+    }
+
+    /// Keeps what gateways named to the connector of this identity; where another one is there by
+    /// now, or none, its list is not touched.
+    pub(super) fn keep_named(
+        &self,
+        id: &ConnectorId,
+        gateways: &[KeptGateway],
+    ) -> Result<(), StateError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _lock = self.lock()?;
+        if self.stored()?.id != *id {
+            return Err(StateError::Replaced(self.path.clone()));
+        }
+        self.keep_gateways(gateways)
     }
 
     /// Keeps an identity, given as the text of its file; the old one counts until it is whole.
@@ -170,6 +161,7 @@ impl StateFolder {
     /// Keeps what a renewal made of the identity that is there. Where another one is there by now,
     /// or none, that is left as it is: somebody registered anew, or unregistered.
     pub(super) fn keep_renewed(&self, identity: &Identity) -> Result<(), StateError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let _lock = self.lock()?;
         if self.stored()?.id != identity.id {
             return Err(StateError::Replaced(self.path.clone()));
@@ -177,9 +169,17 @@ impl StateFolder {
         self.keep_identity(&identity.to_pem())
     }
 
-    /// Deletes everything that is kept, the identity first.
-    pub(super) fn forget(&self) -> Result<(), StateError> {
-        for name in [IDENTITY, PENDING, GATEWAYS, LOCK] {
+    /// Deletes everything that is kept, the identity first and the lock, which others may wait for,
+    /// last. Where only this one is to go, another one that is there by now stays.
+    pub(super) fn forget(&self, only: Option<&ConnectorId>) -> Result<(), StateError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let (file, path) = self.lock_file()?;
+        // Whoever writes is done in a moment; who registers has a deadline.
+        file.lock().map_err(|e| io_error("lock", &path, e))?;
+        if only.is_some_and(|only| self.stored().is_ok_and(|there| there.id != *only)) {
+            return Err(StateError::Replaced(self.path.clone()));
+        }
+        for name in [IDENTITY, PENDING, GATEWAYS, SOCKET, LOCK] {
             let path = self.path.join(name);
             match std::fs::remove_file(&path) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -193,6 +193,15 @@ impl StateFolder {
 
     /// Makes the folder and takes it for one registration; held until the guard is dropped.
     pub(super) fn lock(&self) -> Result<File, StateError> {
+        let (file, path) = self.lock_file()?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(StateError::Busy(self.path.clone())),
+            Err(TryLockError::Error(error)) => Err(io_error("lock", &path, error)),
+        }
+    }
+
+    fn lock_file(&self) -> Result<(File, PathBuf), StateError> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -206,11 +215,7 @@ impl StateFolder {
             .mode(0o600)
             .open(&path)
             .map_err(|e| io_error("write", &path, e))?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(StateError::Busy(self.path.clone())),
-            Err(TryLockError::Error(error)) => Err(io_error("lock", &path, error)),
-        }
+        Ok((file, path))
     }
 
     /// The key for enrolling with this token: the one an earlier attempt kept, or a new one, which
@@ -323,6 +328,13 @@ impl Identity {
     pub(super) fn life(&self) -> u64 {
         let life = self.not_after.0.saturating_sub(self.issued.0);
         u64::try_from(life).unwrap_or(0).max(1)
+    }
+
+    /// When it is renewed, at the latest; up to a fifteenth of its life earlier.
+    pub(super) fn renewal(&self) -> Timestamp {
+        let life = self.life();
+        let two_thirds = Duration::from_secs(life / 3 * 2 + life % 3 * 2 / 3);
+        self.issued.plus(two_thirds)
     }
 
     /// The text of its file.

@@ -1,26 +1,50 @@
 //! The private side: dials out and carries requests to applications.
 
+mod again;
 mod alerts;
 mod allow;
 mod answer;
+mod awake;
 mod backend;
+mod backoff;
 mod channel;
 mod current;
+mod dial;
 mod fault;
+mod flight;
+mod handshake;
+mod http2;
 mod identity;
+mod informational;
+mod known;
 mod late;
+mod measure;
+mod named;
+mod open;
+mod pinned;
 mod pool;
+mod probe;
 mod profiles;
+mod reach;
+mod refusal;
 mod register;
 mod renewal;
 mod serve;
+mod serving;
+mod shared;
+mod size;
 mod skew;
 mod special;
+mod state_error;
+mod status;
 mod successor;
 mod supervisor;
+mod trust;
 mod tunnel;
 mod unregister;
 mod upload;
+mod way;
+mod ways;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -30,17 +54,26 @@ use tokio_util::sync::CancellationToken;
 use crate::certs::{self, RandomError};
 use crate::clock::Clock;
 use crate::config::{ConnectorConfig, Proxies};
-use crate::net::{Dialler, Resolver};
+use crate::model::ConnectorId;
+use crate::net::{Dialler, Resolver, TunnelSockets};
 
 use allow::AllowList;
 use backend::Backend;
 use current::CurrentIdentity;
+use known::Known;
 use renewal::{Final, Renewal};
+use status::{Connector, Status};
 use supervisor::{Outcome, Supervisor};
 
 pub use channel::AttemptError;
-pub use identity::{Identity, StateError, StateFolder};
+pub use dial::DIAL;
+pub use identity::{Identity, StateFolder};
+pub use named::KeptGateway;
+pub use open::OpenTunnels;
 pub use register::{RegisterError, Registered, Registration, register};
+pub use state_error::StateError;
+pub use status::{SOCKET, Watch};
+pub use trust::BackendTrust;
 pub use unregister::{UnregisterError, forget, unregister};
 
 /// Why a connector does not run, or stopped to.
@@ -66,7 +99,9 @@ pub enum ConnectorError {
     NotRenewed(String),
 }
 
-/// Keeps tunnels to every gateway open until `stop`, then drains them.
+/// Keeps tunnels to every gateway open until `stop`, then drains them; `open` tells how many there
+/// are. Who may ask how it stands is in `watch`; whoever may read the state's folder always may.
+/// Applications are known over TLS as `trust` says.
 ///
 /// # Errors
 /// Where the identity cannot be used, no gateway is known, or every gateway has removed this
@@ -74,49 +109,69 @@ pub enum ConnectorError {
 pub async fn run(
     config: ConnectorConfig,
     proxies: Proxies,
+    trust: BackendTrust,
     clock: Clock,
     stop: CancellationToken,
+    open: OpenTunnels,
+    watch: Watch,
 ) -> Result<(), ConnectorError> {
-    let state = StateFolder::new(&config.state);
+    let state = StateFolder::of(&config);
     // One that has ended is renewed late.
     let identity = state.stored()?;
-    let gateways = if config.gateways.is_empty() {
-        state.gateways()?
-    } else {
-        config.gateways
-    };
-    if gateways.is_empty() {
-        return Err(ConnectorError::NoGateways);
-    }
+    let known = known(&config, &state, &identity.id)?;
+    let gateways = known.all().len();
+    let told = [&proxies.tunnel, &proxies.backend].map(|p| p.as_ref().map(ToString::to_string));
+    let allowed = config.allow.iter().map(ToString::to_string).collect();
+    let known = Arc::new(known);
     let resolver = Resolver::new(&config.dns.servers, config.dns.hosts.clone());
-    let dialler = Dialler::new(resolver.clone()).through(proxies.tunnel);
+    let dialler = Dialler::new(resolver.clone())
+        .through(proxies.tunnel)
+        .tuning(TunnelSockets::new(config.congestion));
     let to_backends = Dialler::new(resolver).through(proxies.backend);
     let allow = AllowList::new(config.allow, &config.dns.hosts);
-    let backend = Backend::new(to_backends, allow, certs::system_roots())?;
+    let backend = Backend::new(to_backends, allow, trust);
     let mut instance = String::new();
     for octet in certs::random::<8>()? {
         let _ = write!(instance, "{octet:02x}");
     }
-    tracing::info!(connector = %identity.id, group = %identity.group, gateways = gateways.len(), "connector starts");
+    tracing::info!(connector = %identity.id, group = %identity.group, gateways, "connector starts");
+    let folder = state.path().to_owned();
     let current = Arc::new(CurrentIdentity::new(identity)?);
     let (renewal, task) = Renewal::new(
         Arc::clone(&current),
         clock.clone(),
         state,
         dialler.clone(),
-        gateways.clone(),
+        Arc::clone(&known),
     );
     let stop = stop.child_token();
+    let (backend, status) = (Arc::new(backend), Status::new(clock.clone()));
+    let observed = Connector {
+        status: Arc::clone(&status),
+        renewal: Arc::clone(&renewal),
+        backend: Arc::clone(&backend),
+        stop: stop.clone(),
+        allow: allowed,
+        proxies: told,
+    };
+    // Nobody is answered, and the socket's file goes, when the connector has ended.
+    let _answering = status::serve(observed, watch, &folder).await;
     let supervisor = Supervisor {
-        backend: Arc::new(backend),
+        backend,
+        status,
         dialler,
         identity: current,
         renewal,
+        known,
+        connections: config.connections,
+        stream_window: config.stream_window,
         instance,
         clock,
         stop: stop.clone(),
+        drain: config.drain,
+        open,
     };
-    let mut tunnels = std::pin::pin!(supervisor.run(&gateways, config.connections));
+    let mut tunnels = std::pin::pin!(supervisor.run());
     tokio::select! {
         outcome = &mut tunnels => match outcome {
             Outcome::Stopped => Ok(()),
@@ -131,4 +186,29 @@ pub async fn run(
             })
         }
     }
+}
+
+/// The gateways of the configuration and of the state; never none.
+fn known(
+    config: &ConnectorConfig,
+    state: &StateFolder,
+    id: &ConnectorId,
+) -> Result<Known, ConnectorError> {
+    let kept = match state.gateways() {
+        Err(error) if !config.gateways.is_empty() => {
+            tracing::warn!(%error, "the list of gateways that is kept is passed over");
+            Vec::new()
+        }
+        kept => kept?,
+    };
+    if config.gateways.is_empty() && kept.is_empty() {
+        return Err(ConnectorError::NoGateways);
+    }
+    Ok(Known::new(
+        config.gateways.clone(),
+        kept,
+        config.dns.hosts.clone(),
+        state.clone(),
+        id.clone(),
+    ))
 }

@@ -21,6 +21,9 @@ pub(super) enum BadProfile {
     WrongHash,
     #[error("the gateway sent a profile that cannot be read: {0}")]
     Unreadable(#[from] serde_json::Error),
+    /// The gateway counts on what it told, so none is forgotten: the next tunnel is told anew.
+    #[error("the gateway sent more than {MOST} profiles over this tunnel")]
+    TooMany,
 }
 
 /// The profiles one tunnel has brought.
@@ -39,20 +42,25 @@ impl Profiles {
     /// Learns a profile.
     ///
     /// # Errors
-    /// Where its name does not fit it, or it cannot be read: requests that name it could not be
-    /// served.
+    /// Where its name does not fit it, it cannot be read, or there are too many: requests that name
+    /// it could not be served.
     pub(super) fn learn(&self, hash: ProfileHash, text: &str) -> Result<(), BadProfile> {
         if ProfileHash::of(text) != hash {
             return Err(BadProfile::WrongHash);
         }
         let profile = Profile::parse(text)?;
+        let mut full = false;
         self.known.send_modify(|known| {
-            if known.len() >= MOST {
-                known.clear();
+            full = known.len() >= MOST && !known.contains_key(&hash);
+            if !full {
+                known.insert(hash, Arc::new(profile));
             }
-            known.insert(hash, Arc::new(profile));
         });
-        Ok(())
+        if full {
+            Err(BadProfile::TooMany)
+        } else {
+            Ok(())
+        }
     }
 
     /// The profile of this name, waiting a second for it.
@@ -66,14 +74,14 @@ impl Profiles {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::BackendTimeouts;
+    use crate::model::{BackendProtocol, BackendTimeouts};
 
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn a_request_waits_a_second_for_its_profile() {
         let profiles = Arc::new(Profiles::new());
-        let profile = Profile::new(&BackendTimeouts::default());
+        let profile = Profile::new(&BackendTimeouts::default(), BackendProtocol::default());
         let (text, hash) = (profile.text(), ProfileHash::of(&profile.text()));
         assert!(profiles.get(&hash).await.is_none());
         let waiting = tokio::spawn({
@@ -86,12 +94,36 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn none_is_forgotten_and_those_beyond_the_most_are_not_taken() {
+        let profiles = Profiles::new();
+        let told: Vec<_> = (0..=MOST)
+            .map(|n| {
+                let timeouts = BackendTimeouts {
+                    idle: Duration::from_millis(n as u64 + 1),
+                    ..BackendTimeouts::default()
+                };
+                let text = Profile::new(&timeouts, BackendProtocol::default()).text();
+                (ProfileHash::of(&text), text)
+            })
+            .collect();
+        for (hash, text) in &told[..MOST] {
+            profiles.learn(hash.clone(), text).unwrap();
+        }
+        let (hash, text) = &told[MOST];
+        let taken = profiles.learn(hash.clone(), text);
+        assert!(matches!(taken, Err(BadProfile::TooMany)), "{taken:?}");
+        let (first, text) = &told[0];
+        assert!(profiles.get(first).await.is_some());
+        profiles.learn(first.clone(), text).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_profile_under_a_wrong_hash_and_one_without_sense_are_not_taken() {
         let profiles = Profiles::new();
         let hash = ProfileHash::from_field("00");
         let taken = profiles.learn(
             hash.clone(),
-            &Profile::new(&BackendTimeouts::default()).text(),
+            &Profile::new(&BackendTimeouts::default(), BackendProtocol::default()).text(),
         );
         assert!(matches!(taken, Err(BadProfile::WrongHash)));
         assert!(profiles.get(&hash).await.is_none());

@@ -10,8 +10,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use zeroize::Zeroizing;
 
 use super::channel::{self, AttemptError};
-use super::identity::{Identity, StateError, StateFolder};
+use super::identity::{Identity, StateFolder};
+use super::named::KeptGateway;
 use super::skew;
+use super::state_error::StateError;
 use crate::certs::{self, Pin};
 use crate::clock::Clock;
 use crate::model::{ConnectorId, Endpoint, GroupName};
@@ -91,7 +93,7 @@ pub async fn register<S: AsyncRead + AsyncWrite + Unpin>(
             Ok(Answer::Enrolled(enrolled)) => {
                 let checked = Checked::new(&enrolled, &key, token.pin);
                 match checked {
-                    Ok(checked) => return keep(&registration, &enrolled, checked),
+                    Ok(checked) => return keep(&registration, gateway, &enrolled, checked),
                     Err(what) => failed.push((gateway.clone(), AttemptError::Answer(what))),
                 }
             }
@@ -171,6 +173,7 @@ impl Checked {
 
 fn keep(
     registration: &Registration<'_>,
+    by: &Endpoint,
     enrolled: &Enrolled,
     checked: Checked,
 ) -> Result<Registered, RegisterError> {
@@ -179,8 +182,14 @@ fn keep(
     } else {
         checked.gateways
     };
+    let kept = gateways.iter().map(|gateway| KeptGateway {
+        endpoint: gateway.clone(),
+        named_by: (!registration.token.gateways.contains(gateway)).then(|| by.clone()),
+    });
     // The identity last: where it is, the rest is too.
-    registration.state.keep_gateways(&gateways)?;
+    registration
+        .state
+        .keep_gateways(&kept.collect::<Vec<_>>())?;
     registration.state.keep_identity(&checked.pem)?;
     registration.state.forget_pending()?;
     Ok(Registered {
@@ -332,7 +341,9 @@ mod tests {
             authorities: vec![authority.certificate_pem()],
             id: id.to_owned(),
             group: told.to_owned(),
-            gateways: vec!["gw9.example.com:8443".to_owned()],
+            gateways: ["gw1.example.com:443", "gw9.example.com:8443"]
+                .map(str::to_owned)
+                .to_vec(),
             time: now.0,
         }))
     }
@@ -343,20 +354,24 @@ mod tests {
         let rig = rig(&[Script::Unreachable, Script::Enrol]);
         let state = rig.state();
         let now = rig.clock.now();
-        assert!(matches!(state.identity(now), Err(StateError::None(_))));
+        assert!(matches!(state.stored(), Err(StateError::None { .. })));
         let done = rig.register(false).await.unwrap();
         assert_eq!((done.group.as_str(), done.skew), ("hq", None));
-        let identity = state.identity(now).unwrap();
+        let identity = state.stored().unwrap();
         assert_eq!((identity.id, identity.group), (done.id, done.group));
-        assert_eq!(state.gateways().unwrap(), done.gateways);
+        let kept = state.gateways().unwrap();
+        let endpoints: Vec<_> = kept.iter().map(|kept| kept.endpoint.clone()).collect();
+        assert_eq!(endpoints, done.gateways);
+        // What the token does not name is on the word of the gateway that answered.
+        let named_by: Vec<_> = kept.into_iter().map(|kept| kept.named_by).collect();
+        assert_eq!(named_by, [None, Some(rig.token.gateways[1].clone())]);
         let mode = |path: &str| {
             let path = state.path().join(path);
             std::fs::metadata(path).unwrap().permissions().mode() & 0o777
         };
         assert_eq!((mode(""), mode("identity.pem")), (0o700, 0o600));
         assert!(!state.path().join("pending.pem").exists());
-        let end = identity.not_after;
-        assert!(matches!(state.identity(end), Err(StateError::Expired(..))));
+        assert!(identity.not_after > now);
     }
 
     #[tokio::test]
@@ -462,7 +477,7 @@ mod tests {
             format!("{other_key}{}", &whole[from..]),
         ] {
             std::fs::write(&path, text).unwrap();
-            let error = state.identity(rig.clock.now()).unwrap_err();
+            let error = state.stored().unwrap_err();
             assert!(matches!(error, StateError::Damaged { .. }), "{error}");
             assert!(error.to_string().contains("--replace"));
         }

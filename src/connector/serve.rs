@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, TRANSFER_ENCODING, UPGRADE,
@@ -17,10 +16,15 @@ use tokio_util::sync::CancellationToken;
 use super::answer;
 use super::backend::Backend;
 use super::fault::BackendError;
+use super::flight::{Flight, InFlight};
+use super::pinned::{Client, Pinned};
 use super::pool::Target;
 use super::profiles::Profiles;
-use crate::http::{self as rules, Body, Guard};
-use crate::model::{Endpoint, ErrorCode, Scheme};
+use super::status::Status;
+use super::tunnel::REASON;
+use crate::http::{self as rules, Body, BodyError, Guard, Stalled, with_causes};
+use crate::model::{ApplicationName, Endpoint, ErrorCode, Scheme, Side};
+use crate::telemetry::printable;
 use crate::tunnel::{Profile, ProfileHash, wire};
 use crate::upgrade::{self, Cut};
 
@@ -29,37 +33,15 @@ use crate::upgrade::{self, Cut};
 pub(super) struct Server {
     pub(super) backend: Arc<Backend>,
     pub(super) profiles: Profiles,
-    /// Requests and WebSockets in flight, over all tunnels: a stopping connector says how many.
+    /// Connections that belong to one client connection each.
+    pub(super) pinned: Arc<Pinned>,
+    /// Requests and WebSockets in flight in this tunnel, a part of all there are.
     pub(super) in_flight: Arc<InFlight>,
+    /// What became of it.
+    pub(super) status: Arc<Status>,
     /// Ends WebSockets with Close 1001.
     pub(super) going_away: CancellationToken,
 }
-
-/// Counts what is in flight.
-#[derive(Debug, Default)]
-pub(super) struct InFlight(AtomicUsize);
-
-/// One request or WebSocket in flight.
-struct Flight(Arc<InFlight>);
-
-impl InFlight {
-    fn begin(self: &Arc<Self>) -> Flight {
-        self.0.fetch_add(1, Ordering::AcqRel);
-        Flight(Arc::clone(self))
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-impl Guard for Flight {}
 
 impl Server {
     /// Answers one application stream; whatever goes wrong is an answer too, with its code.
@@ -71,22 +53,20 @@ impl Server {
         let began = Instant::now();
         let about = About::of(request.headers());
         let outcome = self.answer(request, flight).await;
-        let mut response = outcome.unwrap_or_else(|error| {
-            tracing::warn!(
-                request_id = about.request_id,
-                application = about.application,
-                code = error.code.as_str(),
-                detail = error.detail,
-                "no answer from the application"
-            );
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::BAD_GATEWAY;
-            wire::put_error(response.headers_mut(), error.code, &error.detail);
-            response
-        });
-        let micros =
-            HeaderValue::from(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
-        response.headers_mut().insert(wire::TIMING, micros);
+        let code = outcome.as_ref().err().map(|error| error.code);
+        let measured = &self.status.measured;
+        measured.answered(&about.application, code, began.elapsed());
+        let mut response = match outcome {
+            Ok(response) => response.map(|body| body.with_guard(about)),
+            Err(error) => {
+                about.no_answer(&error);
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::BAD_GATEWAY;
+                wire::put_error(response.headers_mut(), error.code, &error.detail);
+                response
+            }
+        };
+        wire::put_timing(response.headers_mut(), began.elapsed());
         Ok(response)
     }
 
@@ -101,19 +81,21 @@ impl Server {
             return Err(BackendError::new(ErrorCode::TunnelLost, detail));
         };
         if request.method() == Method::CONNECT {
-            return self
-                .websocket(request, &errand.target, &profile, flight)
-                .await;
+            return self.websocket(request, &errand, &profile, flight).await;
         }
         let request = request.map(|body| {
-            let body = Body::incoming(body);
+            // One that the gateway breaks off without an error is not whole either.
+            let body = Body::upload(body);
             if http_body::Body::is_end_stream(&body) {
                 Body::empty()
             } else {
                 body
             }
         });
-        let mut response = self.backend.send(&errand.target, &profile, request).await?;
+        let mut response = self
+            .backend
+            .send(&errand.target, &profile, self.client(&errand), request)
+            .await?;
         answer::check(&mut response)?;
         Ok(response.map(|body| {
             body.with_trailers(rules::deny_response_trailers)
@@ -121,11 +103,18 @@ impl Server {
         }))
     }
 
+    fn client<'a>(&'a self, errand: &'a Errand) -> Option<Client<'a>> {
+        errand.client.as_deref().map(|id| Client {
+            pinned: &self.pinned,
+            id,
+        })
+    }
+
     /// An extended CONNECT (RFC 8441): the application sees a handshake of RFC 6455.
     async fn websocket(
         &self,
         mut request: Request<Incoming>,
-        target: &Target,
+        errand: &Errand,
         profile: &Profile,
         flight: Flight,
     ) -> Result<Response<Body>, BackendError> {
@@ -137,9 +126,17 @@ impl Server {
         let client = hyper::upgrade::on(&mut request);
         *request.method_mut() = Method::GET;
         let request = request.map(|_| Body::empty());
-        let mut response = self.backend.upgrade(target, profile, request).await?;
+        let mut response = self
+            .backend
+            .upgrade(&errand.target, profile, self.client(errand), request)
+            .await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let mut response = response.map(|body| Body::incoming(body).with_guard(flight));
+            let mut response = response.map(|body| {
+                Body::incoming(body)
+                    .with_idle(profile.idle())
+                    .with_trailers(rules::deny_response_trailers)
+                    .with_guard(flight)
+            });
             answer::check(&mut response)?;
             return Ok(response);
         }
@@ -172,6 +169,13 @@ impl Server {
     }
 }
 
+/// The longest reference of a request that is logged.
+const REFERENCE: usize = 64;
+
+/// The longest detail that is logged: what a gateway asks for may stand in it. As long as what the
+/// gateway is told.
+const DETAIL: usize = 1024;
+
 /// What the log says of a request.
 struct About {
     request_id: String,
@@ -179,18 +183,52 @@ struct About {
 }
 
 impl About {
+    /// SECURITY: a gateway may write what it likes there, at any length; what is kept, counted and
+    /// logged of it is a name and a short reference.
     fn of(fields: &HeaderMap) -> Self {
-        let text = |name| {
-            let value = fields
-                .get(name)
-                .map(HeaderValue::as_bytes)
-                .unwrap_or_default();
-            String::from_utf8_lossy(value).into_owned()
-        };
+        let text = |name| fields.get(name).and_then(|value| value.to_str().ok());
+        let application = text(wire::APPLICATION).filter(|name| ApplicationName::new(name).is_ok());
         Self {
-            request_id: text(wire::REQUEST_ID),
-            application: text(wire::APPLICATION),
+            request_id: printable(text(wire::REQUEST_ID).unwrap_or("-"), REFERENCE),
+            application: application.unwrap_or("-").to_owned(),
         }
+    }
+
+    /// Says why there is no answer; a client that went away, or sent nonsense, is nobody's fault here.
+    fn no_answer(&self, error: &BackendError) {
+        let (request_id, application) = (&self.request_id, &self.application);
+        let (code, detail) = (error.code.as_str(), printable(&error.detail, DETAIL));
+        if error.code.side() == Side::Client {
+            tracing::info!(request_id, application, code, detail, "request given up");
+        } else {
+            tracing::warn!(
+                request_id,
+                application,
+                code,
+                detail,
+                "no answer from the application"
+            );
+        }
+    }
+}
+
+/// An answer that breaks off has no head left to say why in.
+impl Guard for About {
+    fn broken_by(&mut self, why: &BodyError) {
+        let (code, detail) = match why.downcast_ref::<Stalled>() {
+            Some(stalled) => (ErrorCode::BackendIdleTimeout, stalled.to_string()),
+            None => {
+                let why = printable(&with_causes(&**why), REASON);
+                (ErrorCode::BackendBadResponse, why)
+            }
+        };
+        tracing::warn!(
+            request_id = self.request_id,
+            application = self.application,
+            code = code.as_str(),
+            detail,
+            "the application's answer broke off"
+        );
     }
 }
 
@@ -199,7 +237,12 @@ impl About {
 struct Errand {
     target: Target,
     profile: ProfileHash,
+    /// The client connection that has a connection of its own.
+    client: Option<String>,
 }
+
+/// The longest name of a client connection; a gateway's are shorter.
+const CLIENT: usize = 64;
 
 impl Errand {
     /// Reads what stands in the tunnel's fields, and leaves the request as the application is to
@@ -229,6 +272,13 @@ impl Errand {
         let target = take(wire::TARGET, "it has no target")?;
         let profile = take(wire::PROFILE, "it names no profile")?;
         let endpoint = Endpoint::parse(&target).map_err(|e| malformed(&e.to_string()))?;
+        let client = match fields.remove(wire::CONNECTION) {
+            None => None,
+            Some(id) => match id.to_str() {
+                Ok(id) if (1..=CLIENT).contains(&id.len()) => Some(id.to_owned()),
+                _ => return Err(malformed("it names its client connection badly")),
+            },
+        };
         fields.remove(wire::APPLICATION);
         fields.remove(wire::REQUEST_ID);
         fields.insert(HOST, authority);
@@ -238,6 +288,7 @@ impl Errand {
         Ok(Self {
             target,
             profile: ProfileHash::from_field(&profile),
+            client,
         })
     }
 }

@@ -5,9 +5,12 @@ use std::sync::{Mutex, PoisonError};
 /// From here on a differing clock is worth a sentence, in seconds; and so is a change by as much.
 const SKEW: u64 = 60;
 
-/// What was said of the clock last.
+/// What was said and what was measured of the clock last.
 #[derive(Debug, Default)]
-pub(super) struct Skew(Mutex<Option<i64>>);
+pub(super) struct Skew {
+    said: Mutex<Option<i64>>,
+    measured: Mutex<Option<i64>>,
+}
 
 /// One sentence, where the clock here differs from a gateway's by more than a minute.
 pub(super) fn sentence(here: i64, there: i64) -> Option<String> {
@@ -23,6 +26,8 @@ pub(super) fn sentence(here: i64, there: i64) -> Option<String> {
 impl Skew {
     /// Says it in the log where it changed.
     pub(super) fn measure(&self, here: i64, there: i64) {
+        let skew = here.saturating_sub(there);
+        *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some(skew);
         if let Some(text) = self.news(here, there) {
             match text {
                 News::Differs(text) => tracing::warn!("{text}"),
@@ -31,8 +36,13 @@ impl Skew {
         }
     }
 
+    /// How far the clock here was ahead at the last measurement, in seconds.
+    pub(super) fn last(&self) -> Option<i64> {
+        *self.measured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn news(&self, here: i64, there: i64) -> Option<News> {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let skew = here.saturating_sub(there);
         let Some(text) = sentence(here, there) else {
             return said.take().map(|_| News::Agrees);

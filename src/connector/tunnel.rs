@@ -2,20 +2,33 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::dial::DIAL;
+use super::flight::InFlight;
+use super::known::Known;
+use super::pinned::Pinned;
+use super::probe::{Probe, Prober};
 use super::profiles::Profiles;
 use super::renewal::Renewal;
 use super::serve::Server;
-use super::supervisor::{DIAL, Shared};
+use super::supervisor::Shared;
 use crate::http::Body;
-use crate::model::ErrorCode;
+use crate::model::{Endpoint, ErrorCode};
+use crate::telemetry::printable;
 use crate::tunnel::control::{self, Down, Messages, PROTOCOL_VERSION, Up};
 use crate::tunnel::{link, wire};
+
+/// What a gateway is told of a tunnel that is given up: nobody ends what is still in it.
+const LEAVING: Duration = Duration::from_secs(3600);
+
+/// The longest text of a gateway or an application that is shown as a reason.
+pub(super) const REASON: usize = 512;
 
 /// Why a tunnel ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,12 +41,27 @@ pub(super) enum Ended {
     Lost(String),
 }
 
+impl Ended {
+    /// SECURITY: what a gateway says may stand in it, at any length, again with each tunnel.
+    pub(super) fn lost(why: &str) -> Self {
+        Self::Lost(printable(why, REASON))
+    }
+}
+
 /// One tunnel as the connector sees it.
 pub(super) struct Tunnel {
     server: Server,
     hello: Up,
     control: Mutex<Control>,
     renewal: Arc<Renewal>,
+    /// What tells it from other tunnels.
+    pub(super) number: u64,
+    prober: Prober,
+    /// To whom it leads, as the gateway was named.
+    gateway: Endpoint,
+    known: Arc<Known>,
+    /// This end needs it no more: it is drained.
+    pub(super) leaving: CancellationToken,
     /// The gateway asks for another tunnel in the place of this one.
     pub(super) replace: CancellationToken,
     /// The gateway said welcome: application streams may come.
@@ -50,13 +78,16 @@ struct Control {
 }
 
 impl Tunnel {
-    pub(super) fn new(shared: &Shared) -> Self {
+    /// What is in flight in it is a part of what is in flight on its way.
+    pub(super) fn new(shared: &Shared, gateway: &Endpoint, way: &Arc<InFlight>) -> Self {
         let supervisor = &shared.supervisor;
         Self {
             server: Server {
                 backend: Arc::clone(&supervisor.backend),
                 profiles: Profiles::new(),
-                in_flight: Arc::clone(&shared.in_flight),
+                pinned: Pinned::new(),
+                in_flight: InFlight::part_of(way),
+                status: Arc::clone(&supervisor.status),
                 going_away: shared.going_away.clone(),
             },
             hello: Up::Hello {
@@ -64,11 +95,16 @@ impl Tunnel {
                 id: supervisor.identity.id().to_string(),
                 instance: supervisor.instance.clone(),
                 time: supervisor.clock.now().0,
-                max_streams: link::MAX_STREAMS,
+                max_streams: link::streams(supervisor.stream_window),
                 software: env!("CARGO_PKG_VERSION").to_owned(),
             },
             control: Mutex::default(),
             renewal: Arc::clone(&supervisor.renewal),
+            number: supervisor.renewal.number(),
+            prober: Prober::new(),
+            gateway: gateway.clone(),
+            known: Arc::clone(&supervisor.known),
+            leaving: CancellationToken::new(),
             replace: CancellationToken::new(),
             welcome: CancellationToken::new(),
             over: CancellationToken::new(),
@@ -119,6 +155,7 @@ impl Tunnel {
                 .unwrap_or_else(PoisonError::into_inner);
             control.ended = Some(ended);
             drop(control);
+            tunnel.server.pinned.close();
             tunnel.over.cancel();
         });
         Response::new(body)
@@ -129,31 +166,69 @@ impl Tunnel {
         let mut messages = Messages::new(body);
         loop {
             match messages.next().await {
-                Ok(Some(Down::Welcome { time, .. })) => {
+                // SECURITY: said again and again, it would be work and lines in the log each time.
+                Ok(Some(Down::Welcome { .. })) if self.welcome.is_cancelled() => {}
+                Ok(Some(Down::Welcome { time, gateways })) => {
                     self.renewal.welcomed(self, time);
+                    self.known.handed_down(&self.gateway, &gateways);
                     self.welcome.cancel();
                 }
                 Ok(Some(Down::Profile { hash, profile })) => {
                     // The tunnel ends, and with it what a line for each such message would fill.
                     if let Err(wrong) = self.server.profiles.learn(hash, &profile) {
-                        return Ended::Lost(wrong.to_string());
+                        return Ended::lost(&wrong.to_string());
                     }
                 }
                 Ok(Some(Down::Removed)) => return Ended::Removed,
                 Ok(Some(Down::Refused { reason })) => {
-                    return Ended::Lost(format!("the gateway refuses this connector: {reason}"));
+                    return Ended::lost(&format!("the gateway refuses this connector: {reason}"));
                 }
                 Ok(Some(
                     message @ (Down::Renewed { .. }
                     | Down::Authorities { .. }
                     | Down::RenewalRefused { .. }),
-                )) => self.renewal.hear(message),
+                )) => self.renewal.hear(self.number, message),
                 Ok(Some(Down::Drain { .. })) => self.replace.cancel(),
-                Ok(Some(Down::Probe { .. } | Down::Unknown)) => {}
+                Ok(Some(Down::Closed { connection })) => self.server.pinned.end(&connection),
+                Ok(Some(Down::Probe {
+                    id,
+                    scheme,
+                    target,
+                    profile,
+                    path,
+                    authority,
+                })) => self.probe(Probe {
+                    id,
+                    scheme,
+                    target,
+                    profile,
+                    path,
+                    authority,
+                }),
+                Ok(Some(Down::Unknown)) => {}
                 Ok(None) => return Ended::Lost("the gateway closed the tunnel".to_owned()),
-                Err(error) => return Ended::Lost(error.to_string()),
+                Err(error) => return Ended::lost(&error.to_string()),
             }
         }
+    }
+
+    /// Tries whether an application is alive, beside everything else, until the tunnel ends.
+    fn probe(self: &Arc<Self>, probe: Probe) {
+        let tunnel = Arc::clone(self);
+        tokio::spawn(async move {
+            let Server {
+                backend, profiles, ..
+            } = &tunnel.server;
+            let probed = tunnel.prober.carry_out(probe, backend, profiles);
+            tokio::select! {
+                probed = probed => {
+                    if let Some(probed) = probed {
+                        tunnel.say(&probed);
+                    }
+                }
+                () = tunnel.over.cancelled() => {}
+            }
+        });
     }
 
     /// Tells the gateway something; `false` where the control stream is not open, or stuck.
@@ -161,6 +236,21 @@ impl Tunnel {
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         let sender = control.sender.as_ref();
         sender.is_some_and(|sender| sender.send(message).is_ok())
+    }
+
+    /// Has the gateway end it as soon as it carries nothing: only there it is known what is on its
+    /// way.
+    pub(super) fn leave(&self) {
+        self.leaving.cancel();
+        // One that cannot be told is at its end.
+        let _ = self.say(&Up::Drain {
+            deadline_s: LEAVING.as_secs(),
+        });
+    }
+
+    /// Requests and WebSockets in flight in it.
+    pub(super) fn in_flight(&self) -> usize {
+        self.server.in_flight.count()
     }
 
     /// Ends our half of the control stream.

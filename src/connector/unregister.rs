@@ -15,10 +15,13 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use super::channel;
-use super::identity::{Identity, StateError, StateFolder};
+use super::identity::{Identity, StateFolder};
+use super::serving::LAST_WORD;
+use super::state_error::StateError;
+use super::tunnel::REASON;
 use crate::clock::Clock;
-use crate::http::Body;
-use crate::model::{ConnectorId, Endpoint};
+use crate::http::{Body, with_causes};
+use crate::model::{ConnectorId, Endpoint, StreamWindow};
 use crate::telemetry::printable;
 use crate::tunnel::control::{self, Down, Messages, PROTOCOL_VERSION, Up};
 use crate::tunnel::link;
@@ -26,9 +29,6 @@ use crate::tunnel::tls::connector_tunnel;
 
 /// From the handshake to the gateway's word that it is done.
 const DEADLINE: Duration = Duration::from_secs(10);
-
-/// The longest reason of a gateway that is shown.
-const REASON: usize = 512;
 
 /// Why nothing was deleted.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +63,7 @@ pub async fn unregister<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     for gateway in gateways {
         match tell(&identity, gateway, clock, &dial).await {
             Ok(()) => {
-                state.forget()?;
+                state.forget(Some(&identity.id))?;
                 return Ok(identity.id);
             }
             Err(why) => tried.push_str(&format!("\n  {gateway}: {why}")),
@@ -84,11 +84,11 @@ pub async fn unregister<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 pub fn forget(state: &StateFolder) -> Result<Option<ConnectorId>, StateError> {
     let id = match state.stored() {
         Ok(identity) => Some(identity.id),
-        Err(none @ StateError::None(_)) => return Err(none),
+        Err(none @ StateError::None { .. }) => return Err(none),
         // What is damaged can be deleted too.
         Err(_) => None,
     };
-    state.forget()?;
+    state.forget(id.as_ref())?;
     Ok(id)
 }
 
@@ -138,7 +138,8 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         async move { Ok::<_, Infallible>(response) }
     });
     let (watched, alert) = super::alerts::Watched::new(tls);
-    let http = link::server().serve_connection(TokioIo::new(watched), service);
+    let http = link::server(StreamWindow::USUAL).serve_connection(TokioIo::new(watched), service);
+    // What it says, or how the talk ended without.
     let talk = async {
         let stream = streams.recv().await.ok_or("the connection ended")?;
         let mut messages = Messages::new(stream);
@@ -149,22 +150,28 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
                     said.map_err(|e| e.to_string())?;
                 }
                 // Also where it was removed before: that is what was wanted.
-                Some(Down::Removed) => return Ok(()),
+                Some(Down::Removed) => return Ok(Ok(())),
                 Some(Down::Refused { reason }) => {
-                    return Err(format!("it refused: {}", printable(&reason, REASON)));
+                    let why = format!("it refused: {}", printable(&reason, REASON));
+                    return Ok(Err(why));
                 }
                 Some(_) => {}
                 None => return Err("it closed the connection without a word".to_owned()),
             }
         }
     };
+    let mut talk = std::pin::pin!(talk);
     tokio::select! {
         biased;
-        told = talk => told,
-        ended = http => Err(match (alert.text(), ended) {
-            (Some(text), _) => text,
-            (None, Ok(())) => "it closed the connection".to_owned(),
-            (None, Err(error)) => super::fault::chain(&error),
-        }),
+        told = &mut talk => told.unwrap_or_else(Err),
+        ended = http => match (timeout(LAST_WORD, talk).await, alert.text(), ended) {
+            // What it said last came together with the end.
+            (Ok(Ok(said)), ..) => said,
+            (_, Some(text), _) => Err(text),
+            (_, None, Ok(())) => Err("it closed the connection".to_owned()),
+            (_, None, Err(error)) => {
+                Err(printable(&with_causes(&error), REASON))
+            }
+        },
     }
 }

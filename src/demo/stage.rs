@@ -21,7 +21,7 @@ use super::folder::Folder;
 use crate::certs;
 use crate::clock::Clock;
 use crate::config::{ConnectorConfig, GatewayConfig, Proxies};
-use crate::connector::{self, Registration, StateFolder};
+use crate::connector::{self, BackendTrust, OpenTunnels, Registration, StateFolder};
 use crate::gateway::{Gateway, Parts, load_authorities};
 use crate::model::{Endpoint, GroupName};
 use crate::net::{self, Dialler, Resolver};
@@ -151,14 +151,20 @@ impl Stage {
         }
         let config = self.folder.path().join("connector.yaml");
         let config = ConnectorConfig::load(&config).map_err(DemoError::Configuration)?;
+        let clock = Clock::system();
+        let trust = BackendTrust::load(&config.backend_tls, clock.now());
+        let trust = trust.map_err(DemoError::Configuration)?;
         let threads = Threads::new("connector")?;
         threads.spawn(async move {
             let running = connector::run(
                 config,
                 // Everything of the demo is on this machine.
                 Proxies::default(),
-                Clock::system(),
+                trust,
+                clock,
                 CancellationToken::new(),
+                OpenTunnels::default(),
+                connector::Watch::default(),
             );
             if let Err(error) = running.await {
                 tracing::error!(%error, "the demo's connector ended");
@@ -278,6 +284,7 @@ async fn start_gateway(
         store: Arc::clone(&store),
         https: vec![TcpListener::from_std(listener)?],
         http: Vec::new(),
+        tunnel: Vec::new(),
         clock,
     };
     Ok((Gateway::start(parts).await?, store, config))

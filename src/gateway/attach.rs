@@ -2,9 +2,11 @@
 //! taken into service, cut when the connector is removed.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use governor::{Quota, RateLimiter};
 use http::{Method, Request, Uri};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -13,17 +15,18 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::tunnels::{NewTunnel, Tunnel};
-use super::{Gateway, lifetime, renewal};
+use super::ended::{Ended, HELLO};
+use super::presence::Present;
+use super::tunnels::{MOST_OF_ONE, NewTunnel, Tunnel};
+use super::{Gateway, lifetime, probing, removal, renewal};
 use crate::certs::{GATEWAY_NAME, PeerConnector, Pin};
 use crate::http::Body;
-use crate::store::{Changed, Seen, StoreError};
+use crate::store::Seen;
+use crate::telemetry::metrics::TUNNELS_REFUSED;
 use crate::telemetry::printable;
 use crate::tunnel::control::{self, Down, Messages, PROTOCOL_VERSION, Up};
-use crate::tunnel::{link, wire};
-
-/// From the end of the TLS handshake to the connector's hello.
-const HELLO: Duration = Duration::from_secs(5);
+use crate::tunnel::link::{self, Places};
+use crate::tunnel::{Tied, wire};
 
 /// How long a connector that is cut gets to read why.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -31,49 +34,27 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// The longest version of a connector's program that is kept and logged.
 const SOFTWARE: usize = 64;
 
-/// Why a connection never became a tunnel, or stopped to be one.
-#[derive(Debug, thiserror::Error)]
-enum Ended {
-    #[error("its certificate is not a connector's: {0}")]
-    Certificate(String),
-    #[error("HTTP/2 failed: {0}")]
-    Http(#[from] hyper::Error),
-    #[error("it said no hello within {HELLO:?}")]
-    Silent,
-    #[error("its control stream failed: {0}")]
-    Control(#[from] control::ControlError),
-    #[error("its first message was not hello")]
-    NoHello,
-    #[error("it speaks version {0} of the protocol, this gateway version {PROTOCOL_VERSION}")]
-    Version(u32),
-    #[error("it never was enrolled at this gateway's store")]
-    Unknown,
-    #[error("its certificate names the group {claimed}, the store {stored}")]
-    Group { claimed: String, stored: String },
-    #[error("it was removed")]
-    Removed,
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("it was drained")]
-    Drained,
-    #[error("its certificate counts no more")]
-    Outlived,
-    #[error("it closed the tunnel")]
-    Closed,
-    #[error("the gateway stops")]
-    Stopping,
-}
+/// Requests for a certificate in a minute over one tunnel: what a connector asks for whose disk is full
+/// and whose certificates live for seconds. SECURITY: each costs a signature and lines in the log.
+const RENEWALS: NonZeroU32 = NonZeroU32::MIN.saturating_add(119);
 
 /// Serves one connection whose TLS handshake chose the tunnel's protocol.
 pub(crate) async fn serve(gateway: Arc<Gateway>, stream: TlsStream<TcpStream>, peer: SocketAddr) {
     let (connector, issuer) = match peer_of(&gateway, &stream) {
         Ok(both) => both,
         Err(reason) => {
+            TUNNELS_REFUSED.count(&[reason.word()]);
             tracing::warn!(%peer, %reason, "tunnel refused");
             return;
         }
     };
-    let reason = attach(&gateway, stream, peer, &connector, issuer).await;
+    if let Err(reason) = attach(&gateway, stream, peer, &connector, issuer).await {
+        TUNNELS_REFUSED.count(&[reason.word()]);
+        say_closed(&connector, peer, &reason);
+    }
+}
+
+fn say_closed(connector: &PeerConnector, peer: SocketAddr, reason: &Ended) {
     tracing::info!(connector = %connector.id, group = %connector.group, %peer, %reason, "tunnel closed");
 }
 
@@ -94,32 +75,37 @@ fn peer_of(
     Ok((peer, issuer))
 }
 
+/// An error is why it never became a tunnel.
 async fn attach(
     gateway: &Arc<Gateway>,
     stream: TlsStream<TcpStream>,
     peer: SocketAddr,
     connector: &PeerConnector,
     issuer: Pin,
-) -> Ended {
-    let (mut requests, connection) = match link::client().handshake(TokioIo::new(stream)).await {
-        Ok(both) => both,
-        Err(error) => return error.into(),
-    };
-    let mut connection = std::pin::pin!(connection);
+) -> Result<(), Ended> {
+    let end = CancellationToken::new();
+    let tied = Tied::to(end.clone());
+    // SECURITY: whatever way leads out of here, no stream of this connection goes on behind it.
+    let end = end.drop_guard();
+    let client = link::client(&tied, gateway.stream_window);
+    let (mut requests, connection) = client.handshake(TokioIo::new(stream)).await?;
+    let mut connection = Box::pin(connection);
     let (sender, body) = control::channel();
     let opening = open_control(&mut requests, body);
     let greeting = tokio::select! {
-        ended = &mut connection => return ended.map_or_else(Ended::from, |()| Ended::Closed),
+        ended = &mut connection => return Err(ended.map_or_else(Ended::from, |()| Ended::Closed)),
         greeting = timeout(HELLO, greet(opening)) => greeting.unwrap_or(Err(Ended::Silent)),
     };
-    let (mut messages, max_streams, software) = match greeting {
-        Ok(greeting) => greeting,
-        Err(reason) => return reason,
-    };
+    let (mut messages, hello) = greeting?;
     // While one handle is held the connection stays open, for a refusal to be read.
     let held = requests.clone();
     let cut = CancellationToken::new();
-    let admitted = admit(gateway, connector, peer, &software)
+    let seen = Seen {
+        at: gateway.clock.now(),
+        address: peer.ip(),
+        version: hello.software.clone(),
+    };
+    let admitted = admit(gateway, connector, hello.version, seen.clone())
         .await
         .and_then(|()| {
             let welcome = Down::Welcome {
@@ -132,46 +118,64 @@ async fn attach(
                 connector: connector.id.clone(),
                 group: connector.group.clone(),
                 requests,
-                max_streams,
+                places: Places::new(hello.max_streams, gateway.stream_window),
                 control: sender.clone(),
                 cut: cut.clone(),
             };
-            gateway.tunnels.add(new).map_err(|_removed| Ended::Removed)
+            gateway.tunnels.add(new).map_err(Ended::from)
         });
     let tunnel = match admitted {
         Ok(tunnel) => tunnel,
         Err(reason) => {
-            let _ = sender.send(&match reason {
-                Ended::Removed => Down::Removed,
-                _ => Down::Refused {
-                    reason: reason.to_string(),
-                },
-            });
+            let _ = sender.send(&word_of(&reason));
             drop(sender);
             // The connector hangs up once it has read why. Whatever of the control stream is
             // dropped before that resets it, and the refusal would be lost.
-            let _ = timeout(FAREWELL, connection).await;
+            let _ = timeout(FAREWELL, tied.ended()).await;
             drop((held, messages));
-            return reason;
+            return Err(reason);
         }
     };
     drop(held);
+    let present = Present::enter(gateway, connector, seen);
     gateway.openings.add(&tunnel.connector);
     tell_authorities(gateway, &tunnel);
-    tracing::info!(connector = %tunnel.connector, group = %tunnel.group, %peer, tunnel = tunnel.number, software, "tunnel open");
+    if gateway.drain.has_begun() {
+        // It came in the very moment in which all others were told.
+        let _ = tunnel.say(&gateway.drain.word());
+    }
+    tracing::info!(connector = %tunnel.connector, group = %tunnel.group, %peer, tunnel = tunnel.number, software = hello.software, "tunnel open");
     let reason = tokio::select! {
         ended = &mut connection => ended.map_or_else(Ended::from, |()| Ended::Closed),
         reason = follow(gateway, connector, &mut messages, &tunnel) => reason,
         () = lifetime::ended(gateway, &tunnel, connector, issuer) => Ended::Outlived,
         () = tunnel.drained() => Ended::Drained,
+        () = tunnel.is_stuck() => Ended::Stuck,
         () = cut.cancelled() => Ended::Removed,
-        () = gateway.cut_tunnels.cancelled() => Ended::Stopping,
+        () = gateway.drain.is_over() => Ended::Stopping,
     };
     gateway.tunnels.remove(&tunnel);
-    if matches!(reason, Ended::Removed) {
-        let _ = timeout(FAREWELL, connection).await;
+    say_closed(connector, peer, &reason);
+    // A connector that is removed hangs up once it has read so. In the other cases the end of the
+    // control stream is the word, and what is left of streams is not worth more than a moment.
+    let unread = matches!(reason, Ended::Removed).then_some((sender, messages));
+    drop((tunnel, connection));
+    let farewell = async {
+        let _ = timeout(FAREWELL, tied.ended()).await;
+        drop((end, unread));
+    };
+    tokio::join!(farewell, present.ended(reason.word()));
+    Ok(())
+}
+
+/// What a connector is told that is not taken.
+fn word_of(reason: &Ended) -> Down {
+    match reason {
+        Ended::Removed => Down::Removed,
+        _ => Down::Refused {
+            reason: reason.to_string(),
+        },
     }
-    reason
 }
 
 type Control = hyper::Response<Incoming>;
@@ -191,30 +195,46 @@ async fn open_control(
     requests.send_request(request).await
 }
 
+/// What a connector says of itself.
+struct Hello {
+    version: u32,
+    max_streams: u32,
+    software: String,
+}
+
 /// Reads the connector's hello.
 async fn greet(
     opening: impl Future<Output = Result<Control, hyper::Error>>,
-) -> Result<(Messages<Incoming>, u32, String), Ended> {
+) -> Result<(Messages<Incoming>, Hello), Ended> {
     let mut messages = Messages::new(opening.await?.into_body());
     match messages.next().await? {
         Some(Up::Hello {
-            version: PROTOCOL_VERSION,
+            version,
             max_streams,
             software,
             ..
-        }) => Ok((messages, max_streams, printable(&software, SOFTWARE))),
-        Some(Up::Hello { version, .. }) => Err(Ended::Version(version)),
+        }) => {
+            let hello = Hello {
+                version,
+                max_streams,
+                software: printable(&software, SOFTWARE),
+            };
+            Ok((messages, hello))
+        }
         _ => Err(Ended::NoHello),
     }
 }
 
-/// The store decides whether a connector may serve, and for which group.
+/// Whether a connector is understood; whether it may serve, and for which group, the store decides.
 async fn admit(
     gateway: &Gateway,
     connector: &PeerConnector,
-    peer: SocketAddr,
-    software: &str,
+    version: u32,
+    seen: Seen,
 ) -> Result<(), Ended> {
+    if version != PROTOCOL_VERSION {
+        return Err(Ended::Version(version));
+    }
     let record = gateway
         .store
         .connector(&connector.id)
@@ -223,17 +243,16 @@ async fn admit(
     if record.removed.is_some() {
         return Err(Ended::Removed);
     }
+    // Before the welcome: what is welcome counts as open over there.
+    if gateway.tunnels.of(&connector.id) >= MOST_OF_ONE {
+        return Err(Ended::TooMany);
+    }
     if record.group != connector.group {
         return Err(Ended::Group {
             claimed: connector.group.to_string(),
             stored: record.group.to_string(),
         });
     }
-    let seen = Seen {
-        at: gateway.clock.now(),
-        address: peer.ip(),
-        version: software.to_owned(),
-    };
     // Who connected when is worth knowing, and no reason to refuse a connector.
     if let Err(error) = gateway.store.connector_seen(&connector.id, seen).await {
         tracing::warn!(connector = %connector.id, %error, "cannot note that the connector was seen");
@@ -248,6 +267,7 @@ async fn follow(
     messages: &mut Messages<Incoming>,
     tunnel: &Arc<Tunnel>,
 ) -> Ended {
+    let renewals = RateLimiter::direct(Quota::per_minute(RENEWALS));
     loop {
         match messages.next().await {
             Ok(Some(Up::Drain { deadline_s })) => {
@@ -257,13 +277,30 @@ async fn follow(
                 }
             }
             Ok(Some(Up::Renew { csr })) => {
-                let answer = renewal::answer(gateway, connector, &csr).await;
-                if tunnel.say(&answer).is_err() {
-                    return Ended::Closed;
+                if renewals.check().is_err() {
+                    return Ended::Renews;
                 }
+                let answer = renewal::answer(gateway, connector, &csr).await;
+                // One that takes no messages ends by itself.
+                let _ = tunnel.say(&answer);
             }
-            Ok(Some(Up::Unregister)) => unregister(gateway, connector, tunnel).await,
-            Ok(Some(Up::Hello { .. } | Up::Probed { .. } | Up::Unknown)) => {}
+            Ok(Some(Up::Unregister)) => removal::unregister(gateway, connector, tunnel).await,
+            Ok(Some(Up::Probed {
+                id,
+                status,
+                error,
+                detail,
+                ..
+            })) => {
+                let found = probing::Found {
+                    id,
+                    status,
+                    error,
+                    detail,
+                };
+                gateway.probes.found(tunnel, found);
+            }
+            Ok(Some(Up::Hello { .. } | Up::Unknown)) => {}
             Ok(None) => return Ended::Closed,
             Err(error) => return error.into(),
         }
@@ -283,60 +320,6 @@ fn tell_authorities(gateway: &Gateway, tunnel: &Tunnel) {
         // What was said to all in between must not be followed by what was so before.
         if said.is_err() || Arc::ptr_eq(&authorities, &gateway.issuer.authorities()) {
             return;
-        }
-    }
-}
-
-/// Removes a connector that asks for it, as an operator would: the change log cuts its tunnels.
-async fn unregister(gateway: &Gateway, connector: &PeerConnector, tunnel: &Tunnel) {
-    let removed = gateway
-        .store
-        .remove_connector(&connector.id, gateway.clock.now())
-        .await;
-    match removed {
-        Ok(_) => tracing::info!(connector = %connector.id, "the connector unregistered itself"),
-        Err(error) => {
-            tracing::error!(connector = %connector.id, %error, "a connector cannot be unregistered");
-            // Whoever cannot be told finds its tunnel lost.
-            let _ = tunnel.say(&Down::Refused {
-                reason: format!("it cannot be removed at the moment: {error}"),
-            });
-        }
-    }
-}
-
-/// Cuts the tunnels of removed connectors, whoever removed them: the change log says so.
-pub(crate) async fn watch_removals(gateway: Arc<Gateway>, mut after: u64) {
-    let mut failing = false;
-    loop {
-        // The wait begins before the log is read, so that nothing falls between the two.
-        let changed = gateway.store.changed();
-        let changes = gateway.store.changes(after).await;
-        match changes {
-            Ok(changes) => {
-                if std::mem::take(&mut failing) {
-                    tracing::info!("the store's change log can be read again");
-                }
-                for change in changes {
-                    after = change.number;
-                    match change.what {
-                        Changed::ConnectorRemoved(id) => {
-                            let tunnels = gateway.tunnels.cut(&id);
-                            tracing::info!(connector = %id, tunnels, "connector removed, tunnels cut");
-                        }
-                        Changed::Authorities => gateway.rotated.notify_one(),
-                        Changed::Unknown(_) => {}
-                    }
-                }
-                // A failure shows at the next look.
-                let _ = changed.await;
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut failing, true) {
-                    tracing::error!(%error, "the store's change log cannot be read: removals take no effect until it can");
-                }
-                tokio::time::sleep(FAREWELL).await;
-            }
         }
     }
 }

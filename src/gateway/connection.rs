@@ -3,15 +3,21 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
+use super::crowd::Seat;
+use super::kept::Kept;
+use super::pins::Pins;
+use super::scanned::{Scan, Scanned};
 use super::{Gateway, pipeline};
 use crate::model::Scheme;
 
@@ -35,16 +41,22 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// How often an HTTP/2 client is asked whether it is still there, and how long its answer may take.
 const PING: Duration = Duration::from_secs(20);
 
+/// How long an HTTP/2 connection is kept on which nobody asks for anything; browsers give one up
+/// after about as long. HTTP/1.1 has [`HEAD`] for that.
+const HTTP2_IDLE: Duration = Duration::from_secs(5 * 60);
+
 /// Octets of one answer that wait in memory for the socket.
 const SEND_BUFFER: usize = 256 * 1024;
 
 /// How a request came in.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Transport {
     /// The other end of the connection.
     pub(crate) peer: SocketAddr,
     pub(crate) scheme: Scheme,
     h2: bool,
+    /// What it holds on to.
+    pub(super) pins: Arc<Pins>,
 }
 
 impl Transport {
@@ -54,6 +66,7 @@ impl Transport {
             peer,
             scheme: Scheme::Http,
             h2: false,
+            pins: Arc::default(),
         }
     }
 
@@ -63,48 +76,28 @@ impl Transport {
             peer,
             scheme: Scheme::Https,
             h2,
+            pins: Arc::default(),
         }
     }
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve<S>(gateway: Arc<Gateway>, stream: S, transport: Transport)
-where
+pub(super) async fn serve<S>(
+    gateway: Arc<Gateway>,
+    stream: S,
+    transport: Transport,
+    seat: Arc<Seat>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let spoke = Arc::new(AtomicBool::new(false));
-    let service = service_fn({
-        let (gateway, spoke) = (Arc::clone(&gateway), Arc::clone(&spoke));
-        move |request| {
-            spoke.store(true, Ordering::Relaxed);
-            let gateway = Arc::clone(&gateway);
-            async move { Ok::<_, Infallible>(pipeline::handle(gateway, transport, request).await) }
-        }
-    });
-    let io = TokioIo::new(stream);
+    if !seat.enters() {
+        tracing::debug!(peer = %transport.peer, "no room for another connection");
+        return;
+    }
     // The builders are named by what ALPN chose: one that guesses waits for ever for a first octet.
-    let outcome = if transport.h2 {
-        let mut connection = std::pin::pin!(http2_builder().serve_connection(io, service));
-        tokio::select! {
-            outcome = &mut connection => outcome,
-            () = silence(&spoke) => return,
-            () = gateway.stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        }
-    } else {
-        let connection = http1_builder()
-            .serve_connection(io, service)
-            .with_upgrades();
-        let mut connection = std::pin::pin!(connection);
-        tokio::select! {
-            outcome = &mut connection => outcome,
-            () = gateway.stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        }
+    let outcome = match transport.h2 {
+        true => serve_http2(&gateway, stream, &transport, &seat).await,
+        false => serve_http1(&gateway, stream, &transport, &seat).await,
     };
     if let Err(error) = outcome {
         // The client's doing: malformed requests, resets, silence.
@@ -112,11 +105,103 @@ where
     }
 }
 
+async fn serve_http1<S>(
+    gateway: &Arc<Gateway>,
+    stream: S,
+    transport: &Transport,
+    seat: &Arc<Seat>,
+) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (spoke, kept, scan) = (CancellationToken::new(), Kept::new(), Scan::default());
+    let stream = Scanned::new(stream, scan.clone());
+    let service = service_fn(|request: Request<Incoming>| {
+        spoke.cancel();
+        let (begun, refused) = scan.begins(&request);
+        let (gateway, kept, scan) = (Arc::clone(gateway), kept.clone(), scan.clone());
+        let busy = seat.takes();
+        async move {
+            let response =
+                pipeline::handle(gateway, transport.clone(), busy, refused, request).await;
+            let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            scan.answered(begun, is_upgraded);
+            Ok::<_, Infallible>(kept.answers(response))
+        }
+    });
+    let connection = http1_builder()
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let outcome = tokio::select! {
+        // First, so that a request that has arrived is read before the connection counts as idle.
+        biased;
+        outcome = &mut connection => outcome,
+        () = gateway.drain.ends_kept(&spoke, &kept) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = seat.leaves() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                outcome = connection => outcome,
+                () = seat.is_over() => Ok(()),
+            }
+        }
+    };
+    scan.ended().await;
+    outcome
+}
+
+async fn serve_http2<S>(
+    gateway: &Arc<Gateway>,
+    stream: S,
+    transport: &Transport,
+    seat: &Arc<Seat>,
+) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let spoke = CancellationToken::new();
+    let service = service_fn(|request| {
+        spoke.cancel();
+        let (gateway, busy) = (Arc::clone(gateway), seat.takes());
+        let transport = transport.clone();
+        async move {
+            let response = pipeline::handle(gateway, transport, busy, None, request).await;
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let connection = http2_builder().serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        outcome = &mut connection => outcome,
+        () = silence(&spoke) => Ok(()),
+        () = gateway.drain.ends_connection(&spoke) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = leaves_or_idles(seat) => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                outcome = connection => outcome,
+                () = seat.is_over() => Ok(()),
+            }
+        }
+    }
+}
+
+async fn leaves_or_idles(seat: &Seat) {
+    tokio::select! {
+        () = seat.leaves() => {}
+        () = seat.idle_for(HTTP2_IDLE) => {}
+    }
+}
+
 /// Completes where a client has sent no request within the time for one; HTTP/2 has no deadline of
 /// its own for that.
-async fn silence(spoke: &AtomicBool) {
-    tokio::time::sleep_until(Instant::now() + HEAD).await;
-    if spoke.load(Ordering::Relaxed) {
+async fn silence(spoke: &CancellationToken) {
+    if timeout(HEAD, spoke.cancelled()).await.is_ok() {
         std::future::pending::<()>().await;
     }
 }

@@ -1,5 +1,5 @@
-//! A request and its answer through a tunnel: the choice of it, the deadline, and another attempt
-//! where one is allowed.
+//! A request and its answer through a tunnel: the choice of it and of an internal URL, the deadline,
+//! and another attempt where one is allowed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,15 +13,19 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
-use super::forward::Errand;
-use super::health::Changed;
+use super::affinity::{Mark, Wish};
+use super::choice::{Hold, Lease, Nobody, Tried, Wanted};
+use super::forward::{Errand, Origins, aim};
+use super::health::Ways;
+use super::probing::tell;
+use super::published::Published;
 use super::respond::Failure;
-use super::route::Published;
-use super::tunnels::{Lease, Tunnel, Wanted};
-use crate::http::{Body, Guard};
-use crate::model::{Application, ErrorCode};
+use super::tunnels::Tunnel;
+use crate::http::{Body, Guard, with_causes};
+use crate::model::{Application, ErrorCode, Side};
 use crate::telemetry::AccessLine;
-use crate::tunnel::link::Place;
+use crate::telemetry::metrics::RETRIES;
+use crate::translate::UrlMap;
 use crate::tunnel::retry::{self, Attempt};
 use crate::tunnel::wire;
 
@@ -39,6 +43,29 @@ pub(super) struct Exchange<'a> {
     pub(super) errand: &'a Errand<'a>,
     pub(super) upload: Upload,
     pub(super) is_websocket: bool,
+    pub(super) origins: Origins,
+    /// Whom the request should go to.
+    pub(super) wish: Wish,
+}
+
+/// An answer, and what was found on the way to it.
+pub(super) struct Answered {
+    pub(super) response: Response<Incoming>,
+    /// The place that it takes as long as it lasts; none where the connector has no answer of the
+    /// application.
+    pub(super) hold: Option<Hold>,
+    /// Who gave it.
+    pub(super) mark: Mark,
+}
+
+impl Answered {
+    fn by(ways: &Ways, url: usize, response: Response<Incoming>, hold: Option<Hold>) -> Self {
+        Self {
+            response,
+            hold,
+            mark: ways.to(url).mark,
+        }
+    }
 }
 
 /// What became of the client's body: where it broke off, no tunnel and no application is to blame.
@@ -76,75 +103,95 @@ impl Guard for Upload {
 enum Unanswered {
     /// With the request itself where it was handed back.
     NotProcessed(Option<Box<Request<Body>>>, String),
-    Lost(String),
+    /// With its tunnel, or for itself where that is alive.
+    Lost { why: String, alive: bool },
 }
 
 impl Exchange<'_> {
-    /// Sends the request, again where that is allowed, and gives its answer and the place it holds.
+    /// Sends the request, again where that is allowed, and gives its answer. `map` knows from then
+    /// on which internal URL gave it.
     pub(super) async fn run(
         &self,
         access: &mut AccessLine,
+        map: &mut UrlMap<'_>,
         request: Request<Body>,
-    ) -> Result<(Response<Incoming>, Place), Failure> {
+    ) -> Result<Answered, Failure> {
         let method = match self.is_websocket {
             true => Method::GET,
             false => request.method().clone(),
         };
-        let kept = request.body().is_end_stream().then(|| again(&request));
-        let mut next = Some(request);
+        let mut copies = Copies::of(request);
         let (mut tried, mut deaths) = (Vec::new(), 0);
-        let mut lease = self.first(kept.is_some()).await?;
+        let mut lease = self.first(copies.kept.is_some()).await?;
         loop {
-            access.forwarded(&lease.tunnel.connector);
-            let Some(request) = next.take().or_else(|| kept.as_ref().map(again)) else {
-                return Err(Failure::internal(
-                    "a request that is gone was to be sent again",
-                ));
-            };
+            let Lease {
+                tunnel,
+                url,
+                ways,
+                hold,
+            } = lease;
+            access.forwarded(&tunnel.connector);
+            self.errand
+                .published
+                .failover
+                .served_by(self.application, &tunnel.group);
+            let mut request = copies.take()?;
+            map.choose(url);
+            let pins = self.errand.pins;
+            let connection = pins
+                .map(|pins| pins.hold(&self.application.name, &tunnel, url))
+                .transpose()?;
+            aim(&mut request, map, &self.origins, connection.as_deref())?;
             let began = Instant::now();
-            let attempt = self.attempt(&lease, request).await;
-            let (outcome, why, answer) = match attempt {
-                Ok(answer) => match failure_of(&answer) {
+            let (outcome, why, answer) = match self.attempt(&tunnel, request).await {
+                Ok(response) => match failure_of(&response) {
                     Some(code) if retry::never_reached(code) => {
-                        self.failed(&lease, code.as_str());
-                        (Attempt::Failed(code), code.to_string(), Some(answer))
+                        self.failed(&tunnel, &ways, url, code.as_str());
+                        (Attempt::Failed(code), code.to_string(), Some(response))
                     }
                     code => {
-                        self.answered(&lease, began.elapsed(), code);
-                        return Ok((answer, lease.place));
+                        self.answered(&tunnel, &ways, url, began.elapsed(), code);
+                        count_retry(&tried, "answered");
+                        return Ok(Answered::by(&ways, url, response, Some(hold)));
                     }
                 },
                 Err(Unanswered::NotProcessed(request, why)) => {
-                    next = request.map(|request| *request);
+                    copies.next = request.map(|request| *request);
                     (Attempt::NotProcessed, why, None)
                 }
-                Err(Unanswered::Lost(_)) if self.upload.is_broken() => return Err(broken_off()),
-                Err(Unanswered::Lost(why)) => {
+                Err(_) if self.upload.is_broken() => return Err(broken_off()),
+                Err(Unanswered::Lost { why, alive }) => {
                     deaths += 1;
-                    self.failed(&lease, &why);
+                    // One tunnel that is lost is one failure, however many it carried.
+                    if alive || tunnel.is_first_loss() {
+                        self.failed(&tunnel, &ways, url, &why);
+                    }
                     (Attempt::Lost, why, None)
                 }
             };
-            let body = match (&kept, &next) {
-                (Some(_), _) => retry::Body::None,
-                (None, Some(_)) => retry::Body::Whole,
-                (None, None) => retry::Body::Begun,
-            };
-            tried.push(Arc::clone(&lease.tunnel));
-            let may = tried.len() < TRIES && retry::may_repeat(outcome, &method, body, deaths);
-            let other = may.then(|| self.another(&tried, outcome)).flatten();
+            count_retry(&tried, "failed");
+            // Its place is not its own any more when it asks for another.
+            drop(hold);
+            tried.push(Tried {
+                tunnel: Arc::clone(&tunnel),
+                url,
+                unreached: matches!(outcome, Attempt::Failed(_)),
+            });
+            let may =
+                tried.len() < TRIES && retry::may_repeat(outcome, &method, copies.body(), deaths);
+            let other = may.then(|| self.choose(&tried, false).ok()).flatten();
             match (other, answer) {
                 (Some(other), _) => {
                     tracing::info!(
                         request_id = %self.errand.id,
-                        from = ?lease.tunnel,
+                        from = ?tunnel,
                         to = ?other.tunnel,
                         why,
                         "request sent again"
                     );
                     lease = other;
                 }
-                (None, Some(answer)) => return Ok((answer, lease.place)),
+                (None, Some(response)) => return Ok(Answered::by(&ways, url, response, None)),
                 (None, None) => return Err(Failure::new(ErrorCode::TunnelLost, why)),
             }
         }
@@ -152,21 +199,21 @@ impl Exchange<'_> {
 
     async fn attempt(
         &self,
-        lease: &Lease,
+        tunnel: &Arc<Tunnel>,
         request: Request<Body>,
     ) -> Result<Response<Incoming>, Unanswered> {
-        let tunnel = &lease.tunnel;
         let Published { profile, hash, .. } = self.errand.published;
         // A connector that takes no more messages is as good as gone.
         if let Err(stuck) = tunnel.tell(hash, profile) {
             let why = format!("{tunnel:?}: {stuck}");
             return Err(Unanswered::NotProcessed(Some(Box::new(request)), why));
         }
-        let waiting = tunnel.begin();
         let timeouts = &self.application.timeouts;
         let patience = timeouts.connect + timeouts.first_byte + GRACE;
         let overdue = async {
             self.upload.done.cancelled().await;
+            // From now on it is the connector's turn.
+            let _waiting = tunnel.begin();
             sleep(patience).await;
         };
         let mut requests = tunnel.requests();
@@ -175,103 +222,141 @@ impl Exchange<'_> {
             answer = sent => answer,
             () = overdue => {
                 let why = format!("{tunnel:?} has not answered within {patience:?}, though it is alive");
-                return Err(Unanswered::Lost(why));
+                return Err(Unanswered::Lost { why, alive: true });
             }
         };
         match answer {
             Ok(response) => {
-                waiting.answered();
+                tunnel.heard();
                 Ok(response)
             }
             Err(mut error) => {
                 let request = error.take_message().map(Box::new);
                 let error = error.into_error();
-                let why = format!("{tunnel:?} was lost: {}", chain(&error));
-                if request.is_some() || is_refused(&error) {
+                let why = format!("{tunnel:?} was lost: {}", with_causes(&error));
+                if request.is_some() || retry::is_not_processed(&error) {
                     return Err(Unanswered::NotProcessed(request, why));
                 }
-                Err(Unanswered::Lost(why))
+                Err(Unanswered::Lost { why, alive: false })
             }
         }
+    }
+
+    fn choose(&self, tried: &[Tried], may_try: bool) -> Result<Lease, Nobody> {
+        let pins = self.errand.pins;
+        let pinned = pins.and_then(|pins| pins.of(&self.application.name));
+        self.gateway.tunnels.choose(&Wanted {
+            pinned: pinned.as_ref(),
+            application: self.application,
+            load: &self.errand.published.load,
+            tried,
+            may_try,
+            wish: self.wish,
+        })
     }
 
     /// A tunnel for the first attempt. In a gateway's first seconds its connectors are still on
     /// their way back, and a request of theirs waits for one of them.
     async fn first(&self, may_try: bool) -> Result<Lease, Failure> {
+        let mut chosen = self.choose(&[], may_try);
         let groups = self.application.connectors.groups();
-        let wanted = Wanted {
-            groups,
-            application: &self.application.name,
-            tried: &[],
-            may_try,
-        };
-        let tunnels = &self.gateway.tunnels;
-        let code = match tunnels.choose(&wanted) {
-            Ok(lease) => return Ok(lease),
-            Err(ErrorCode::NoConnector) => {
-                let returning = &self.gateway.returning;
-                let Some((until, _waits)) = returning.wait_for(groups) else {
-                    return Err(self.nobody(ErrorCode::NoConnector));
-                };
-                loop {
-                    // Begun before the look, so that none falls between the two.
-                    let another = tunnels.another();
-                    match tunnels.choose(&wanted) {
-                        Ok(lease) => return Ok(lease),
-                        Err(ErrorCode::NoConnector) => {}
-                        Err(code) => break code,
-                    }
-                    if timeout_at(until, another).await.is_err() {
-                        break ErrorCode::NoConnector;
-                    }
+        if matches!(chosen, Err(Nobody::NoConnector))
+            && let Some((until, _waits)) = self.gateway.returning.wait_for(groups)
+        {
+            loop {
+                // Begun before the look, so that none falls between the two.
+                let another = self.gateway.tunnels.another();
+                chosen = self.choose(&[], may_try);
+                let waits = matches!(chosen, Err(Nobody::NoConnector));
+                if !waits || timeout_at(until, another).await.is_err() {
+                    break;
                 }
             }
-            Err(code) => code,
-        };
-        Err(self.nobody(code))
+        }
+        chosen.map_err(|nobody| self.nobody(nobody))
     }
 
-    fn nobody(&self, code: ErrorCode) -> Failure {
+    fn nobody(&self, nobody: Nobody) -> Failure {
         let groups = self.application.connectors.groups();
         let groups: Vec<&str> = groups.iter().map(|group| group.as_str()).collect();
-        let detail = match code {
-            ErrorCode::TunnelBusy => {
-                "every tunnel of the groups carries as many requests as it may"
-            }
-            _ => "no connector of the groups is connected",
+        let groups = groups.join(", ");
+        let (code, detail) = match nobody {
+            Nobody::NoConnector => (
+                ErrorCode::NoConnector,
+                "no connector of the groups is connected",
+            ),
+            Nobody::AllFull => (
+                ErrorCode::TunnelBusy,
+                "every tunnel of the groups carries as many requests as it may",
+            ),
+            Nobody::HasItsShare => return self.errand.published.load.refuse(),
         };
-        Failure::new(code, format!("{detail}: {}", groups.join(", ")))
+        Failure::new(code, format!("{detail}: {groups}"))
     }
 
-    /// A tunnel for another attempt. Where the connector could not reach the application, another
-    /// of its tunnels would not either.
-    fn another(&self, tried: &[Arc<Tunnel>], outcome: Attempt) -> Option<Lease> {
-        let wanted = Wanted {
-            groups: self.application.connectors.groups(),
-            application: &self.application.name,
-            tried,
-            may_try: false,
-        };
-        let lease = self.gateway.tunnels.choose(&wanted).ok()?;
-        let same = tried.iter().any(|t| t.connector == lease.tunnel.connector);
-        let useless = same && matches!(outcome, Attempt::Failed(_));
-        (!useless).then_some(lease)
-    }
-
-    fn answered(&self, lease: &Lease, took: Duration, code: Option<ErrorCode>) {
-        let now = Instant::now();
+    fn answered(
+        &self,
+        tunnel: &Tunnel,
+        ways: &Ways,
+        url: usize,
+        took: Duration,
+        code: Option<ErrorCode>,
+    ) {
+        let (now, health) = (Instant::now(), &ways.to(url).health);
         // Only an answer of the application itself says that it was reached.
-        if code.is_some() {
-            lease.health.was_slow(took, now);
-        } else if lease.health.answered(took, now) == Changed::Returned {
-            tracing::info!(connector = %lease.tunnel.connector, application = %self.application.name, "connector reaches the application again, and is chosen");
+        let Some(code) = code else {
+            let changed = health.answered(took, now);
+            return tell(self.application, tunnel, ways, url, changed, "");
+        };
+        // A connector that fails fast must not attract everything. That is no reason to eject it:
+        // one visitor's request that makes the application break would do so for everybody.
+        let patience = match code.side() {
+            Side::Client => Duration::ZERO,
+            _ => self.application.timeouts.connect,
+        };
+        health.observed(took.max(patience), now);
+    }
+
+    fn failed(&self, tunnel: &Tunnel, ways: &Ways, url: usize, why: &str) {
+        let patience = self.application.timeouts.connect;
+        let changed = ways.to(url).health.failed(patience, Instant::now());
+        tell(self.application, tunnel, ways, url, changed, why);
+    }
+}
+
+fn count_retry(tried: &[Tried], outcome: &'static str) {
+    if !tried.is_empty() {
+        RETRIES.count(&[outcome]);
+    }
+}
+
+/// What is left of a request to send.
+struct Copies {
+    /// The request itself, until it is sent; again where it was handed back.
+    next: Option<Request<Body>>,
+    /// One without a body can be made again.
+    kept: Option<Request<Body>>,
+}
+
+impl Copies {
+    fn of(request: Request<Body>) -> Self {
+        Self {
+            kept: request.body().is_end_stream().then(|| again(&request)),
+            next: Some(request),
         }
     }
 
-    fn failed(&self, lease: &Lease, why: &str) {
-        let patience = self.application.timeouts.connect;
-        if lease.health.failed(patience, Instant::now()) == Changed::Ejected {
-            tracing::warn!(connector = %lease.tunnel.connector, application = %self.application.name, why, "connector does not reach the application, and is not chosen for it until it does");
+    fn take(&mut self) -> Result<Request<Body>, Failure> {
+        let request = self.next.take();
+        let request = request.or_else(|| self.kept.as_ref().map(again));
+        request.ok_or_else(|| Failure::internal("a request that is gone was to be sent again"))
+    }
+
+    fn body(&self) -> retry::Body {
+        match (&self.kept, &self.next) {
+            (Some(_), _) => retry::Body::None,
+            (None, Some(_)) => retry::Body::Whole,
+            (None, None) => retry::Body::Begun,
         }
     }
 }
@@ -299,27 +384,4 @@ fn again(request: &Request<Body>) -> Request<Body> {
 fn broken_off() -> Failure {
     let detail = "the request's body broke off: malformed chunks, or its sender stopped";
     Failure::new(ErrorCode::BadRequest, detail).closing()
-}
-
-/// Whether the other end refused the stream as a whole, before it did anything.
-fn is_refused(error: &hyper::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if let Some(error) = cause.downcast_ref::<h2::Error>() {
-            return error.reason() == Some(h2::Reason::REFUSED_STREAM);
-        }
-        source = cause.source();
-    }
-    false
-}
-
-fn chain(error: &hyper::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

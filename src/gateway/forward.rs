@@ -1,9 +1,11 @@
 //! One allowed request into the tunnel, and its answer back.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE,
+    WWW_AUTHENTICATE,
 };
 use http::uri::{PathAndQuery, Scheme as UriScheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -12,17 +14,18 @@ use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 
 use super::Gateway;
+use super::affinity::{Client, Wish};
+use super::choice::Hold;
 use super::exchange::{Exchange, Upload};
+use super::limits::Ticket;
+use super::pins::Pins;
+use super::published::Published;
 use super::respond::{self, Failure};
-use super::route::Published;
 use crate::auth::Permit;
-use crate::http::{self as rules, Body, Upgrade};
-use crate::model::{
-    Application, Captured, Endpoint, ErrorCode, Host, HostHeader, RequestId, Scheme,
-};
+use crate::http::{self as rules, Body, Guard, Upgrade};
+use crate::model::{Affinity, Captured, ErrorCode, Host, RequestId, Scheme};
 use crate::telemetry::AccessLine;
 use crate::translate::{self, UrlMap};
-use crate::tunnel::link::Place;
 use crate::tunnel::wire;
 use crate::upgrade;
 
@@ -41,6 +44,8 @@ pub(super) struct Errand<'a> {
     /// Facts for the application.
     pub(super) facts: rules::Facts<'a>,
     pub(super) id: &'a RequestId,
+    /// What the client connection holds on to, where the application signs connections in.
+    pub(super) pins: Option<&'a Pins>,
 }
 
 /// What came of it.
@@ -54,7 +59,37 @@ pub(super) struct Forwarded {
 pub(super) struct WebSocket {
     pub(super) client: OnUpgrade,
     pub(super) application: OnUpgrade,
-    pub(super) place: Place,
+    pub(super) held: Held,
+}
+
+/// What a request has until its answer has ended.
+pub(super) struct Held {
+    _hold: Option<Hold>,
+    _ticket: Ticket,
+}
+
+impl Guard for Held {}
+
+/// `Origin`, `Destination` and the like as they came: what an application is to see of them depends
+/// on which of its internal URLs is asked.
+pub(super) struct Origins([(HeaderName, Vec<HeaderValue>); 4]);
+
+impl Origins {
+    fn of(fields: &HeaderMap) -> Self {
+        Self(translate::TOWARDS_ONE_URL.map(|name| {
+            let values = fields.get_all(&name).iter().cloned().collect();
+            (name, values)
+        }))
+    }
+
+    fn put_back(&self, fields: &mut HeaderMap) {
+        for (name, values) in &self.0 {
+            fields.remove(name);
+            for value in values {
+                fields.append(name, value.clone());
+            }
+        }
+    }
 }
 
 /// Forwards a request for which policy gave a permit.
@@ -72,41 +107,72 @@ pub(super) async fn forward(
     }
     let is_websocket = asked != Upgrade::None;
     let client = is_websocket.then(|| hyper::upgrade::on(&mut request));
-    let target = target(application, errand)?;
-    let map = UrlMap::new(application, errand.captured, errand.host)
+    let mut map = UrlMap::new(application, errand.captured, errand.host)
         .ok_or_else(|| Failure::internal(NO_LABEL))?;
+    let wish = wish(errand, request.headers());
+    let ticket = gateway
+        .clients
+        .admit(application, &errand.published.load, errand.facts.client)?;
     let upload = Upload::default();
-    let request = compose(request, errand, &map, &target, is_websocket)?
+    let request = compose(request, errand, &map, is_websocket)?
         .map(|body| upload.follow(respond::count(access, body)));
+    let origins = Origins::of(request.headers());
     let exchange = Exchange {
         gateway,
         application,
         errand,
         upload,
         is_websocket,
+        origins,
+        wish,
     };
-    let (answer, place) = exchange.run(access, request).await?;
-    receive(answer, &map, access, place, client, &asked)
+    let shared = exchange.errand.pins.is_none();
+    let answered = exchange.run(access, &mut map, request).await?;
+    if shared
+        && rules::carries_connection_authentication(answered.response.headers(), &WWW_AUTHENTICATE)
+    {
+        say_what_is_needed(errand.published);
+    }
+    let mark = (wish != Wish::Mark(answered.mark)).then_some(answered.mark);
+    let held = Held {
+        _hold: answered.hold,
+        _ticket: ticket,
+    };
+    let mut forwarded = receive(answered.response, &map, access, held, client, &asked)?;
+    // A visitor of somebody else, or of nobody yet, belongs to whoever answered.
+    if let (Some(cookie), Some(mark)) = (&errand.published.cookie, mark) {
+        cookie.set(forwarded.response.headers_mut(), mark);
+    }
+    Ok(forwarded)
 }
 
-/// Host and port the connector is to dial.
-fn target(application: &Application, errand: &Errand<'_>) -> Result<Endpoint, Failure> {
-    let internal = &application.internal;
-    let host = internal
-        .host_for(errand.captured)
-        .ok_or_else(|| Failure::internal(NO_LABEL))?;
-    Ok(Endpoint {
-        host,
-        port: internal.port,
-    })
+/// Said once: whoever runs the application finds people who are asked for their password for ever.
+fn say_what_is_needed(published: &Published) {
+    if !published.asks_for_connections.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            application = %published.application.name,
+            "the application asks for NTLM or Negotiate: NTLM does not work unless \
+             `connection_authentication: true` is set for it; Kerberos works either way"
+        );
+    }
 }
 
-/// The request as the application is to receive it, and beside it what the connector needs.
+/// Whom the request should go to.
+fn wish(errand: &Errand<'_>, fields: &HeaderMap) -> Wish {
+    let published = errand.published;
+    match (&published.cookie, published.application.affinity) {
+        (Some(cookie), _) => cookie.read(fields).map_or(Wish::Anybody, Wish::Mark),
+        (None, Some(Affinity::Address)) => Wish::Address(Client::at(errand.facts.client)),
+        (None, _) => Wish::Anybody,
+    }
+}
+
+/// The request as the application is to receive it, and beside it what the connector needs; only
+/// where it goes is not in it yet.
 fn compose(
     request: Request<Incoming>,
     errand: &Errand<'_>,
     map: &UrlMap<'_>,
-    target: &Endpoint,
     is_websocket: bool,
 ) -> Result<Request<Body>, Failure> {
     let application = map.application();
@@ -116,10 +182,8 @@ fn compose(
     rules::deny_request(fields);
     rules::join_cookies(fields);
     translate::remove_own_cookies(fields);
-    translate::rewrite_origin(fields, map);
     fields.remove(HOST);
     errand.facts.set(fields);
-    put(fields, wire::TARGET, &target.to_string())?;
     put(fields, wire::APPLICATION, application.name.as_str())?;
     put(fields, wire::REQUEST_ID, errand.id.as_str())?;
     put(fields, wire::PROFILE, errand.published.hash.as_str())?;
@@ -138,19 +202,56 @@ fn compose(
         Body::incoming(body).with_trailers(rules::deny_request_trailers)
     };
     wire::mark_sensitive(fields);
-    let uri = uri(application, errand, target, parts.uri.path_and_query())?;
+    let path = parts.uri.path_and_query();
+    let path = path.ok_or_else(|| Failure::internal("the request has no path"))?;
+    let path = rules::map_path(
+        &application.external.path,
+        application.internal.path(),
+        path,
+    )
+    .ok_or_else(|| Failure::internal("the path is not below the published one"))?;
+    parts.uri = Uri::from(path);
+    parts.version = http::Version::HTTP_2;
+    Ok(Request::from_parts(parts, body))
+}
+
+/// Points a request at the internal URL that was chosen: scheme, authority and path are exactly as
+/// that is to receive them. It may have been pointed at another one before.
+pub(super) fn aim(
+    request: &mut Request<Body>,
+    map: &UrlMap<'_>,
+    origins: &Origins,
+    connection: Option<&str>,
+) -> Result<(), Failure> {
+    let path = request.uri().path_and_query().cloned();
+    let scheme = match map.internal().scheme {
+        Scheme::Http => UriScheme::HTTP,
+        Scheme::Https => UriScheme::HTTPS,
+    };
+    let uri = Uri::builder()
+        .scheme(scheme)
+        .authority(map.host_header())
+        .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    let uri = uri.build().map_err(|e| Failure::internal(e.to_string()))?;
     let pseudo = [
-        parts.method.as_str().len(),
+        request.method().as_str().len(),
         uri.authority().map_or(0, |a| a.as_str().len()),
         uri.path_and_query().map_or(1, |p| p.as_str().len()),
         "https".len(),
         "websocket".len(),
     ];
+    *request.uri_mut() = uri;
+    let fields = request.headers_mut();
+    origins.put_back(fields);
+    translate::translate_request(fields, map, &map.application().link_translation)
+        .map_err(|outside| Failure::new(ErrorCode::BadRequest, outside.to_string()))?;
+    if let Some(connection) = connection {
+        put(fields, wire::CONNECTION, connection)?;
+        wire::mark_sensitive(fields);
+    }
+    put(fields, wire::TARGET, &map.target().to_string())?;
     rules::fits_tunnel(fields, &pseudo)
-        .map_err(|excess| Failure::new(ErrorCode::TooLarge, excess.to_string()))?;
-    parts.uri = uri;
-    parts.version = http::Version::HTTP_2;
-    Ok(Request::from_parts(parts, body))
+        .map_err(|excess| Failure::new(ErrorCode::TooLarge, excess.to_string()))
 }
 
 fn put(fields: &mut HeaderMap, name: http::HeaderName, value: &str) -> Result<(), Failure> {
@@ -160,40 +261,12 @@ fn put(fields: &mut HeaderMap, name: http::HeaderName, value: &str) -> Result<()
     Ok(())
 }
 
-/// Scheme, authority and path exactly as the application is to receive them.
-fn uri(
-    application: &Application,
-    errand: &Errand<'_>,
-    target: &Endpoint,
-    path: Option<&PathAndQuery>,
-) -> Result<Uri, Failure> {
-    let internal = |e: &dyn std::fmt::Display| Failure::new(ErrorCode::Internal, e.to_string());
-    let path = path.ok_or_else(|| internal(&"the request has no path"))?;
-    let (external, inside) = (&application.external, &application.internal);
-    let path = rules::map_path(&external.path, &inside.path, path)
-        .ok_or_else(|| internal(&"the path is not below the published one"))?;
-    let authority = match &application.host_header {
-        HostHeader::Internal => inside.authority(&target.host),
-        HostHeader::External => external.authority(errand.host),
-        HostHeader::Fixed(name) => name.to_string(),
-    };
-    let scheme = match inside.scheme {
-        Scheme::Http => UriScheme::HTTP,
-        Scheme::Https => UriScheme::HTTPS,
-    };
-    let uri = Uri::builder()
-        .scheme(scheme)
-        .authority(authority)
-        .path_and_query(path);
-    uri.build().map_err(|e| internal(&e))
-}
-
 /// The answer as the visitor is to receive it.
 fn receive(
     answer: Response<Incoming>,
     map: &UrlMap<'_>,
     access: &mut AccessLine,
-    place: Place,
+    held: Held,
     client: Option<OnUpgrade>,
     asked: &Upgrade,
 ) -> Result<Forwarded, Failure> {
@@ -206,7 +279,7 @@ fn receive(
     }
     rules::strip_response(&mut parts.headers);
     rules::deny_response(&mut parts.headers);
-    translate::translate_response(&mut parts.headers, map, map.application().link_translation);
+    translate::translate_response(&mut parts.headers, map, &map.application().link_translation);
     parts.version = http::Version::HTTP_11;
     // In the tunnel 200 means that the application agreed to the handshake.
     if let (Some(client), StatusCode::OK) = (client, parts.status) {
@@ -219,7 +292,7 @@ fn receive(
         let websocket = Some(WebSocket {
             client,
             application,
-            place,
+            held,
         });
         return Ok(Forwarded {
             response,
@@ -228,7 +301,7 @@ fn receive(
     }
     let body = Body::incoming(body)
         .with_trailers(rules::deny_response_trailers)
-        .with_guard(place);
+        .with_guard(held);
     Ok(Forwarded {
         response: Response::from_parts(parts, body),
         websocket: None,

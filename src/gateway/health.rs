@@ -1,8 +1,9 @@
 //! How well each connector reaches each application; what the choice among connectors goes by.
 //!
-//! One connector may reach an application fast, another slowly and a third not at all, so this is
-//! kept for each pair. Latency is a peak-sensitive moving average (peak EWMA): a slow answer counts
-//! at once, and is forgotten within seconds.
+//! One connector may reach an application fast, another slowly and a third not at all, and of two
+//! copies of it perhaps only one, so this is kept for each connector and internal URL. Latency is a
+//! peak-sensitive moving average (peak EWMA): a slow answer counts at once, and is forgotten within
+//! seconds.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -10,7 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::ApplicationName;
+use super::affinity::Mark;
+use crate::model::{Application, ApplicationName, ConnectorId};
 
 /// After this time an observation counts for little more than a third.
 const FORGET: Duration = Duration::from_secs(10);
@@ -25,32 +27,77 @@ const IN_A_ROW: u32 = 5;
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MOST: Duration = Duration::from_secs(30);
 
+/// So many probes in a row, and it is not chosen either. Fewer than of visitors' requests, which come
+/// by the dozen: one may have met a restart, but with the second the application has been away for
+/// as long as lies between two probes, and each further one is as long again in which visitors meet
+/// it.
+const PROBES_IN_A_ROW: u32 = 2;
+
 /// What is known of one connector, by application.
 #[derive(Debug, Default)]
 pub(super) struct ConnectorHealth {
-    applications: RwLock<HashMap<ApplicationName, Arc<Health>>>,
+    applications: RwLock<HashMap<ApplicationName, Arc<Ways>>>,
+}
+
+/// One connector's ways to one application: one to each of its internal URLs, in their order.
+#[derive(Debug)]
+pub(super) struct Ways(Box<[Way]>);
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) health: Health,
+    /// What stands for it in a visitor's cookie.
+    pub(super) mark: Mark,
 }
 
 impl ConnectorHealth {
-    /// What is known of its way to an application.
-    pub(super) fn of(&self, application: &ApplicationName) -> Arc<Health> {
+    /// What is known of the ways of `connector`, whose health this is, to an application.
+    pub(super) fn of(&self, connector: &ConnectorId, application: &Application) -> Arc<Ways> {
+        let urls = application.internal.all();
         let known = self
             .applications
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(health) = known.get(application) {
-            return Arc::clone(health);
+        if let Some(ways) = known.get(&application.name) {
+            return Arc::clone(ways);
         }
         drop(known);
         let mut known = self
             .applications
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.entry(application.clone()).or_default())
+        let new = || {
+            let way = |url| Way {
+                health: Health::default(),
+                mark: Mark::of(connector, &application.name, url),
+            };
+            Arc::new(Ways(urls.iter().map(way).collect()))
+        };
+        let ways = known.entry(application.name.clone());
+        Arc::clone(ways.or_insert_with(new))
     }
 }
 
-/// What is known of one connector's way to one application.
+impl Ways {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The way to one of the internal URLs.
+    pub(super) fn to(&self, url: usize) -> &Way {
+        // Whoever has a number has it from here.
+        &self.0[url.min(self.0.len() - 1)]
+    }
+
+    /// Whether none of them is good: the connector does not reach the application.
+    pub(super) fn none_is_good(&self) -> bool {
+        self.0.iter().all(|way| way.health.is_ejected())
+    }
+}
+
+/// What is known of one connector's way to one internal URL.
 #[derive(Debug, Default)]
 pub(super) struct Health(Mutex<State>);
 
@@ -59,6 +106,10 @@ struct State {
     /// The average in seconds, as of an instant.
     latency: Option<(f64, Instant)>,
     failures: u32,
+    failed_probes: u32,
+    /// Until then probes tell, and no visitor tries: the last answer of one is not long ago. A
+    /// connector that answers none is tried by visitors.
+    probed_until: Option<Instant>,
     ejected: Option<Ejected>,
 }
 
@@ -104,30 +155,21 @@ impl Health {
 
     /// Whether it may be chosen.
     pub(super) fn standing(&self, now: Instant) -> Standing {
-        match self.state().ejected {
-            None => Standing::Good,
-            // A trial that never ended is none.
-            Some(Ejected {
-                until,
-                pause,
-                trial,
-            }) => {
-                let trying = trial.is_some_and(|since| now < since + pause);
-                if now >= until && !trying {
-                    Standing::Trial
-                } else {
-                    Standing::Ejected
-                }
-            }
-        }
+        self.state().standing(now)
+    }
+
+    fn is_ejected(&self) -> bool {
+        self.state().ejected.is_some()
     }
 
     /// Takes the one trial there is; `false` where another request has it.
     pub(super) fn begin_trial(&self, now: Instant) -> bool {
-        if self.standing(now) != Standing::Trial {
+        // Looked at and taken under one lock: of two that saw it free one has it.
+        let mut state = self.state();
+        if state.standing(now) != Standing::Trial {
             return false;
         }
-        if let Some(ejected) = &mut self.state().ejected {
+        if let Some(ejected) = &mut state.ejected {
             ejected.trial = Some(now);
         }
         true
@@ -136,16 +178,39 @@ impl Health {
     /// The application answered after this time.
     pub(super) fn answered(&self, took: Duration, now: Instant) -> Changed {
         let mut state = self.state();
-        state.observe(took, now);
         state.failures = 0;
-        match state.ejected.take() {
-            Some(_) => Changed::Returned,
-            None => Changed::Nothing,
+        if state.ejected.is_none() || state.is_probed(now) {
+            state.observe(took, now);
+            return Changed::Nothing;
         }
+        state.restore();
+        state.observe(took, now);
+        Changed::Returned
     }
 
-    /// The application took too long; whether it was reached is not said by that.
-    pub(super) fn was_slow(&self, took: Duration, now: Instant) {
+    /// A probe found it alive, or not. For `counts` from now on probes tell how it is.
+    pub(super) fn probed(&self, alive: bool, counts: Duration, now: Instant) -> Changed {
+        let mut state = self.state();
+        state.probed_until = Some(now + counts);
+        if alive {
+            state.failed_probes = 0;
+            if state.ejected.is_none() {
+                return Changed::Nothing;
+            }
+            state.restore();
+            return Changed::Returned;
+        }
+        state.failed_probes = state.failed_probes.saturating_add(1);
+        if state.ejected.is_some() || state.failed_probes < PROBES_IN_A_ROW {
+            return Changed::Nothing;
+        }
+        state.eject(now);
+        Changed::Ejected
+    }
+
+    /// A request took so long, or counts as if; whether the application was reached is not said by
+    /// that.
+    pub(super) fn observed(&self, took: Duration, now: Instant) {
         self.state().observe(took, now);
     }
 
@@ -158,11 +223,7 @@ impl Health {
         match state.ejected {
             None if state.failures < IN_A_ROW => Changed::Nothing,
             None => {
-                state.ejected = Some(Ejected {
-                    until: now + PAUSE_FIRST,
-                    pause: PAUSE_FIRST,
-                    trial: None,
-                });
+                state.eject(now);
                 Changed::Ejected
             }
             Some(Ejected { pause, trial, .. }) => {
@@ -186,6 +247,43 @@ impl Health {
 }
 
 impl State {
+    fn standing(&self, now: Instant) -> Standing {
+        let Some(Ejected {
+            until,
+            pause,
+            trial,
+        }) = self.ejected
+        else {
+            return Standing::Good;
+        };
+        // A trial that never ended is none.
+        let trying = trial.is_some_and(|since| now < since + pause);
+        if now < until || trying || self.is_probed(now) {
+            return Standing::Ejected;
+        }
+        Standing::Trial
+    }
+
+    fn is_probed(&self, now: Instant) -> bool {
+        self.probed_until.is_some_and(|until| now < until)
+    }
+
+    fn eject(&mut self, now: Instant) {
+        self.ejected = Some(Ejected {
+            until: now + PAUSE_FIRST,
+            pause: PAUSE_FIRST,
+            trial: None,
+        });
+    }
+
+    /// It is well again. What its failures counted for as time is forgotten too, or it would be
+    /// chosen by nobody for another minute.
+    fn restore(&mut self) {
+        self.ejected = None;
+        self.failures = 0;
+        self.latency = None;
+    }
+
     fn latency(&self, now: Instant) -> f64 {
         let Some((latency, at)) = self.latency else {
             return 0.0;
@@ -194,9 +292,9 @@ impl State {
     }
 
     fn observe(&mut self, took: Duration, now: Instant) {
-        let (took, average) = (took.as_secs_f64(), self.latency(now));
+        let took = took.as_secs_f64();
         let next = match self.latency {
-            Some((_, at)) if took < average => {
+            Some((average, at)) if took < self.latency(now) => {
                 let keep = (-now.duration_since(at).as_secs_f64() / FORGET.as_secs_f64()).exp();
                 average * keep + took * (1.0 - keep)
             }
@@ -220,7 +318,7 @@ mod tests {
         health.answered(Duration::from_millis(900), Instant::now());
         assert_eq!(health.weight(Instant::now()), 1024);
         let mut weights = Vec::new();
-        for _ in 0..60 {
+        for _ in 0..80 {
             tokio::time::advance(SECOND).await;
             health.answered(Duration::from_millis(3), Instant::now());
             weights.push(health.weight(Instant::now()));
@@ -270,6 +368,84 @@ mod tests {
             health.failed(SECOND, Instant::now());
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+    }
+
+    #[test]
+    fn of_two_that_see_the_trial_free_one_has_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let _inside = runtime.enter();
+        let now = Instant::now();
+        for _ in 0..2000 {
+            let health = Health::default();
+            for _ in 0..5 {
+                health.failed(SECOND, now);
+            }
+            let later = now + SECOND;
+            let together = std::sync::Barrier::new(2);
+            let begin = || {
+                together.wait();
+                health.begin_trial(later)
+            };
+            let won = std::thread::scope(|threads| {
+                let other = threads.spawn(begin);
+                u32::from(begin()) + u32::from(other.join().unwrap())
+            });
+            assert_eq!(won, 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_back_is_as_good_as_new() {
+        let health = Health::default();
+        for _ in 0..5 {
+            health.failed(10 * SECOND, Instant::now());
+        }
+        assert!(health.weight(Instant::now()) > 8000);
+        tokio::time::advance(SECOND).await;
+        assert!(health.begin_trial(Instant::now()));
+        let took = Duration::from_millis(3);
+        assert_eq!(health.answered(took, Instant::now()), Changed::Returned);
+        assert_eq!(health.weight(Instant::now()), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_failed_probes_eject_and_only_a_probe_brings_back() {
+        let health = Health::default();
+        let counts = 10 * SECOND;
+        let probed = |alive| health.probed(alive, counts, Instant::now());
+        assert_eq!(probed(false), Changed::Nothing);
+        assert_eq!(probed(true), Changed::Nothing);
+        assert_eq!(probed(false), Changed::Nothing);
+        // A visitor's answer is no word about what probes ask for.
+        assert_eq!(health.answered(SECOND, Instant::now()), Changed::Nothing);
+        assert_eq!(probed(false), Changed::Ejected);
+        tokio::time::advance(5 * SECOND).await;
+        assert_eq!(health.standing(Instant::now()), Standing::Ejected);
+        assert_eq!(health.answered(SECOND, Instant::now()), Changed::Nothing);
+        assert_eq!(probed(false), Changed::Nothing);
+        assert_eq!(probed(true), Changed::Returned);
+        assert_eq!(health.standing(Instant::now()), Standing::Good);
+        // What visitors find is ejected as ever, and a probe brings that back too.
+        for _ in 0..5 {
+            health.failed(SECOND, Instant::now());
+        }
+        assert_eq!(health.standing(Instant::now()), Standing::Ejected);
+        assert_eq!(probed(true), Changed::Returned);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_probes_stay_unanswered_visitors_try_again() {
+        let health = Health::default();
+        for _ in 0..2 {
+            health.probed(false, 10 * SECOND, Instant::now());
+        }
+        tokio::time::advance(9 * SECOND).await;
+        assert_eq!(health.standing(Instant::now()), Standing::Ejected);
+        tokio::time::advance(SECOND).await;
+        assert_eq!(health.standing(Instant::now()), Standing::Trial);
+        assert_eq!(health.answered(SECOND, Instant::now()), Changed::Returned);
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,6 +22,9 @@ use crate::tunnel::control::Down;
 /// How often a gateway looks whether an authority has ended by time.
 const LOOK: Duration = Duration::from_secs(30);
 
+/// How long an authority that has ended is kept, unused.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+
 /// Until the store is asked again where it gave no answer.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -158,16 +161,23 @@ pub(super) async fn follow(gateway: Arc<Gateway>) {
         tokio::select! {
             () = gateway.rotated.notified() => {}
             () = tokio::time::sleep(pause) => {}
-            () = gateway.stop.cancelled() => return,
+            () = gateway.drain.closes() => return,
         }
     }
 }
 
 async fn look(gateway: &Gateway) -> Result<(), EnrolError> {
     let now = gateway.clock.now();
-    // Whichever gateway comes first forgets what has ended; the others hear of it.
-    if gateway.store.finish_rotation(now, now).await? {
-        tracing::info!("the old authority has come to its end");
+    if gateway.tunnel_tls.are_due(now) {
+        let renewed = gateway.tunnel_tls.renew(&gateway.issuer.authorities(), now);
+        if let Err(error) = renewed {
+            tracing::error!(%error, "cannot renew the gateway's own certificate for the tunnel");
+        }
+    }
+    // Whichever gateway comes first forgets what ended a day ago: a clock that is ahead by less
+    // takes nothing away for good.
+    if gateway.store.finish_rotation(now.minus(KEPT), now).await? {
+        tracing::info!("an authority that has ended is forgotten");
     }
     let found = load_authorities(&*gateway.store, now).await?;
     if found.pins() == gateway.issuer.authorities().pins() {

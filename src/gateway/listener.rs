@@ -4,18 +4,22 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::server::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::connection::{self, Transport};
+use super::crowd::Seat;
 use super::{Gateway, attach};
-use crate::model::Scheme;
 use crate::net;
+use crate::telemetry::metrics::{CONNECTIONS_ACCEPTED, HANDSHAKE_FAILURES};
 use crate::tunnel::tls::{ALPN_ENROL, ALPN_TUNNEL};
 
 /// From the TCP connection to the end of the TLS handshake.
@@ -25,24 +29,88 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// again at once only burns the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections until the gateway stops.
-pub(crate) async fn accept(gateway: Arc<Gateway>, listener: TcpListener, scheme: Scheme) {
+/// What a listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    /// Everybody, over TLS.
+    Https,
+    /// People, over plain HTTP.
+    Http,
+    /// Connectors alone.
+    Tunnel,
+}
+
+/// The listeners' loops, to ask whether they run.
+#[derive(Debug, Default)]
+pub(super) struct Doors(Mutex<Vec<mpsc::Sender<oneshot::Sender<()>>>>);
+
+impl Doors {
+    /// Waits until every loop that has not ended has answered.
+    pub(super) async fn answer(&self) {
+        let doors = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for door in doors {
+            let (answer, answered) = oneshot::channel();
+            // One that has stopped to accept needs no watching.
+            if door.send(answer).await.is_ok() {
+                let _ = answered.await;
+            }
+        }
+    }
+}
+
+/// Accepts connections until the gateway stops. A door for connectors alone closes as soon as they
+/// are to go elsewhere: what dials then waits for the successor, unaccepted.
+pub(super) fn open(gateway: &Arc<Gateway>, listener: TcpListener, door: Door) {
+    let (ask, asked) = mpsc::channel(1);
+    let doors = &gateway.doors.0;
+    doors
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(ask);
+    tokio::spawn(accept(Arc::clone(gateway), listener, door, asked));
+}
+
+async fn accept(
+    gateway: Arc<Gateway>,
+    listener: TcpListener,
+    door: Door,
+    mut asked: mpsc::Receiver<oneshot::Sender<()>>,
+) {
     let mut failing = false;
+    let accepted_here = CONNECTIONS_ACCEPTED.counter(&[match door {
+        Door::Https => "https",
+        Door::Http => "http",
+        Door::Tunnel => "tunnel",
+    }]);
     loop {
         let accepted = tokio::select! {
+            biased;
+            () = gateway.drain.closes() => return,
+            () = gateway.drain.begins(), if door == Door::Tunnel => return,
+            Some(answer) = asked.recv() => {
+                let _ = answer.send(());
+                continue;
+            }
             accepted = listener.accept() => accepted,
-            () = gateway.stop.cancelled() => return,
         };
         match accepted {
             Ok((stream, peer)) => {
                 failing = false;
-                let task = serve(Arc::clone(&gateway), stream, peer, scheme);
+                gateway.accept_failing.store(false, Ordering::Relaxed);
+                accepted_here.increment(1);
+                let seat = gateway.crowd.arrives(peer.ip());
+                let task = serve(Arc::clone(&gateway), stream, peer, door, seat);
                 gateway.connections.spawn(task);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 if !std::mem::replace(&mut failing, true) {
                     tracing::error!(%error, "cannot accept connections; trying on");
+                    gateway.accept_failing.store(true, Ordering::Relaxed);
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -59,21 +127,63 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn serve(gateway: Arc<Gateway>, stream: TcpStream, peer: SocketAddr, scheme: Scheme) {
+async fn serve(
+    gateway: Arc<Gateway>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    door: Door,
+    seat: Arc<Seat>,
+) {
     // A mapped address is the IPv4 address it stands for, in rules and in the log.
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     net::tune_client(&stream);
-    match scheme {
-        Scheme::Http => connection::serve(gateway, stream, Transport::plain(peer)).await,
-        Scheme::Https => {
-            if let Err(error) = serve_tls(gateway, stream, peer).await {
-                tracing::debug!(%peer, %error, "TLS handshake failed");
-            }
+    if door == Door::Http {
+        return connection::serve(gateway, stream, Transport::plain(peer), seat).await;
+    }
+    let arrived = tokio::select! {
+        arrived = handshake(&gateway, stream, peer, door) => arrived,
+        () = seat.leaves() => return,
+    };
+    match arrived {
+        Ok(Some(Arrived::Person(stream))) => {
+            let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            connection::serve(gateway, stream, Transport::tls(peer, h2), seat).await;
+        }
+        Ok(Some(Arrived::Connector(stream))) => {
+            // It has shown its certificate: it takes no place of people's.
+            drop(seat);
+            gateway.sockets.tune(stream.get_ref().0);
+            let tunnel = attach::serve(Arc::clone(&gateway), stream, peer);
+            gateway.tunnel_connections.spawn(tunnel);
+        }
+        // Anybody can begin one, so it stays at the door, and has to be quick where that is full.
+        Ok(Some(Arrived::Newcomer(stream))) => tokio::select! {
+            () = gateway.enrol(stream, peer) => {}
+            () = seat.leaves() => {}
+        },
+        Ok(None) => {}
+        Err(error) => {
+            HANDSHAKE_FAILURES.count(&[]);
+            tracing::debug!(%peer, %error, "TLS handshake failed");
         }
     }
 }
 
-async fn serve_tls(gateway: Arc<Gateway>, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+/// Whose connection it is.
+enum Arrived {
+    Person(TlsStream<TcpStream>),
+    Connector(TlsStream<TcpStream>),
+    /// About to enrol.
+    Newcomer(TlsStream<TcpStream>),
+}
+
+/// `None` where it is not served here, or not now.
+async fn handshake(
+    gateway: &Gateway,
+    stream: TcpStream,
+    peer: SocketAddr,
+    door: Door,
+) -> io::Result<Option<Arrived>> {
     let deadline = Instant::now() + HANDSHAKE;
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "not finished in time");
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
@@ -84,27 +194,24 @@ async fn serve_tls(gateway: Arc<Gateway>, stream: TcpStream, peer: SocketAddr) -
             .alpn()
             .is_some_and(|mut alpn| alpn.any(|p| p == wanted))
     };
-    if offers(ALPN_TUNNEL) {
-        let config = gateway.tunnel_tls.tunnel();
-        let stream = timeout_at(deadline, hello.into_stream(config))
-            .await
-            .map_err(late)??;
-        net::tune_tunnel(stream.get_ref().0);
-        let tunnel = attach::serve(Arc::clone(&gateway), stream, peer);
-        gateway.tunnel_connections.spawn(tunnel);
+    let (config, arrived): (_, fn(_) -> _) = if offers(ALPN_TUNNEL) {
+        if gateway.drain.has_begun() {
+            // It dials again until the successor is the one that accepts.
+            tracing::debug!(%peer, "no new tunnels: the gateway stops");
+            return Ok(None);
+        }
+        (gateway.tunnel_tls.tunnel(), Arrived::Connector)
     } else if offers(ALPN_ENROL) {
-        let config = gateway.tunnel_tls.enrol();
-        let stream = timeout_at(deadline, hello.into_stream(config))
-            .await
-            .map_err(late)??;
-        gateway.enrol(stream, peer).await;
+        (gateway.tunnel_tls.enrol(), Arrived::Newcomer)
+    } else if door == Door::Tunnel {
+        tracing::debug!(%peer, "only connectors are served here");
+        return Ok(None);
     } else {
-        let config = Arc::clone(&gateway.people_tls);
-        let stream = timeout_at(deadline, hello.into_stream(config))
-            .await
-            .map_err(late)??;
-        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        connection::serve(gateway, stream, Transport::tls(peer, h2)).await;
-    }
-    Ok(())
+        let alone = gateway.table.wants_http1(client.server_name());
+        (gateway.people_tls.offer(alone), Arrived::Person)
+    };
+    let stream = timeout_at(deadline, hello.into_stream(config))
+        .await
+        .map_err(late)??;
+    Ok(Some(arrived(stream)))
 }

@@ -1,47 +1,68 @@
 //! The public side: TLS, routing, decisions, forwarding.
 
+mod affinity;
 mod attach;
+mod choice;
 mod connection;
+mod crowd;
+mod drain;
+mod ended;
 mod enrol;
 mod exchange;
+mod failover;
 mod forward;
+mod front;
 mod health;
 mod issuer;
+mod kept;
 mod lifetime;
+mod limits;
 mod listener;
 #[cfg(test)]
 mod memory;
+mod observe;
+mod pins;
 mod pipeline;
+mod presence;
+mod probing;
+mod published;
+mod removal;
 mod renewal;
 mod respond;
 mod returning;
 mod route;
+mod scanned;
 mod tls;
 mod tunnels;
 mod waiting;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
 
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::certs::{AuthorityError, LoadedCertificate};
 use crate::clock::Clock;
-use crate::config::GatewayConfig;
-use crate::model::Scheme;
+use crate::config::{ConnectionLimits, GatewayConfig};
+use crate::model::StreamWindow;
+use crate::net::{self, TunnelSockets};
 use crate::store::{Store, StoreError};
 use crate::telemetry::RequestIds;
 use crate::tunnel::late::Channel;
 use crate::tunnel::tls::GatewayTls;
 
+use crowd::Crowd;
+use drain::Drain;
 use lifetime::Openings;
+use limits::Clients;
+use listener::{Door, Doors};
+use observe::Expiries;
+use presence::Presence;
+use probing::Probes;
 use returning::Returning;
 use route::RouteTable;
 use tunnels::Tunnels;
@@ -50,15 +71,6 @@ pub use enrol::Enrolment;
 pub use issuer::{EnrolError, Issuer, load_authorities, record};
 #[cfg(test)]
 pub(crate) use memory::Memory;
-
-/// How long a stopping gateway waits for answers in flight.
-const DRAIN: Duration = Duration::from_secs(30);
-
-/// How long tunnels get to close.
-const FAREWELL: Duration = Duration::from_secs(2);
-
-/// How often the gateway gives itself a new certificate for the tunnel.
-const REISSUE: Duration = Duration::from_secs(24 * 3600);
 
 /// What a gateway is made of: everything that can be wrong has been looked at.
 #[derive(Debug)]
@@ -73,6 +85,8 @@ pub struct Parts {
     pub https: Vec<TcpListener>,
     /// Sockets that accept plain HTTP.
     pub http: Vec<TcpListener>,
+    /// Sockets that accept connectors alone.
+    pub tunnel: Vec<TcpListener>,
     /// The time.
     pub clock: Clock,
 }
@@ -102,6 +116,11 @@ pub enum StartError {
 pub struct Gateway {
     table: RouteTable,
     tunnels: Tunnels,
+    /// Who has requests in them.
+    clients: Arc<Clients>,
+    /// Who is connected, tunnels apart.
+    crowd: Arc<Crowd>,
+    probes: Probes,
     returning: Returning,
     store: Arc<dyn Store>,
     enrolment: Enrolment,
@@ -109,18 +128,24 @@ pub struct Gateway {
     /// The change log tells of a rotation.
     rotated: Notify,
     openings: Openings,
+    presence: Presence,
+    expiries: Expiries,
+    /// A listener cannot accept at the moment.
+    accept_failing: AtomicBool,
     /// For browsers and programs.
-    people_tls: Arc<ServerConfig>,
+    people_tls: tls::People,
     /// For connectors, with certificates of our own authorities.
     tunnel_tls: GatewayTls,
+    /// What tunnels' sockets are set to.
+    sockets: TunnelSockets,
+    /// What an answer may have in flight towards this gateway.
+    stream_window: StreamWindow,
     /// Where connectors dial, handed to them in welcome.
     public: Vec<String>,
     ids: RequestIds,
     clock: Clock,
-    /// No new connections and requests.
-    stop: CancellationToken,
-    /// No more tunnels: everything that could be waited for is done.
-    cut_tunnels: CancellationToken,
+    drain: Drain,
+    doors: Doors,
     /// Connections of people, and those of which it is not known yet whose they are.
     connections: TaskTracker,
     /// Connections of connectors: they go on until people's requests are answered.
@@ -141,6 +166,7 @@ impl Gateway {
             store,
             https,
             http,
+            tunnel,
             clock,
         } = parts;
         // Changes from here on are followed; what was removed before is refused at the handshake.
@@ -158,6 +184,9 @@ impl Gateway {
         let gateway = Arc::new(Self {
             table: RouteTable::new(&config.applications),
             tunnels: Tunnels::default(),
+            clients: Clients::new(config.requests_per_address),
+            crowd: Crowd::new(affordable(config.connections)),
+            probes: Probes::default(),
             returning: Returning::known_to(&*store).await?,
             enrolment: Enrolment::new(
                 Arc::clone(&issuer),
@@ -168,24 +197,37 @@ impl Gateway {
             issuer,
             rotated: Notify::new(),
             openings: Openings::default(),
+            presence: Presence::default(),
+            expiries: Expiries::of(&certificates),
+            accept_failing: AtomicBool::new(false),
             store,
-            people_tls: tls::for_people(by_name)?,
+            people_tls: tls::People::new(by_name)?,
             tunnel_tls,
+            sockets: TunnelSockets::new(config.congestion),
+            stream_window: config.stream_window,
             public,
             ids: RequestIds::new(),
             clock,
-            stop: CancellationToken::new(),
-            cut_tunnels: CancellationToken::new(),
+            drain: Drain::new(config.drain),
+            doors: Doors::default(),
             connections: TaskTracker::new(),
             tunnel_connections: TaskTracker::new(),
             websockets: TaskTracker::new(),
         });
-        tokio::spawn(attach::watch_removals(Arc::clone(&gateway), changes));
+        tokio::spawn(removal::watch(Arc::clone(&gateway), changes));
+        presence::begin(&gateway).await;
+        tokio::spawn(presence::watch(Arc::clone(&gateway)));
         tokio::spawn(issuer::follow(Arc::clone(&gateway)));
-        tokio::spawn(reissue(Arc::clone(&gateway)));
-        for (listeners, scheme) in [(https, Scheme::Https), (http, Scheme::Http)] {
+        for published in gateway.table.all() {
+            tokio::spawn(probing::run(Arc::clone(&gateway), Arc::clone(published)));
+        }
+        for (listeners, door) in [
+            (https, Door::Https),
+            (http, Door::Http),
+            (tunnel, Door::Tunnel),
+        ] {
             for listener in listeners {
-                tokio::spawn(listener::accept(Arc::clone(&gateway), listener, scheme));
+                listener::open(&gateway, listener, door);
             }
         }
         Ok(gateway)
@@ -197,27 +239,35 @@ impl Gateway {
         self.tunnels.len()
     }
 
-    /// Stops: accepts nothing new, lets answers in flight end within their deadline, then ends
-    /// the tunnels. Returns whether everything ended by itself.
+    /// Whether it was told to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.drain.has_begun()
+    }
+
+    /// How many connections of people are open.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Waits until every listener's loop has shown that it runs: what a watchdog asks. The store is
+    /// not asked, because a gateway that is killed for a busy store serves nobody, and finds it busy
+    /// again.
+    pub async fn answers(&self) {
+        self.doors.answer().await;
+    }
+
+    /// From now on people are told to go elsewhere; [`Gateway::stop`] does the rest.
+    pub fn begin_stop(&self) {
+        self.drain.begin();
+    }
+
+    /// Stops: sends everybody to the successor while it still serves, then accepts nothing new, lets
+    /// what is in flight end within the deadline, and ends the tunnels. Returns whether everything
+    /// ended by itself.
     pub async fn stop(&self) -> bool {
-        self.stop.cancel();
-        for tracker in [
-            &self.connections,
-            &self.websockets,
-            &self.tunnel_connections,
-        ] {
-            tracker.close();
-        }
-        let answered = async {
-            self.connections.wait().await;
-            self.websockets.wait().await;
-        };
-        let answered = timeout(DRAIN, answered).await.is_ok();
-        self.cut_tunnels.cancel();
-        let closed = timeout(FAREWELL, self.tunnel_connections.wait())
-            .await
-            .is_ok();
-        answered && closed
+        drain::run(self).await
     }
 
     async fn enrol(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) {
@@ -228,16 +278,30 @@ impl Gateway {
     }
 }
 
-/// Renews the gateway's own certificate long before it ends.
-async fn reissue(gateway: Arc<Gateway>) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(REISSUE) => {}
-            () = gateway.stop.cancelled() => return,
-        }
-        let authorities = gateway.issuer.authorities();
-        if let Err(error) = gateway.tunnel_tls.renew(&authorities, gateway.clock.now()) {
-            tracing::error!(%error, "cannot renew the gateway's own certificate for the tunnel");
-        }
+/// The limits of connections, as far as this process may have so many descriptors. A quarter is left
+/// to tunnels, the store, and those that are about to be closed.
+fn affordable(written: ConnectionLimits) -> ConnectionLimits {
+    let Some(descriptors) = net::raise_descriptors() else {
+        return written;
+    };
+    let most = u32::try_from(descriptors / 4 * 3).unwrap_or(u32::MAX);
+    if written.total <= most {
+        return written;
     }
+    let affordable = ConnectionLimits {
+        total: most,
+        ..written
+    };
+    // What nobody wrote, nobody misses.
+    if written.total == ConnectionLimits::default().total {
+        return affordable;
+    }
+    tracing::warn!(
+        descriptors,
+        limit = most,
+        wanted = written.total,
+        "fewer connections than `limits.connections` says: raise the limit of open files \
+         (`LimitNOFILE=` of the service)"
+    );
+    affordable
 }

@@ -10,50 +10,76 @@ use hyper_util::rt::TokioIo;
 
 use super::Gateway;
 use super::connection::Transport;
+use super::crowd::Busy;
 use super::forward::{self, Errand, Forwarded, WebSocket};
+use super::front;
+use super::published::Published;
 use super::respond::{self, Asked, Failure};
-use super::route::{Found, Match};
+use super::route::{Candidates, Found, Match};
 use crate::auth;
-use crate::http::{self as rules, Body, HeaderLimits, RequestHost};
-use crate::model::{ErrorCode, RequestId, Scheme, Side};
+use crate::http::{self as rules, Body, Fault, HeaderLimits, RequestHost};
+use crate::model::{ConnectorId, ErrorCode, Host, RequestId, Scheme, Side};
 use crate::telemetry::{AccessLine, Ended};
 use crate::upgrade::{self, Cut, End};
 
 /// The path that is ours on every host: nothing below it is ever an application's.
 const OURS: &str = "/.appproxy";
 
-/// Answers one request; whatever goes wrong is an answer too, and a line in the log.
+/// Answers one request; whatever goes wrong is an answer too, and a line in the log. Where another
+/// was refused before it was one, this stands in for it.
 pub(super) async fn handle(
     gateway: Arc<Gateway>,
     transport: Transport,
+    busy: Busy,
+    refused: Option<Fault>,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let id = gateway.ids.next();
     let asked = Asked::of(request.method(), request.headers());
     let version = request.version();
+    let mut closes = false;
     let mut access = AccessLine::begin(id.clone(), transport.peer.ip(), &request);
-    let (mut response, websocket) =
-        match decide(&gateway, transport, &id, &mut access, request).await {
-            Ok(Answer::Forwarded(forwarded)) => (forwarded.response, forwarded.websocket),
-            Ok(Answer::Own(response)) => (response, None),
-            Err(failure) => {
-                log(&failure, &id);
-                access.failed(failure.code());
-                let mut response = respond::failure(failure.code(), &asked, &id);
-                if failure.closes() && version < Version::HTTP_2 {
-                    response
-                        .headers_mut()
-                        .insert(CONNECTION, HeaderValue::from_static("close"));
-                }
-                (response, None)
+    let mut routed = None;
+    let decided = match refused {
+        None => {
+            let about = About {
+                transport: &transport,
+                id: &id,
+                access: &mut access,
+                routed: &mut routed,
+            };
+            decide(&gateway, about, request).await
+        }
+        Some(fault) => Err(refusal(fault)),
+    };
+    let (mut response, websocket) = match decided {
+        Ok(Answer::Forwarded(forwarded)) => (forwarded.response, forwarded.websocket),
+        Ok(Answer::Own(response)) => (response, None),
+        Err(failure) => {
+            if !failure.is_said() {
+                log(&failure, &access);
             }
-        };
+            access.failed(failure.code());
+            closes |= failure.closes();
+            (respond::failure(&failure, &asked, &id), None)
+        }
+    };
+    if let Some(published) = &routed {
+        front::after(response.headers_mut(), published, transport.scheme);
+    }
+    // Asked for late: the drain may have begun while the application took its time.
+    closes |= gateway.drain.has_begun();
+    if closes && version < Version::HTTP_2 && websocket.is_none() {
+        let fields = response.headers_mut();
+        fields.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     respond::mark(&mut response, &id);
     match websocket {
-        None => respond::carry(access, response),
+        None => respond::carry(access, response).map(|body| body.with_guard(busy)),
         Some(websocket) => {
             access.answered(response.status(), None);
-            let task = run_websocket(Arc::clone(&gateway), websocket, access);
+            access.upgraded();
+            let task = run_websocket(Arc::clone(&gateway), websocket, access, busy);
             gateway.websockets.spawn(task);
             response
         }
@@ -61,12 +87,25 @@ pub(super) async fn handle(
 }
 
 /// What the visitor is not told, under the reference the visitor has.
-fn log(failure: &Failure, id: &RequestId) {
+fn log(failure: &Failure, access: &AccessLine) {
+    let id = access.id();
+    let connector = access.connector().map(ConnectorId::as_str);
     let (code, detail) = (failure.code().as_str(), failure.detail());
     match failure.code().side() {
-        Side::Client => tracing::info!(request_id = %id, code, detail, "request refused"),
-        _ => tracing::warn!(request_id = %id, code, detail, "request failed"),
+        Side::Client => {
+            tracing::info!(request_id = %id, connector, code, detail, "request refused")
+        }
+        _ => tracing::warn!(request_id = %id, connector, code, detail, "request failed"),
     }
+}
+
+/// A head that the parser was not given.
+fn refusal(fault: Fault) -> Failure {
+    let code = match fault.is_too_large() {
+        true => ErrorCode::TooLarge,
+        false => ErrorCode::BadRequest,
+    };
+    Failure::new(code, fault.to_string()).closing()
 }
 
 /// What a request that passed every stage gets.
@@ -76,21 +115,69 @@ enum Answer {
     Own(Response<Body>),
 }
 
+/// What is known of a request beside itself, and what becomes known.
+struct About<'a> {
+    transport: &'a Transport,
+    id: &'a RequestId,
+    access: &'a mut AccessLine,
+    /// Whose it is, where that was found out.
+    routed: &'a mut Option<Arc<Published>>,
+}
+
+impl About<'_> {
+    fn routed(&mut self, published: &Arc<Published>) {
+        self.access.routed(&published.meter);
+        *self.routed = Some(Arc::clone(published));
+    }
+}
+
+fn no_route() -> Failure {
+    Failure::new(ErrorCode::NoRoute, "no application is published there")
+}
+
+/// What a path gets below which nothing is published: the way to where something is, or nothing.
+fn elsewhere(
+    found: Found,
+    candidates: &Candidates<'_>,
+    (host, port, path): (&Host, u16, &str),
+    about: &mut About<'_>,
+    request: &Request<Incoming>,
+) -> Result<Response<Body>, Failure> {
+    let (scheme, id) = (about.transport.scheme, about.id);
+    if let Found::Bare(found) = &found {
+        about.routed(&found.published);
+        let prefix = &found.published.application.external.path;
+        return respond::redirect_bare_path(prefix, request.uri().query(), id);
+    }
+    if scheme == Scheme::Http {
+        let found = candidates.secure(path).ok_or_else(no_route)?;
+        about.routed(&found.published);
+        let external = &found.published.application.external;
+        let path = request.uri().path_and_query().ok_or_else(no_route)?;
+        return respond::redirect_to_https(external, host, path, id);
+    }
+    let is_robots = path == front::ROBOTS && front::is_read(request);
+    if is_robots && candidates.denies_robots(scheme, port) {
+        return Ok(respond::robots(request.method(), id));
+    }
+    Err(no_route())
+}
+
 async fn decide(
     gateway: &Gateway,
-    transport: Transport,
-    id: &RequestId,
-    access: &mut AccessLine,
+    mut about: About<'_>,
     request: Request<Incoming>,
 ) -> Result<Answer, Failure> {
+    let (transport, id) = (about.transport, about.id);
     let bad = |why: String| Failure::new(ErrorCode::BadRequest, why).closing();
     HeaderLimits::default()
         .check(request.headers())
         .map_err(|excess| Failure::new(ErrorCode::TooLarge, excess.to_string()))?;
 
+    rules::check_clear(&request).map_err(|why| bad(why.to_string()))?;
+
     // Route.
     let target = rules::request_host(&request).map_err(|why| bad(why.to_string()))?;
-    let no_route = || Failure::new(ErrorCode::NoRoute, "no application is published there");
     let candidates = gateway.table.host(&target.host).ok_or_else(no_route)?;
     let raw = request.uri().path();
     let path = rules::canonical(raw, candidates.path_sensitive());
@@ -107,34 +194,36 @@ async fn decide(
         .unwrap_or_else(|| transport.scheme.default_port());
     let found = match candidates.find(transport.scheme, port, path) {
         Found::Application(found) => found,
-        Found::Bare(found) => {
-            let application = &found.published.application;
-            access.routed(&application.name);
-            let prefix = &application.external.path;
-            return respond::redirect_bare_path(prefix, request.uri().query(), id).map(Answer::Own);
+        other => {
+            let asked = (&target.host, port, path);
+            return elsewhere(other, &candidates, asked, &mut about, &request).map(Answer::Own);
         }
-        Found::Nothing if transport.scheme == Scheme::Http => {
-            let found = candidates.secure(path).ok_or_else(no_route)?;
-            let application = &found.published.application;
-            access.routed(&application.name);
-            let external = &application.external;
-            let path = request.uri().path_and_query().ok_or_else(no_route)?;
-            return respond::redirect_to_https(external, &target.host, path, id).map(Answer::Own);
-        }
-        Found::Nothing => return Err(no_route()),
     };
     let Match {
         published,
         captured,
     } = found;
     let application = &published.application;
-    access.routed(&application.name);
+    about.routed(&published);
+    // A browser that uses one connection for several hosts opens another one for this.
+    if application.connection_authentication && request.version() == Version::HTTP_2 {
+        let detail = "the application signs connections in, and HTTP/2 shares one";
+        return Err(Failure::new(ErrorCode::Misdirected, detail));
+    }
+    let client = transport.peer.ip();
+    if let Some(own) = front::before(&published, client, path, &request, id)? {
+        return Ok(Answer::Own(own));
+    }
 
     // Authenticate, authorise.
     let facts = auth::Facts {
-        client: transport.peer.ip(),
+        client,
         method: request.method(),
+        is_websocket: rules::websocket_upgrade(&request) != rules::Upgrade::None,
         path,
+        fields: request.headers(),
+        external: &application.external,
+        host: &target.host,
     };
     let identity = auth::authenticate(application, &facts)?;
     let permit = auth::authorise(&identity, application, &facts)?;
@@ -146,31 +235,39 @@ async fn decide(
         captured: captured.as_ref(),
         host,
         facts: rules::Facts {
-            client: transport.peer.ip(),
+            client,
             scheme: transport.scheme,
             host,
             port,
             id,
         },
         id,
+        pins: application
+            .connection_authentication
+            .then_some(&*transport.pins),
     };
-    forward::forward(gateway, permit, &errand, access, request)
+    forward::forward(gateway, permit, &errand, about.access, request)
         .await
         .map(Answer::Forwarded)
 }
 
 /// Carries a WebSocket until one side ends it or the gateway stops; its access line comes then.
-async fn run_websocket(gateway: Arc<Gateway>, websocket: WebSocket, access: AccessLine) {
+async fn run_websocket(
+    gateway: Arc<Gateway>,
+    websocket: WebSocket,
+    access: AccessLine,
+    _busy: Busy,
+) {
     let WebSocket {
         client,
         application,
-        place,
+        held,
     } = websocket;
-    let _place = place;
+    let _held = held;
     // Where one end is gone before both are streams, dropping the other ends it too.
     if let (Ok(client), Ok(application)) = (client.await, application.await) {
         let cut = async {
-            gateway.stop.cancelled().await;
+            gateway.drain.closes().await;
             Cut::going_away()
         };
         let summary = upgrade::splice(TokioIo::new(client), TokioIo::new(application), cut).await;

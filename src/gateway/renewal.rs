@@ -10,6 +10,7 @@ use crate::certs::{
 };
 use crate::clock::Timestamp;
 use crate::store::{Store, StoreError};
+use crate::telemetry::metrics::RENEWALS;
 use crate::tunnel::control::Down;
 
 /// Why there is no other certificate.
@@ -65,6 +66,7 @@ pub(super) async fn answer(gateway: &Gateway, peer: &PeerConnector, csr: &str) -
     let (issuer, now) = (&gateway.issuer, gateway.clock.now());
     match renew(issuer, &*gateway.store, peer, csr, now).await {
         Ok(issued) => {
+            RENEWALS.count(&["renewed"]);
             tracing::info!(connector = %peer.id, until = issued.not_after.to_rfc3339(), "certificate renewed");
             Down::Renewed {
                 chain: issued.pem,
@@ -72,6 +74,7 @@ pub(super) async fn answer(gateway: &Gateway, peer: &PeerConnector, csr: &str) -
             }
         }
         Err(refusal) => {
+            RENEWALS.count(&["refused"]);
             let reason = refusal.to_string();
             tracing::warn!(connector = %peer.id, reason, "certificate not renewed");
             Down::RenewalRefused { reason }

@@ -1,10 +1,13 @@
 //! Which application a request is for: an immutable table, swapped whole.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::model::{Application, Captured, Host, HostPattern, Scheme};
-use crate::tunnel::{Profile, ProfileHash};
+use super::published::Published;
+use crate::model::{
+    Application, ApplicationName, Captured, ExternalUrl, GroupName, Host, HostPattern, Scheme,
+};
+use crate::telemetry::RequestMeter;
 
 /// All applications by host; built once and never changed.
 #[derive(Debug, Default)]
@@ -12,6 +15,8 @@ pub(crate) struct RouteTable {
     exact: HashMap<Host, Site>,
     /// By what follows `*.`; a wildcard stands for one label, so one look-up finds the only one.
     wildcard: HashMap<Arc<str>, Site>,
+    /// All of them.
+    all: Vec<Arc<Published>>,
 }
 
 /// The applications of one host or wildcard.
@@ -21,16 +26,6 @@ struct Site {
     applications: Vec<Arc<Published>>,
     /// Whether the decision depends on the path: then ambiguous spellings of it are refused.
     path_sensitive: bool,
-}
-
-/// An application with what its connectors must know of it.
-#[derive(Debug)]
-pub(crate) struct Published {
-    pub(crate) application: Arc<Application>,
-    /// The profile's text.
-    pub(crate) profile: String,
-    /// The profile's name.
-    pub(crate) hash: ProfileHash,
 }
 
 /// What is known of a request before its path is judged.
@@ -63,19 +58,34 @@ impl RouteTable {
     /// Builds the table; configuration has refused applications of equal URLs.
     pub(crate) fn new(applications: &[Arc<Application>]) -> Self {
         let mut table = Self::default();
+        let mut on_host: HashMap<&HostPattern, HashSet<&ApplicationName>> = HashMap::new();
         for application in applications {
-            let site = match &application.external.host {
-                HostPattern::Exact(host) => table.exact.entry(host.clone()).or_default(),
-                HostPattern::Wildcard { suffix } => {
-                    table.wildcard.entry(Arc::clone(suffix)).or_default()
-                }
+            for url in application.external_urls() {
+                on_host
+                    .entry(&url.host)
+                    .or_default()
+                    .insert(&application.name);
+            }
+        }
+        for application in applications {
+            let shares_host = |url: &ExternalUrl| {
+                let is_alone = on_host.get(&url.host).is_some_and(|all| all.len() == 1);
+                !is_alone || !url.path.is_root()
             };
-            let profile = Profile::new(&application.timeouts).text();
-            site.applications.push(Arc::new(Published {
-                application: Arc::clone(application),
-                hash: ProfileHash::of(&profile),
-                profile,
-            }));
+            let external = &application.external;
+            let first = Arc::new(Published::new(application, shares_host(external)));
+            let others = application.alternates.iter();
+            let others = others.map(|url| Arc::new(first.under(url, shares_host(url))));
+            for published in std::iter::once(Arc::clone(&first)).chain(others) {
+                let site = match &published.application.external.host {
+                    HostPattern::Exact(host) => table.exact.entry(host.clone()).or_default(),
+                    HostPattern::Wildcard { suffix } => {
+                        table.wildcard.entry(Arc::clone(suffix)).or_default()
+                    }
+                };
+                site.applications.push(published);
+            }
+            table.all.push(first);
         }
         for site in table.exact.values_mut().chain(table.wildcard.values_mut()) {
             let length =
@@ -86,10 +96,43 @@ impl RouteTable {
                     let Application {
                         internal, external, ..
                     } = &*published.application;
-                    !internal.path.is_root() || !external.path.is_root()
+                    !internal.path().is_root() || !external.path.is_root()
                 });
         }
         table
+    }
+
+    /// All applications.
+    pub(super) fn all(&self) -> &[Arc<Published>] {
+        &self.all
+    }
+
+    /// What counts the requests of each application.
+    pub(crate) fn meters(&self) -> impl Iterator<Item = &RequestMeter> {
+        self.all.iter().map(|published| &*published.meter)
+    }
+
+    /// Every group that an application names.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &GroupName> {
+        let applications = self.all.iter().map(|published| &published.application);
+        applications.flat_map(|application| application.connectors.groups())
+    }
+
+    /// Whether connections to a host may carry one request at a time alone: an application there
+    /// signs connections in. A client names no host where it is an address.
+    pub(crate) fn wants_http1(&self, server_name: Option<&str>) -> bool {
+        let wants = |site: &Site| {
+            let mut applications = site.applications.iter();
+            applications.any(|published| published.application.connection_authentication)
+        };
+        match server_name.map(Host::parse) {
+            Some(Ok(host)) => self.host(&host).is_some_and(|found| wants(found.site)),
+            Some(Err(_)) => false,
+            None => self
+                .exact
+                .iter()
+                .any(|(host, site)| host.name().is_none() && wants(site)),
+        }
     }
 
     /// The applications of a host: those published under it exactly, or else under the wildcard
@@ -139,6 +182,17 @@ impl Candidates<'_> {
         bare.map_or(Found::Nothing, Found::Bare)
     }
 
+    /// Whether search engines are told to stay away from the host, though nothing is published where
+    /// they ask: one of its applications wants that.
+    pub(crate) fn denies_robots(&self, scheme: Scheme, port: u16) -> bool {
+        self.site.applications.iter().any(|published| {
+            let Application {
+                external, front, ..
+            } = &*published.application;
+            front.denies_robots && external.scheme == scheme && external.port == port
+        })
+    }
+
     /// Where a request over plain HTTP is sent: the https application of this path, whatever its
     /// port.
     pub(crate) fn secure(&self, path: &str) -> Option<Match> {
@@ -156,24 +210,36 @@ impl Candidates<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use crate::model::{
-        ApplicationName, BackendTimeouts, Connectors, ExternalUrl, GroupName, HostHeader,
-        InternalUrl, LinkTranslation, PreAuthentication,
+        ApplicationLimits, ApplicationName, BackendProtocol, BackendTimeouts, Connectors,
+        ExternalUrl, Front, GroupName, HostHeader, InternalUrl, InternalUrls, LinkTranslation,
+        PreAuthentication,
     };
 
     use super::*;
 
-    fn application(name: &str, external: &str, internal: &str) -> Arc<Application> {
+    pub(in crate::gateway) fn application(
+        name: &str,
+        external: &str,
+        internal: &str,
+    ) -> Arc<Application> {
         Arc::new(Application {
             name: ApplicationName::new(name).unwrap(),
             external: ExternalUrl::parse(external).unwrap(),
-            internal: InternalUrl::parse(internal).unwrap(),
+            internal: InternalUrls::new(vec![InternalUrl::parse(internal).unwrap()]).unwrap(),
             connectors: Connectors::new(vec![GroupName::new("default").unwrap()]).unwrap(),
             pre_authentication: vec![PreAuthentication::Passthrough],
             host_header: HostHeader::Internal,
-            link_translation: LinkTranslation { headers: true },
+            link_translation: LinkTranslation::default(),
             timeouts: BackendTimeouts::default(),
+            affinity: None,
+            health_check: None,
+            limits: ApplicationLimits::default(),
+            front: Front::default(),
+            alternates: Vec::new(),
+            backend_protocol: BackendProtocol::default(),
+            connection_authentication: false,
         })
     }
 

@@ -68,8 +68,43 @@ impl fmt::Debug for ByName {
     }
 }
 
-/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
-pub(crate) fn for_people(certificates: ByName) -> Result<Arc<ServerConfig>, rustls::Error> {
+/// TLS 1.2 and 1.3 for people.
+#[derive(Debug)]
+pub(crate) struct People {
+    /// HTTP/2 and HTTP/1.1.
+    usual: Arc<ServerConfig>,
+    /// HTTP/1.1 alone: requests one after the other, for applications that sign connections in.
+    http1: Arc<ServerConfig>,
+}
+
+impl People {
+    /// With these certificates.
+    pub(crate) fn new(certificates: ByName) -> Result<Self, rustls::Error> {
+        let usual = for_people(certificates)?;
+        let mut http1 = usual.clone();
+        http1.alpn_protocols.retain(|protocol| protocol != b"h2");
+        // A ticket of one is worth nothing to the other.
+        http1.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSIONS);
+        Ok(Self {
+            usual: Arc::new(usual),
+            http1: Arc::new(http1),
+        })
+    }
+
+    /// What a connection is offered.
+    pub(crate) fn offer(&self, http1_alone: bool) -> Arc<ServerConfig> {
+        Arc::clone(if http1_alone {
+            &self.http1
+        } else {
+            &self.usual
+        })
+    }
+}
+
+/// Sessions of TLS 1.2 that are remembered, as many as rustls does by itself.
+const SESSIONS: usize = 256;
+
+fn for_people(certificates: ByName) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(certs::provider())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
@@ -78,5 +113,5 @@ pub(crate) fn for_people(certificates: ByName) -> Result<Arc<ServerConfig>, rust
     config.alpn_protocols = [&b"h2"[..], b"http/1.1", b"http/1.0"]
         .map(<[u8]>::to_vec)
         .into();
-    Ok(Arc::new(config))
+    Ok(config)
 }

@@ -1,19 +1,19 @@
-//! The live tunnels: who is connected, and which of them carries the next request.
+//! The live tunnels: who is connected.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use hyper::client::conn::http2::SendRequest;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::health::{ConnectorHealth, Health, Standing};
+use super::affinity::mix;
+use super::health::{ConnectorHealth, Ways};
 use super::waiting::{Unanswered, Waiting};
 use crate::http::Body;
-use crate::model::{ApplicationName, ConnectorId, ErrorCode, GroupName};
+use crate::model::{Application, ConnectorId, GroupName};
 use crate::tunnel::ProfileHash;
 use crate::tunnel::control::{self, Down};
 use crate::tunnel::link::{Place, Places};
@@ -36,37 +36,8 @@ pub(crate) struct Tunnel {
     /// What is known of its connector, over all its tunnels.
     health: Arc<ConnectorHealth>,
     waiting: Arc<Waiting>,
-}
-
-/// A tunnel chosen for one request, with its place in it.
-pub(crate) struct Lease {
-    pub(crate) tunnel: Arc<Tunnel>,
-    pub(crate) place: Place,
-    /// What is known of this connector's way to the application.
-    pub(super) health: Arc<Health>,
-}
-
-/// What a request asks of the choice.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted<'a> {
-    pub(super) groups: &'a [GroupName],
-    pub(super) application: &'a ApplicationName,
-    /// Tunnels that had the request already.
-    pub(super) tried: &'a [Arc<Tunnel>],
-    /// It can be sent again where it does not reach the application, so it may try a connector
-    /// that did not reach it a moment ago.
-    pub(super) may_try: bool,
-}
-
-/// How far the choice goes; the next where the one before finds nobody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
-    /// Connectors that did not have the request and are known to reach the application.
-    Good,
-    /// Another tunnel of a connector that had it.
-    SameConnector,
-    /// Connectors that fail: an answer with the true error is better than none.
-    Ejected,
+    lost: AtomicBool,
+    stuck: CancellationToken,
 }
 
 impl Tunnel {
@@ -85,14 +56,21 @@ impl Tunnel {
             hash: hash.clone(),
             profile: profile.to_owned(),
         };
-        self.control.send(&message)?;
+        self.say(&message)?;
         told.insert(hash.clone());
         Ok(())
     }
 
     /// Says something over this tunnel's control stream.
     pub(crate) fn say(&self, message: &Down) -> Result<(), control::Stuck> {
-        self.control.send(message)
+        self.control
+            .send(message)
+            .inspect_err(|_| self.stuck.cancel())
+    }
+
+    /// Says something that may be lost.
+    pub(super) fn mention(&self, message: &Down) {
+        self.control.send_if_room(message);
     }
 
     /// The connector wants no new requests. Returns whether it says so for the first time.
@@ -114,17 +92,54 @@ impl Tunnel {
         self.places.taken()
     }
 
+    /// Requests that it takes at once.
+    pub(crate) fn places(&self) -> u32 {
+        self.places.all()
+    }
+
     /// A request goes into the tunnel; until the guard is dropped it waits for its answer.
     pub(super) fn begin(&self) -> Unanswered {
         self.waiting.begin()
     }
 
-    fn cost(&self, health: &Health, now: Instant) -> u64 {
-        let latency = health.weight(now).max(self.waiting.silence());
-        latency.saturating_mul(u64::from(self.in_flight()) + 1)
+    /// An answer came back.
+    pub(super) fn heard(&self) {
+        self.waiting.heard();
     }
 
-    fn usable(&self) -> bool {
+    /// Whether a request is the first to find this tunnel lost.
+    pub(super) fn is_first_loss(&self) -> bool {
+        !self.lost.swap(true, Ordering::Relaxed)
+    }
+
+    /// Waits until a message could not be said. A connector that does not read its control stream
+    /// misses what it has to know, and is better off with a new tunnel.
+    pub(crate) async fn is_stuck(&self) {
+        self.stuck.cancelled().await;
+    }
+
+    /// How long nothing has come back although something is waited for, in milliseconds.
+    pub(super) fn silence(&self) -> u64 {
+        self.waiting.silence()
+    }
+
+    /// Whether all its places are taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.places.are_taken()
+    }
+
+    /// Takes a place; `None` where all are taken.
+    pub(super) fn take(&self) -> Option<Place> {
+        self.places.take()
+    }
+
+    /// What is known of its connector's ways to an application.
+    pub(super) fn ways(&self, application: &Application) -> Arc<Ways> {
+        self.health.of(&self.connector, application)
+    }
+
+    /// Whether it can be given requests.
+    pub(super) fn usable(&self) -> bool {
         !self.draining.is_cancelled() && !self.cut.is_cancelled() && !self.requests.is_closed()
     }
 }
@@ -138,12 +153,26 @@ impl std::fmt::Debug for Tunnel {
 /// Every live tunnel, by group.
 #[derive(Debug, Default)]
 pub(crate) struct Tunnels {
-    by_group: ArcSwap<HashMap<GroupName, Vec<Arc<Tunnel>>>>,
+    by_group: ArcSwap<HashMap<GroupName, Group>>,
     state: Mutex<State>,
     numbers: AtomicU64,
     turn: AtomicU64,
     /// A tunnel came into service.
     added: Notify,
+}
+
+/// The tunnels of one group.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    pub(super) tunnels: Vec<Arc<Tunnel>>,
+}
+
+impl Group {
+    /// The places of those that can be given requests, taken or not.
+    pub(super) fn places(&self) -> u32 {
+        let usable = self.tunnels.iter().filter(|tunnel| tunnel.usable());
+        usable.map(|tunnel| tunnel.places()).sum()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -154,32 +183,43 @@ struct State {
     removed: HashSet<ConnectorId>,
 }
 
+impl State {
+    fn of(&self, connector: &ConnectorId) -> usize {
+        let own = |live: &&Arc<Tunnel>| live.connector == *connector;
+        self.live.iter().filter(own).count()
+    }
+}
+
 /// What makes a tunnel.
 pub(crate) struct NewTunnel {
     pub(crate) connector: ConnectorId,
     pub(crate) group: GroupName,
     pub(crate) requests: SendRequest<Body>,
-    pub(crate) max_streams: u32,
+    pub(crate) places: Arc<Places>,
     pub(crate) control: control::Sender,
     pub(crate) cut: CancellationToken,
 }
 
-impl Wanted<'_> {
-    fn had(&self, tunnel: &Arc<Tunnel>) -> bool {
-        self.tried.iter().any(|tried| Arc::ptr_eq(tried, tunnel))
-    }
-}
+/// Tunnels of one connector, over all its processes: more than it opens to eight addresses of this
+/// gateway. SECURITY: without it one stolen identity could hold every socket there is.
+pub(super) const MOST_OF_ONE: usize = 64;
 
-/// The connector was removed.
+/// Why a tunnel is not taken into service: its connector was removed, or has [`MOST_OF_ONE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Removed;
+pub(crate) enum NotAdded {
+    Removed,
+    TooMany,
+}
 
 impl Tunnels {
     /// Takes a tunnel into service.
-    pub(crate) fn add(&self, new: NewTunnel) -> Result<Arc<Tunnel>, Removed> {
+    pub(crate) fn add(&self, new: NewTunnel) -> Result<Arc<Tunnel>, NotAdded> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.removed.contains(&new.connector) {
-            return Err(Removed);
+            return Err(NotAdded::Removed);
+        }
+        if state.of(&new.connector) >= MOST_OF_ONE {
+            return Err(NotAdded::TooMany);
         }
         // What is known of a connector outlives its tunnels only in the others it has.
         let health = state
@@ -192,13 +232,15 @@ impl Tunnels {
             connector: new.connector,
             group: new.group,
             requests: new.requests,
-            places: Places::new(new.max_streams),
+            places: new.places,
             control: new.control,
             told: Mutex::default(),
             draining: CancellationToken::new(),
             cut: new.cut,
             health,
             waiting: Arc::new(Waiting::new()),
+            lost: AtomicBool::new(false),
+            stuck: CancellationToken::new(),
         });
         state.live.push(Arc::clone(&tunnel));
         self.publish(&state);
@@ -237,41 +279,22 @@ impl Tunnels {
     pub(crate) fn tell_all(&self, message: &Down) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         for tunnel in &state.live {
-            let _ = tunnel.control.send(message);
+            let _ = tunnel.say(message);
         }
     }
 
     fn publish(&self, state: &State) {
-        let mut by_group: HashMap<GroupName, Vec<Arc<Tunnel>>> = HashMap::new();
+        let mut by_group: HashMap<GroupName, Group> = HashMap::new();
         for tunnel in &state.live {
-            by_group
-                .entry(tunnel.group.clone())
-                .or_default()
-                .push(Arc::clone(tunnel));
+            let group = by_group.entry(tunnel.group.clone()).or_default();
+            group.tunnels.push(Arc::clone(tunnel));
         }
         self.by_group.store(Arc::new(by_group));
     }
 
-    /// A place in the better of two tunnels (power of two choices by peak EWMA) of the first group
-    /// that has one.
-    ///
-    /// # Errors
-    /// `no_connector` where no group has a tunnel, `tunnel_busy` where all their places are taken.
-    pub(super) fn choose(&self, wanted: &Wanted<'_>) -> Result<Lease, ErrorCode> {
-        let by_group = self.by_group.load();
-        let groups = || wanted.groups.iter().filter_map(|group| by_group.get(group));
-        for reach in [Reach::Good, Reach::SameConnector, Reach::Ejected] {
-            for tunnels in groups() {
-                if let Some(lease) = self.choose_among(tunnels, wanted, reach) {
-                    return Ok(lease);
-                }
-            }
-        }
-        let usable = |t: &Arc<Tunnel>| t.usable() && !wanted.had(t);
-        match groups().flatten().any(usable) {
-            true => Err(ErrorCode::TunnelBusy),
-            false => Err(ErrorCode::NoConnector),
-        }
+    /// The tunnels of each group at this moment.
+    pub(super) fn by_group(&self) -> Guard<Arc<HashMap<GroupName, Group>>> {
+        self.by_group.load()
     }
 
     /// Waits for the next tunnel that comes into service. The wait begins with this call.
@@ -279,90 +302,32 @@ impl Tunnels {
         self.added.notified()
     }
 
-    fn choose_among(
-        &self,
-        tunnels: &[Arc<Tunnel>],
-        wanted: &Wanted<'_>,
-        reach: Reach,
-    ) -> Option<Lease> {
-        let now = Instant::now();
-        // Another request may take the last place between the look and the taking; each time round
-        // at least one tunnel has filled up, so the loop ends.
-        loop {
-            let (one, its_health) = self.sample(tunnels, wanted, reach, now, None)?;
-            let other = self.sample(tunnels, wanted, reach, now, Some(one));
-            let (tunnel, health) = match other {
-                Some((other, health)) if other.cost(&health, now) < one.cost(&its_health, now) => {
-                    (other, health)
-                }
-                _ => (one, its_health),
-            };
-            // A tunnel may begin to drain after the look at it, and its end may have come before
-            // the place was taken: such a place is given back.
-            if let Some(place) = tunnel.places.take().filter(|_| tunnel.usable()) {
-                if reach != Reach::Ejected && health.standing(now) == Standing::Trial {
-                    health.begin_trial(now);
-                }
-                return Some(Lease {
-                    tunnel: Arc::clone(tunnel),
-                    place,
-                    health,
-                });
-            }
-        }
-    }
-
-    /// The first tunnel that may be chosen, from a random one on.
-    fn sample<'t>(
-        &self,
-        tunnels: &'t [Arc<Tunnel>],
-        wanted: &Wanted<'_>,
-        reach: Reach,
-        now: Instant,
-        except: Option<&Arc<Tunnel>>,
-    ) -> Option<(&'t Arc<Tunnel>, Arc<Health>)> {
-        let from = usize::try_from(self.draw()).unwrap_or_default() % tunnels.len().max(1);
-        let (before, from) = tunnels.split_at(from);
-        from.iter().chain(before).find_map(|tunnel| {
-            // SECURITY: a tunnel that offers few places, or none, has always the fewest requests:
-            // chosen by load alone it would be chosen always, and have the whole group refused.
-            if !tunnel.usable() || tunnel.places.are_taken() || wanted.had(tunnel) {
-                return None;
-            }
-            if except.is_some_and(|except| Arc::ptr_eq(except, tunnel)) {
-                return None;
-            }
-            let same = || wanted.tried.iter().any(|t| t.connector == tunnel.connector);
-            if reach == Reach::Good && same() {
-                return None;
-            }
-            let health = tunnel.health.of(wanted.application);
-            let may = match health.standing(now) {
-                Standing::Good => true,
-                Standing::Trial => wanted.may_try || reach == Reach::Ejected,
-                Standing::Ejected => reach == Reach::Ejected,
-            };
-            may.then_some((tunnel, health))
-        })
-    }
-
-    /// A number that looks random (SplitMix64): the choice needs no secret, only no pattern.
-    fn draw(&self) -> u64 {
+    /// A number below `limit` that looks random: the choice needs no secret, only no pattern.
+    pub(super) fn draw(&self, limit: usize) -> usize {
         let step = self
             .turn
             .fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        let mixed = (step ^ (step >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         // Half the bits: a remainder of it fits every machine's word.
-        (mixed ^ (mixed >> 31)) >> 32
+        let drawn = usize::try_from(mix(step) >> 32).unwrap_or_default();
+        drawn % limit.max(1)
+    }
+
+    /// Every live tunnel.
+    pub(super) fn live(&self) -> Vec<Arc<Tunnel>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.live.clone()
+    }
+
+    /// How many of the live tunnels are this connector's.
+    pub(super) fn of(&self, connector: &ConnectorId) -> usize {
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .of(connector)
     }
 
     /// How many tunnels are live.
     pub(crate) fn len(&self) -> usize {
-        self.state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .live
-            .len()
+        self.live().len()
     }
 }

@@ -9,6 +9,10 @@ use tokio::time::Instant;
 /// Where nothing has come back for so many milliseconds, that counts as latency.
 const SILENT: u64 = 1000;
 
+/// After so many it is no sign any more: PING would have ended the tunnel by now, so what is waited
+/// for only takes long, such as a poll that is answered when something happens.
+const ALIVE: u64 = 11_000;
+
 /// What waits in one tunnel.
 #[derive(Debug)]
 pub(super) struct Waiting {
@@ -39,6 +43,11 @@ impl Waiting {
         Unanswered(Arc::clone(self))
     }
 
+    /// Something came back.
+    pub(super) fn heard(&self) {
+        self.since.store(self.now(), Ordering::Release);
+    }
+
     /// How long nothing has come back although something is waited for, in milliseconds; 0 where
     /// that is no wonder yet.
     pub(super) fn silence(&self) -> u64 {
@@ -48,18 +57,15 @@ impl Waiting {
         let silence = self
             .now()
             .saturating_sub(self.since.load(Ordering::Acquire));
-        if silence < SILENT { 0 } else { silence }
+        if (SILENT..ALIVE).contains(&silence) {
+            silence
+        } else {
+            0
+        }
     }
 
     fn now(&self) -> u64 {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-impl Unanswered {
-    /// Something came back.
-    pub(super) fn answered(self) {
-        self.0.since.store(self.0.now(), Ordering::Release);
     }
 }
 
@@ -86,10 +92,16 @@ mod tests {
         assert_eq!(waiting.silence(), 0);
         advance(1000).await;
         assert_eq!(waiting.silence(), 1999);
-        first.answered();
+        waiting.heard();
+        drop(first);
         assert_eq!(waiting.silence(), 0);
         advance(1500).await;
         assert_eq!(waiting.silence(), 1500);
+        // A poll that waits for an event is no silent tunnel.
+        advance(9499).await;
+        assert_eq!(waiting.silence(), 10_999);
+        advance(1).await;
+        assert_eq!(waiting.silence(), 0);
         drop(second);
         assert_eq!(waiting.silence(), 0);
     }

@@ -52,10 +52,19 @@ pub trait Guard: Send {
     /// The body broke at its source. A guard dropped with neither call was given up by its reader.
     fn broken(&mut self) {}
 
+    /// The same, with the reason.
+    fn broken_by(&mut self, why: &BodyError) {
+        let _ = why;
+        self.broken();
+    }
+
     /// A data frame of `octets` passed.
     fn progress(&mut self, octets: usize) {
         let _ = octets;
     }
+
+    /// Its reader waits for the next part, which is not there yet.
+    fn awaited(&mut self) {}
 }
 
 /// Two guards on one body.
@@ -67,14 +76,19 @@ impl<G: Guard> Guard for Both<G> {
         self.1.complete();
     }
 
-    fn broken(&mut self) {
-        self.0.broken();
-        self.1.broken();
+    fn broken_by(&mut self, why: &BodyError) {
+        self.0.broken_by(why);
+        self.1.broken_by(why);
     }
 
     fn progress(&mut self, octets: usize) {
         self.0.progress(octets);
         self.1.progress(octets);
+    }
+
+    fn awaited(&mut self) {
+        self.0.awaited();
+        self.1.awaited();
     }
 }
 
@@ -192,6 +206,12 @@ impl Idle {
     }
 }
 
+/// What broke a body, without its kind. SECURITY: hyper would reset the stream on the other side for
+/// the very reason this one was reset for, and reasons such as `REFUSED_STREAM` have a meaning there.
+fn in_words(error: &hyper::Error) -> BodyError {
+    super::with_causes(error).into()
+}
+
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = BodyError;
@@ -206,9 +226,12 @@ impl HttpBody for Body {
             Inner::Full(octets) => Poll::Ready(octets.take().map(|o| Ok(Frame::data(o)))),
             Inner::Incoming(body) => Pin::new(body)
                 .poll_frame(cx)
-                .map(|frame| frame.map(|f| f.map_err(BodyError::from))),
+                .map(|frame| frame.map(|f| f.map_err(|error| in_words(&error)))),
             Inner::Boxed(body) => body.as_mut().poll_frame(cx),
         };
+        if let (Poll::Pending, Some(guard)) = (&polled, &mut this.guard) {
+            guard.awaited();
+        }
         let frame = match (polled, &mut this.idle) {
             (Poll::Ready(frame), None) => frame,
             (Poll::Ready(frame), Some(idle)) => {
@@ -234,7 +257,7 @@ impl HttpBody for Body {
             }
             Some(Err(error)) => {
                 if let Some(mut guard) = this.guard.take() {
-                    guard.broken();
+                    guard.broken_by(&error);
                 }
                 return Poll::Ready(Some(Err(error)));
             }

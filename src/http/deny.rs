@@ -100,6 +100,10 @@ const DENIED_PREFIXES: &[&str] = &[
     "x-original-",
 ];
 
+/// What frames a message, where it is spelt otherwise: as the field itself the gateway has read it,
+/// as `Content_Length` or `Transfer_Encoding` an application alone would.
+const FRAMING: &[&str] = &["content-length", "transfer-encoding"];
+
 fn is_denied(name: &[u8]) -> bool {
     // Most fields of a browser (`accept`, `host`, `sec-fetch-…`, `user-agent`) end here.
     matches!(
@@ -108,7 +112,10 @@ fn is_denied(name: &[u8]) -> bool {
     ) && (DENIED.iter().any(|denied| is_spelt(name, denied))
         || DENIED_PREFIXES
             .iter()
-            .any(|prefix| begins_spelt(name, prefix)))
+            .any(|prefix| begins_spelt(name, prefix))
+        || FRAMING
+            .iter()
+            .any(|framing| is_spelt(name, framing) && name != framing.as_bytes()))
 }
 
 fn is_denied_answer(name: &[u8]) -> bool {
@@ -274,6 +281,16 @@ mod tests {
         assert!(seen > 200, "{seen}");
         for name in ALWAYS {
             assert_eq!(after(deny_request, name), Some(2), "{name}");
+        }
+    }
+
+    #[test]
+    fn rule_5_what_frames_a_message_passes_in_no_second_spelling() {
+        for name in ["Content-Length", "Transfer-Encoding"] {
+            for spelling in spellings(name) {
+                let expected = if spelling == name { 2 } else { 0 };
+                assert_eq!(after(deny_request, &spelling), Some(expected), "{spelling}");
+            }
         }
     }
 

@@ -109,6 +109,36 @@ pub fn fits_tunnel(headers: &HeaderMap, pseudo: &[usize]) -> Result<(), LimitExc
     Ok(())
 }
 
+/// Header lists, or trailers, that servers of other makes take over HTTP/2, encoded: the HEADERS frame
+/// and seven CONTINUATIONs of 16 KiB. nghttp2, which is in Node and httpd, ends the connection at more.
+const HTTP2_PEER: usize = 128 * 1024;
+
+/// Checks whether a header list can go to an application's HTTP/2 connection, which others share.
+///
+/// # Errors
+/// With the bound that might be exceeded.
+pub fn fits_http2(headers: &HeaderMap) -> Result<(), LimitExceeded> {
+    // RFC 7541 appendix B: printable octets have codes of 15 bits at most, but for the backslash;
+    // all others have up to 30.
+    let bits = |octet: u8| match octet {
+        b'\\' => 19,
+        0x20..=0x7e => 15,
+        _ => 30,
+    };
+    let encoded = |octets: &[u8]| octets.iter().map(|&o| bits(o)).sum::<usize>().div_ceil(8);
+    let found = headers.iter().fold(0_usize, |sum, (name, value)| {
+        let field = encoded(name.as_str().as_bytes()) + encoded(value.as_bytes());
+        sum.saturating_add(FIELD_OVERHEAD).saturating_add(field)
+    });
+    if found > HTTP2_PEER {
+        return Err(LimitExceeded::Encoded {
+            found,
+            limit: HTTP2_PEER,
+        });
+    }
+    Ok(())
+}
+
 /// The most octets HPACK (RFC 7541) can take for a header list: 30 bits, its longest Huffman
 /// code, for each octet of names and values, since encoders may choose Huffman even where it is
 /// longer; one octet and two lengths for each field; and two changes of the table's size.
@@ -151,6 +181,22 @@ mod tests {
         let value = HeaderValue::from_bytes(&vec![value; octets]).unwrap();
         headers.insert("x-large", value);
         headers
+    }
+
+    #[test]
+    fn what_text_there_may_be_fits_an_applications_http2_and_sixty_kilobytes_of_0xff_do_not() {
+        let with = |value: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-a", HeaderValue::from_bytes(value).unwrap());
+            fits_http2(&headers)
+        };
+        assert_eq!(with(&[b'a'; 64 * 1024]), Ok(()));
+        assert_eq!(with(&[b'{'; 64 * 1024]), Ok(()));
+        assert_eq!(with(&[0xff; 32 * 1024]), Ok(()));
+        assert!(matches!(
+            with(&[0xff; 41_000]),
+            Err(LimitExceeded::Encoded { .. })
+        ));
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::front::Front;
 use super::ids::{ApplicationName, GroupName};
-use super::url::{ExternalUrl, InternalUrl};
+use super::url::{ExternalUrl, Host, InternalUrl, PathPrefix};
 
 /// One published thing: where people open it, where the connector finds it, who may use it, how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +14,10 @@ pub struct Application {
     pub name: ApplicationName,
     /// Where people open it.
     pub external: ExternalUrl,
+    /// Where they find it as well, each with the path of the first: who uses one of these stays there.
+    pub alternates: Vec<ExternalUrl>,
     /// Where the connector finds it.
-    pub internal: InternalUrl,
+    pub internal: InternalUrls,
     /// Which connectors may carry its requests.
     pub connectors: Connectors,
     /// What happens before anything reaches it. Never empty.
@@ -25,6 +28,99 @@ pub struct Application {
     pub link_translation: LinkTranslation,
     /// How long the connector waits for it.
     pub timeouts: BackendTimeouts,
+    /// What the connector speaks with it.
+    pub backend_protocol: BackendProtocol,
+    /// It signs connections in (NTLM), and not requests: each connection of a client has one to it.
+    pub connection_authentication: bool,
+    /// By what a visitor stays with one connector and one internal URL; `None`: by nothing.
+    pub affinity: Option<Affinity>,
+    /// How it is asked whether it is alive; `None`: it is not asked, visitors find out.
+    pub health_check: Option<HealthCheck>,
+    /// How many requests it may have in tunnels at once.
+    pub limits: ApplicationLimits,
+    /// What the gateway itself does and says for it.
+    pub front: Front,
+}
+
+impl Application {
+    /// Every URL under which people find it, first choice first.
+    pub fn external_urls(&self) -> impl Iterator<Item = &ExternalUrl> {
+        std::iter::once(&self.external).chain(&self.alternates)
+    }
+}
+
+/// Equal copies of one application: all have the same path. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InternalUrls(Arc<[InternalUrl]>);
+
+impl InternalUrls {
+    /// Takes the copies; `None` where there is none, or their paths differ.
+    #[must_use]
+    pub fn new(urls: Vec<InternalUrl>) -> Option<Self> {
+        let first = urls.first()?;
+        let same = urls.iter().all(|url| url.path == first.path);
+        same.then(|| Self(urls.into()))
+    }
+
+    /// All copies, as they are written.
+    #[must_use]
+    pub fn all(&self) -> &[InternalUrl] {
+        &self.0
+    }
+
+    /// The path that stands for the external one.
+    #[must_use]
+    pub fn path(&self) -> &PathPrefix {
+        &self.0[0].path
+    }
+}
+
+/// By what a visitor stays with one connector and one internal URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Affinity {
+    /// A cookie of the gateway's.
+    Cookie,
+    /// The visitor's address.
+    Address,
+}
+
+/// How an application is asked whether it is alive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked for with GET, path and query; `None`: a connection is enough.
+    pub path: Option<Arc<str>>,
+    /// From one question to the next.
+    pub interval: Duration,
+    /// For connection and answer together.
+    pub timeout: Duration,
+    /// The answers of one that is alive; empty: any below 500.
+    pub status: Vec<u16>,
+}
+
+/// How many requests an application may have in tunnels at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ApplicationLimits {
+    /// All requests together.
+    pub requests: RequestLimit,
+    /// Those of one client address; `None`: only the gateway's own limit counts.
+    pub per_address: Option<u32>,
+}
+
+/// How many requests at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestLimit {
+    /// So many of a hundred places that the tunnels of a group have.
+    Share(u8),
+    /// So many, whatever the tunnels have.
+    Count(u32),
+}
+
+impl Default for RequestLimit {
+    /// A fifth of the places stays for others, however slow one application becomes. A share and
+    /// not a number, since places come with connectors and their tunnels.
+    fn default() -> Self {
+        Self::Share(80)
+    }
 }
 
 /// Connector groups in order of failover. Never empty.
@@ -51,6 +147,9 @@ impl Connectors {
 pub enum PreAuthentication {
     /// Nothing: the application looks after itself.
     Passthrough,
+    /// Everybody has a session, for tests of what holds where there is one.
+    #[cfg(test)]
+    Assumed,
 }
 
 /// What the application sees as `Host`.
@@ -64,11 +163,34 @@ pub enum HostHeader {
     Fixed(Arc<str>),
 }
 
-/// What is rewritten in an application's answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is rewritten in an application's requests and answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkTranslation {
-    /// Internal URLs in response headers become external ones.
+    /// Internal URLs in response headers become external ones, and WebDAV's the other way round.
     pub headers: bool,
+    /// Domains for which the application may set cookies, each the external host or a parent of
+    /// it; every other cookie is for the external host alone.
+    pub cookie_domains: Vec<Host>,
+}
+
+impl Default for LinkTranslation {
+    fn default() -> Self {
+        Self {
+            headers: true,
+            cookie_domains: Vec::new(),
+        }
+    }
+}
+
+/// What the connector speaks with an application. A WebSocket is always HTTP/1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum BackendProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2. With https it is agreed on in the TLS handshake, and HTTP/1.1 where the application
+    /// does not choose it; with http it is spoken without asking (h2c, RFC 9113 section 3.3).
+    Http2,
 }
 
 /// How long the connector waits for an application.

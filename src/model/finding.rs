@@ -83,6 +83,15 @@ impl Finding {
         }
     }
 
+    /// A warning; add the place with [`Finding::at`].
+    #[must_use]
+    pub fn warning(code: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(code, what, remedy)
+        }
+    }
+
     /// The same finding at a place.
     #[must_use]
     pub fn at(mut self, place: Place) -> Self {

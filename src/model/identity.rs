@@ -6,4 +6,20 @@
 pub enum Identity {
     /// Nobody was asked: the application is published with `passthrough`.
     Anonymous,
+    /// Somebody with a session, by the word of a test.
+    #[cfg(test)]
+    Assumed,
+}
+
+impl Identity {
+    /// Whether a browser proves it by itself, with a cookie or a client certificate, whatever page
+    /// makes it send a request.
+    #[must_use]
+    pub const fn is_proven_by_browser(&self) -> bool {
+        match self {
+            Self::Anonymous => false,
+            #[cfg(test)]
+            Self::Assumed => true,
+        }
+    }
 }

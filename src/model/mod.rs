@@ -3,18 +3,24 @@
 mod application;
 mod certificate;
 mod code;
+mod congestion;
 mod finding;
+mod front;
 mod identity;
 mod ids;
 mod proxy;
 mod url;
+mod window;
 
 pub use application::{
-    Application, BackendTimeouts, Connectors, HostHeader, LinkTranslation, PreAuthentication,
+    Affinity, Application, ApplicationLimits, BackendProtocol, BackendTimeouts, Connectors,
+    HealthCheck, HostHeader, InternalUrls, LinkTranslation, PreAuthentication, RequestLimit,
 };
 pub use certificate::CertificateFiles;
 pub use code::{ErrorCode, Side};
+pub use congestion::CongestionControl;
 pub use finding::{Finding, Place, Severity};
+pub use front::{Front, Hsts, Maintenance};
 pub use identity::Identity;
 pub use ids::{ApplicationName, ConnectorId, GroupName, NameError, RequestId};
 pub use proxy::{Proxy, ProxyCredentials, ProxyException, ProxyScheme};
@@ -22,3 +28,4 @@ pub use url::{
     Captured, Endpoint, ExternalUrl, Host, HostPattern, InternalHost, InternalUrl, PathPrefix,
     Scheme, UrlError,
 };
+pub use window::StreamWindow;

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::options::{tune_client, tune_tunnel};
+use super::options::{TunnelSockets, tune_client};
 use super::proxy::{self, Destination, ProxyFault};
 use super::race::{MOST_ADDRESSES, interleave, race};
 use super::resolve::{ResolveError, Resolver};
-use crate::model::{Endpoint, Host, Proxy, ProxyScheme};
+use super::route::{Route, Way};
+use crate::model::{Endpoint, Proxy, ProxyScheme};
 
 /// Asked before each dial.
 type Permitted<'a> = dyn Fn(Dialled<'_>) -> Result<(), Refused> + Sync + 'a;
@@ -94,44 +95,12 @@ fn tried_or_name(tried: &str) -> String {
     }
 }
 
-/// One way to a gateway. A gateway of several addresses is several, and a connector takes each: it
-/// never depends on which of them a name happens to lead to first.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Route {
-    gateway: Endpoint,
-    way: Way,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Way {
-    At(SocketAddr),
-    /// Whatever the proxy makes of the name.
-    Through(Endpoint),
-}
-
-impl Route {
-    /// The gateway as it was named.
-    #[must_use]
-    pub fn gateway(&self) -> &Endpoint {
-        &self.gateway
-    }
-}
-
-impl fmt::Display for Route {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (&self.way, &self.gateway.host) {
-            (Way::Through(proxy), _) => write!(f, "{} through proxy {proxy}", self.gateway),
-            (Way::At(address), Host::Name(_)) => write!(f, "{} at {}", self.gateway, address.ip()),
-            (Way::At(_), Host::Address(_)) => write!(f, "{}", self.gateway),
-        }
-    }
-}
-
 /// Dials endpoints; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Dialler {
     resolver: Resolver,
     proxy: Option<Arc<Proxy>>,
+    sockets: Arc<TunnelSockets>,
 }
 
 /// What is about to be dialled.
@@ -150,6 +119,7 @@ impl Dialler {
         Self {
             resolver,
             proxy: None,
+            sockets: Arc::default(),
         }
     }
 
@@ -158,6 +128,15 @@ impl Dialler {
     pub fn through(self, proxy: Option<Proxy>) -> Self {
         Self {
             proxy: proxy.map(Arc::new),
+            ..self
+        }
+    }
+
+    /// Sets the sockets of tunnels to this.
+    #[must_use]
+    pub fn tuning(self, sockets: TunnelSockets) -> Self {
+        Self {
+            sockets: Arc::new(sockets),
             ..self
         }
     }
@@ -176,18 +155,34 @@ impl Dialler {
         target: &Endpoint,
         deadline: Instant,
     ) -> Result<TcpStream, DialError> {
-        let stream = self.connect(target, &|_| Ok(()), deadline).await?;
-        tune_tunnel(&stream);
+        self.connect_named(target, &|_| Ok(()), deadline).await
+    }
+
+    /// Dials a gateway that need not be the operator's word; `permitted` as in
+    /// [`Dialler::connect_backend`]. The socket is tuned for a tunnel.
+    ///
+    /// # Errors
+    /// Where no address is permitted, or no connection came about before `deadline`.
+    pub async fn connect_named(
+        &self,
+        target: &Endpoint,
+        permitted: &Permitted<'_>,
+        deadline: Instant,
+    ) -> Result<TcpStream, DialError> {
+        let stream = self.connect(target, permitted, deadline).await?;
+        self.sockets.tune(&stream);
         Ok(stream)
     }
 
-    /// Every way to a gateway, in the order of its addresses.
+    /// Every way to a gateway, in the order of its addresses and the families in turn, without those
+    /// that are not permitted.
     ///
     /// # Errors
-    /// Where its name leads nowhere, or the look-up took until `deadline`.
+    /// Where its name leads nowhere, no address is permitted, or the look-up took until `deadline`.
     pub async fn routes(
         &self,
         gateway: &Endpoint,
+        permitted: &Permitted<'_>,
         deadline: Instant,
     ) -> Result<Vec<Route>, DialError> {
         if let Some(proxy) = self.proxy_for(gateway) {
@@ -196,28 +191,38 @@ impl Dialler {
                 way: Way::Through(proxy.endpoint.clone()),
             }]);
         }
-        let addresses = self.resolve(gateway, deadline).await?;
-        let addresses = addresses.into_iter().take(MOST_ADDRESSES).map(|ip| Route {
+        let allowed = self.allowed(gateway, permitted, deadline).await?;
+        let allowed = allowed
+            .into_iter()
+            .map(|at| SocketAddr::new(at.ip().to_canonical(), at.port()));
+        // A name with many addresses of one family keeps ways of the other.
+        let allowed = interleave(allowed.collect()).take(MOST_ADDRESSES);
+        let routes = allowed.map(|at| Route {
             gateway: gateway.clone(),
-            way: Way::At(SocketAddr::new(ip, gateway.port)),
+            way: Way::At(at),
         });
-        Ok(addresses.collect())
+        Ok(routes.collect())
     }
 
-    /// Dials a gateway on one of its ways; the socket is tuned for a tunnel.
+    /// Dials a gateway on one of its ways; `permitted` is asked again, right before. The socket is
+    /// tuned for a tunnel.
     ///
     /// # Errors
-    /// Where no connection came about before `deadline`.
+    /// Where it is not permitted, or no connection came about before `deadline`.
     pub async fn connect_route(
         &self,
         route: &Route,
+        permitted: &Permitted<'_>,
         deadline: Instant,
     ) -> Result<TcpStream, DialError> {
         let stream = match route.way {
-            Way::At(address) => race(&route.gateway, vec![address], deadline).await?,
-            Way::Through(_) => self.connect(&route.gateway, &|_| Ok(()), deadline).await?,
+            Way::At(address) => {
+                permitted(Dialled::Address(address)).map_err(DialError::NotPermitted)?;
+                race(&route.gateway, vec![address], deadline).await?
+            }
+            Way::Through(_) => self.connect(&route.gateway, permitted, deadline).await?,
         };
-        tune_tunnel(&stream);
+        self.sockets.tune(&stream);
         Ok(stream)
     }
 
@@ -468,6 +473,19 @@ mod tests {
         assert_eq!(none.to_string(), format!("not 127.0.0.2:{port}"));
         let accepted = forbidden.accept().map(|_| ()).map_err(|e| e.kind());
         assert_eq!(accepted, Err(io::ErrorKind::WouldBlock));
+    }
+
+    #[tokio::test]
+    async fn the_ways_to_a_gateway_are_of_both_families() {
+        let many: Vec<_> = (1..40).map(|n| format!("2001:db8::{n}")).collect();
+        let mut all: Vec<_> = many.iter().map(String::as_str).collect();
+        all.push("192.0.2.1");
+        let (dialler, goal) = (dialler(&all), target(443));
+        let routes = dialler.routes(&goal, &|_| Ok(()), in_time());
+        let routes = routes.await.unwrap();
+        assert_eq!(routes.len(), MOST_ADDRESSES);
+        let is_v4 = |route: &Route| matches!(route.way, Way::At(at) if at.is_ipv4());
+        assert!(is_v4(&routes[1]) && !is_v4(&routes[0]));
     }
 
     #[tokio::test]

@@ -1,14 +1,22 @@
 //! Names, addresses and sockets.
 
+mod descriptors;
 mod dial;
+mod dns;
 mod options;
 mod proxy;
 mod race;
 mod resolve;
+mod route;
+mod source;
+mod system;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use dial::{DialError, Dialled, Dialler, Refused, Route};
-pub use options::{bind, inherited_listeners, tune_client, tune_tunnel};
+pub use descriptors::raise_descriptors;
+pub use dial::{DialError, Dialled, Dialler, Refused};
+pub use options::{TunnelSockets, bind, inherited_listeners, tune_client};
 pub use proxy::ProxyFault;
 pub use resolve::{ResolveError, Resolver};
+pub use route::Route;
+pub use source::source_towards;

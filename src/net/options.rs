@@ -2,11 +2,14 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use listenfd::ListenFd;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpStream;
+
+use crate::model::CongestionControl;
 
 /// Unsent octets the kernel holds for a tunnel. More would only be a queue behind which small
 /// answers wait: beside a download under loss, 64 KiB answers in an eighteenth of the time, and it
@@ -29,19 +32,78 @@ const KEEPALIVE_RETRIES: u32 = 4;
 /// kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// Sets what a tunnel's socket needs, at both ends. What the system refuses is logged and left:
-/// the tunnel works without.
-pub fn tune_tunnel(stream: &TcpStream) {
-    let socket = SockRef::from(stream);
-    set("TCP_NODELAY", socket.set_tcp_nodelay(true));
-    set(
-        "TCP_NOTSENT_LOWAT",
-        socket.set_tcp_notsent_lowat(TUNNEL_UNSENT),
-    );
-    set(
-        "TCP_USER_TIMEOUT",
-        socket.set_tcp_user_timeout(Some(TUNNEL_UNACKNOWLEDGED)),
-    );
+/// What the sockets of tunnels are set to, at both ends.
+#[derive(Debug, Default)]
+pub struct TunnelSockets {
+    congestion: Option<CongestionControl>,
+    /// That the system does not do that is said once.
+    said: AtomicBool,
+}
+
+impl TunnelSockets {
+    /// With this congestion control; the system's default where there is none.
+    #[must_use]
+    pub fn new(congestion: Option<CongestionControl>) -> Self {
+        Self {
+            congestion,
+            said: AtomicBool::new(false),
+        }
+    }
+
+    /// Sets what a tunnel's socket needs. What the system refuses is logged and left: the tunnel
+    /// works without.
+    pub fn tune(&self, stream: &TcpStream) {
+        let socket = SockRef::from(stream);
+        set("TCP_NODELAY", socket.set_tcp_nodelay(true));
+        set(
+            "TCP_NOTSENT_LOWAT",
+            socket.set_tcp_notsent_lowat(TUNNEL_UNSENT),
+        );
+        set(
+            "TCP_USER_TIMEOUT",
+            socket.set_tcp_user_timeout(Some(TUNNEL_UNACKNOWLEDGED)),
+        );
+        if let Some(congestion) = &self.congestion
+            && let Err(error) = set_congestion(&socket, congestion)
+            && !self.said.swap(true, Ordering::Relaxed)
+        {
+            let remedy = remedy(congestion, &error);
+            tracing::warn!(%congestion, %error, remedy, "this congestion control cannot be used; tunnels have the system's default");
+        }
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+fn set_congestion(socket: &SockRef<'_>, congestion: &CongestionControl) -> io::Result<()> {
+    socket.set_tcp_congestion(congestion.as_str().as_bytes())
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+fn set_congestion(_: &SockRef<'_>, _: &CongestionControl) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// What to do where the system does not take a congestion control.
+fn remedy(congestion: &CongestionControl, error: &io::Error) -> String {
+    let list = |name: &str| {
+        let list = std::fs::read_to_string(format!("/proc/sys/net/ipv4/tcp_{name}"));
+        list.map_or_else(|_| "not known".to_owned(), |list| list.trim().to_owned())
+    };
+    let available = list("available_congestion_control");
+    match error.kind() {
+        io::ErrorKind::NotFound => format!(
+            "the kernel has: {available}; on its host run `modprobe tcp_{congestion}`, or write one of these as `congestion`"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            let allowed = list("allowed_congestion_control");
+            format!(
+                "the kernel has: {available}, and lets everybody use: {allowed}; run `sysctl -w net.ipv4.tcp_allowed_congestion_control=\"{allowed} {congestion}\"`, or write one of the latter as `congestion`"
+            )
+        }
+        _ => format!(
+            "the kernel has: {available}; take `congestion` out of the configuration where it has none of use"
+        ),
+    }
 }
 
 /// Sets what the socket of a client or an application needs. What the system refuses is logged
@@ -162,7 +224,7 @@ mod tests {
     #[tokio::test]
     async fn the_system_takes_every_option() {
         let (tunnel, client) = connected().await;
-        tune_tunnel(&tunnel);
+        TunnelSockets::default().tune(&tunnel);
         let socket = SockRef::from(&tunnel);
         assert!(socket.tcp_nodelay().unwrap());
         assert_eq!(socket.tcp_notsent_lowat().unwrap(), TUNNEL_UNSENT);
@@ -177,6 +239,68 @@ mod tests {
         assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_RETRIES);
+    }
+
+    fn congestion_of(stream: &TcpStream) -> String {
+        let name = SockRef::from(stream).tcp_congestion().unwrap();
+        let name = name.split(|&octet| octet == 0).next().unwrap();
+        String::from_utf8(name.to_vec()).unwrap()
+    }
+
+    fn named(name: &str) -> TunnelSockets {
+        TunnelSockets::new(Some(CongestionControl::new(name).unwrap()))
+    }
+
+    #[tokio::test]
+    async fn a_tunnel_has_the_congestion_control_that_is_asked_for() {
+        let (dialled, accepted) = connected().await;
+        let usual = congestion_of(&dialled);
+        TunnelSockets::default().tune(&dialled);
+        assert_eq!(congestion_of(&dialled), usual);
+        let allowed = "/proc/sys/net/ipv4/tcp_allowed_congestion_control";
+        let allowed = std::fs::read_to_string(allowed).unwrap();
+        let other = allowed.split_whitespace().find(|&name| name != usual);
+        // Where the kernel has only one, that.
+        let wanted = other.unwrap_or(&usual);
+        for stream in [&dialled, &accepted] {
+            let sockets = named(wanted);
+            sockets.tune(stream);
+            assert_eq!(congestion_of(stream), wanted);
+            assert!(!sockets.said.load(Ordering::Relaxed));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_congestion_control_that_the_kernel_does_not_have_leaves_the_usual_one() {
+        let (dialled, _accepted) = connected().await;
+        let usual = congestion_of(&dialled);
+        let sockets = named("no-such_one");
+        sockets.tune(&dialled);
+        assert_eq!(congestion_of(&dialled), usual);
+        assert!(sockets.said.load(Ordering::Relaxed));
+        assert!(SockRef::from(&dialled).tcp_nodelay().unwrap());
+    }
+
+    #[test]
+    fn what_to_do_about_a_congestion_control_is_said_by_the_kernels_answer() {
+        let bbr = CongestionControl::new("bbr").unwrap();
+        let said = |kind: io::ErrorKind| remedy(&bbr, &kind.into());
+        let available = "/proc/sys/net/ipv4/tcp_available_congestion_control";
+        let available = std::fs::read_to_string(available).unwrap();
+        for (kind, expected) in [
+            (io::ErrorKind::NotFound, "modprobe tcp_bbr"),
+            (
+                io::ErrorKind::PermissionDenied,
+                "tcp_allowed_congestion_control",
+            ),
+            (io::ErrorKind::Unsupported, "take `congestion` out"),
+        ] {
+            let text = said(kind);
+            assert!(
+                text.contains(expected) && text.contains(available.trim()),
+                "{text}"
+            );
+        }
     }
 
     #[tokio::test]
@@ -222,6 +346,28 @@ mod tests {
             .unwrap();
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// As systemd says it: with the process's own number, or with that of another.
+    #[test]
+    fn listen_pid_has_to_be_the_own_one_where_it_is_set() {
+        let all = ["--exact", CHILD, "--ignored", "--nocapture"];
+        let said = |pid: &str| {
+            let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let output = Command::new("sh")
+                .args(["-c", &format!(r#"LISTEN_PID={pid} exec "$0" "$@""#)])
+                .arg(std::env::current_exe().unwrap())
+                .args(all)
+                .env("LISTEN_FDS", "1")
+                .env("LISTEN_FDS_FIRST_FD", "0")
+                .stdin(OwnedFd::from(listener))
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert!(said("$$").contains("in all 1"));
+        assert!(said("1").contains("in all 0"));
     }
 
     #[test]

@@ -1,36 +1,20 @@
 //! Names to addresses, without the system's `getaddrinfo`: in a static binary it loads the host's
 //! modules and may crash.
 //!
-//! The order is: literal addresses, `localhost`, fixed hosts, the system's hosts file, DNS. The
-//! search list is walked here, so that "does not exist" under one name never hides a name server
-//! that failed under another.
+//! The order is: literal addresses, `localhost`, fixed hosts, the system's hosts file, DNS.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::{Query, ResponseCode};
-use hickory_resolver::proto::rr::{Name, RecordType};
-use hickory_resolver::{Hosts, TokioResolver, system_conf};
+use hickory_resolver::config::{ResolverConfig, ResolverOpts};
+use hickory_resolver::proto::rr::Name;
+use tokio::time::Instant;
 
+use super::dns::{Dns, QUERY_TIMEOUT, name_server, some};
+use super::system::{Files, LOOK, Mark, System};
 use crate::model::Host;
-
-/// How long one question to a name server may take. The library asks twice, so a silent server
-/// costs twice this: less than the patience of whoever waits for a page.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// What the library calls attempts are repetitions after the first question.
-const REPETITIONS: usize = 1;
-
-/// How long a received IPv4 answer waits for the IPv6 one (RFC 8305, section 3): some name servers
-/// never answer questions for AAAA.
-const AAAA_DELAY: Duration = Duration::from_millis(50);
 
 /// Why a name has no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -93,69 +77,58 @@ pub struct Resolver {
 
 struct Inner {
     fixed: BTreeMap<String, Vec<IpAddr>>,
-    hosts_file: Hosts,
-    /// The asker, or why there is none.
-    dns: Result<Dns, String>,
-}
-
-struct Dns {
-    asker: TokioResolver,
-    search: Vec<Name>,
-    ndots: usize,
-    servers: String,
-}
-
-/// What the system says about names.
-struct System {
-    config: Result<(ResolverConfig, ResolverOpts), String>,
-    hosts_file: Hosts,
+    /// Those to ask, where the operator named some.
+    servers: Vec<SocketAddr>,
     query_timeout: Duration,
+    /// None where the system is a test's, and stays as it is.
+    files: Option<Files>,
+    seen: Mutex<Seen>,
+}
+
+/// The system as it was read last.
+struct Seen {
+    view: Arc<View>,
+    mark: Option<Mark>,
+    looked: Instant,
+}
+
+/// How names are looked up.
+struct View {
+    system: System,
+    /// The asker, or why there is none.
+    dns: Result<Arc<Dns>, String>,
 }
 
 impl Resolver {
     /// Asks `servers`, or those of the system where there are none; `hosts` are names in normal
     /// form with fixed addresses, which win over everything but `localhost`.
     ///
-    /// Search list, `ndots` and hosts file are read from the system now, once. A system without
-    /// name servers is not an error here: names that need one get
+    /// Search list, `ndots`, name servers and hosts file are the system's, and are read again where
+    /// its files change. A system without name servers is not an error here: names that need one get
     /// [`ResolveError::NoServers`].
     #[must_use]
     pub fn new(servers: &[SocketAddr], hosts: BTreeMap<String, Vec<IpAddr>>) -> Self {
-        let system = System {
-            config: system_conf::read_system_conf()
-                .map_err(|error| format!("/etc/resolv.conf: {error}")),
-            hosts_file: Hosts::from_system().unwrap_or_default(),
-            query_timeout: QUERY_TIMEOUT,
-        };
-        Self::with_system(servers, hosts, system)
+        Self::following(servers, hosts, Files::of_system(), QUERY_TIMEOUT)
     }
 
-    fn with_system(
+    fn following(
         servers: &[SocketAddr],
         fixed: BTreeMap<String, Vec<IpAddr>>,
-        system: System,
+        files: Files,
+        query_timeout: Duration,
     ) -> Self {
-        let timeout = system.query_timeout;
-        let configured: Vec<_> = servers.iter().map(|&server| name_server(server)).collect();
-        let dns = match (system.config, configured.is_empty()) {
-            (Ok((config, options)), true) => Dns::new(config, options, timeout),
-            (Ok((config, options)), false) => {
-                let (domain, search, _) = config.into_parts();
-                let config = ResolverConfig::from_parts(domain, search, configured);
-                Dns::new(config, options, timeout)
-            }
-            (Err(_), false) => Dns::new(
-                ResolverConfig::from_name_servers(configured),
-                ResolverOpts::default(),
-                timeout,
-            ),
-            (Err(why), true) => Err(why),
+        let seen = Seen {
+            mark: Some(files.mark()),
+            view: Arc::new(View::new(files.read(), servers, query_timeout)),
+            looked: Instant::now(),
         };
         Self {
             inner: Arc::new(Inner {
                 fixed,
-                hosts_file: system.hosts_file,
-                dns,
+                servers: servers.to_vec(),
+                query_timeout,
+                files: Some(files),
+                seen: Mutex::new(seen),
             }),
         }
     }
@@ -187,16 +160,68 @@ impl Resolver {
             servers: "none".to_owned(),
             why: error.to_string(),
         })?;
-        let listed = from_hosts_file(&self.inner.hosts_file, &parsed);
+        let view = self.inner.view();
+        let listed = view.system.listed(&parsed);
         if !listed.is_empty() {
             return Ok(listed);
         }
-        match &self.inner.dns {
+        match &view.dns {
             Ok(dns) => dns.ask(name, parsed).await,
             Err(why) => Err(ResolveError::NoServers {
                 name: name.to_owned(),
                 why: why.clone(),
             }),
+        }
+    }
+}
+
+impl Inner {
+    /// How names are looked up now. Another view has a cache of its own: what was true in another
+    /// network is forgotten.
+    fn view(&self) -> Arc<View> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(files) = &self.files
+            && seen.looked.elapsed() >= LOOK
+        {
+            seen.looked = Instant::now();
+            let mark = Some(files.mark());
+            if mark != seen.mark {
+                let mut view = View::new(files.read(), &self.servers, self.query_timeout);
+                if view.dns.is_err() && seen.view.dns.is_ok() {
+                    // It may be half written, or empty while the network changes.
+                    view.dns.clone_from(&seen.view.dns);
+                }
+                tracing::info!(
+                    "the system's name servers or hosts have changed and were read again"
+                );
+                (seen.view, seen.mark) = (Arc::new(view), mark);
+            }
+        }
+        Arc::clone(&seen.view)
+    }
+}
+
+impl View {
+    fn new(mut system: System, servers: &[SocketAddr], timeout: Duration) -> Self {
+        let configured: Vec<_> = servers.iter().map(|&server| name_server(server)).collect();
+        let config = std::mem::replace(&mut system.config, Err(String::new()));
+        let dns = match (config, configured.is_empty()) {
+            (Ok((config, options)), true) => Dns::new(config, options, timeout),
+            (Ok((config, options)), false) => {
+                let (domain, search, _) = config.into_parts();
+                let config = ResolverConfig::from_parts(domain, search, configured);
+                Dns::new(config, options, timeout)
+            }
+            (Err(_), false) => Dns::new(
+                ResolverConfig::from_name_servers(configured),
+                ResolverOpts::default(),
+                timeout,
+            ),
+            (Err(why), true) => Err(why),
+        };
+        Self {
+            system,
+            dns: dns.map(Arc::new),
         }
     }
 }
@@ -207,148 +232,9 @@ impl std::fmt::Debug for Resolver {
     }
 }
 
-impl Dns {
-    fn new(
-        config: ResolverConfig,
-        mut options: ResolverOpts,
-        timeout: Duration,
-    ) -> Result<Self, String> {
-        let mut search = config.search().to_vec();
-        if search.is_empty() {
-            search.extend(config.domain().cloned());
-        }
-        // `search .` means no suffix, which is tried anyway.
-        search.retain(|suffix| !suffix.is_root());
-        let servers: Vec<_> = config
-            .name_servers()
-            .iter()
-            .map(|server| match server.connections.first() {
-                Some(connection) => SocketAddr::new(server.ip, connection.port).to_string(),
-                None => server.ip.to_string(),
-            })
-            .collect();
-        let ndots = options.ndots;
-        options.timeout = timeout;
-        options.attempts = REPETITIONS;
-        // The library takes one family from the file and asks the DNS for the other.
-        options.use_hosts_file = ResolveHosts::Never;
-        let mut builder =
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        *builder.options_mut() = options;
-        Ok(Self {
-            asker: builder.build().map_err(|error| error.to_string())?,
-            search,
-            ndots,
-            servers: servers.join(", "),
-        })
-    }
-
-    /// Walks the search list as resolv.conf(5) has it. A failure under one name does not end the
-    /// walk, and is what is reported in the end unless a later name has addresses.
-    async fn ask(&self, name: &str, parsed: Name) -> Result<Vec<IpAddr>, ResolveError> {
-        let mut worst = ResolveError::NotFound {
-            name: name.to_owned(),
-        };
-        for candidate in self.candidates(parsed) {
-            match self.ask_exactly(name, candidate).await {
-                Ok(addresses) => return Ok(addresses),
-                Err(error) if error.weight() > worst.weight() => worst = error,
-                Err(_) => {}
-            }
-        }
-        Err(worst)
-    }
-
-    fn candidates(&self, name: Name) -> Vec<Name> {
-        let absolute_first = usize::from(name.num_labels()) > self.ndots;
-        let suffixed = self
-            .search
-            .iter()
-            // A name that grows past 255 octets is no candidate.
-            .filter_map(|suffix| name.clone().append_domain(suffix).ok());
-        let mut all: Vec<Name> = suffixed.collect();
-        all.insert(if absolute_first { 0 } else { all.len() }, name.clone());
-        for candidate in &mut all {
-            candidate.set_fqdn(true);
-        }
-        all
-    }
-
-    async fn ask_exactly(&self, name: &str, fqdn: Name) -> Result<Vec<IpAddr>, ResolveError> {
-        let v4 = self.records(name, fqdn.clone(), RecordType::A);
-        let v6 = self.records(name, fqdn, RecordType::AAAA);
-        tokio::pin!(v4, v6);
-        let (v4, v6) = tokio::select! {
-            v4 = &mut v4 => match v4 {
-                Ok(v4) => match tokio::time::timeout(AAAA_DELAY, v6).await {
-                    Ok(v6) => (Ok(v4), v6),
-                    Err(_) => return Ok(v4),
-                },
-                // The name as a whole does not exist (RFC 8020); the other question is moot.
-                Err(error @ ResolveError::NotFound { .. }) => return Err(error),
-                Err(error) => (Err(error), v6.await),
-            },
-            v6 = &mut v6 => match v6 {
-                Err(error @ ResolveError::NotFound { .. }) => return Err(error),
-                v6 => (v4.await, v6),
-            },
-        };
-        match (v4, v6) {
-            (Ok(v4), Ok(mut v6)) => {
-                v6.extend(v4);
-                Ok(v6)
-            }
-            (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(one),
-            (Err(v4), Err(v6)) if v6.weight() > v4.weight() => Err(v6),
-            (Err(v4), Err(_)) => Err(v4),
-        }
-    }
-
-    async fn records(
-        &self,
-        name: &str,
-        fqdn: Name,
-        kind: RecordType,
-    ) -> Result<Vec<IpAddr>, ResolveError> {
-        let lookup = self
-            .asker
-            .lookup(fqdn, kind)
-            .await
-            .map_err(|error| self.explain(name, &error))?;
-        // CNAMEs on the way are answers too.
-        let addresses = lookup.answers().iter().filter_map(|r| r.data.ip_addr());
-        some(addresses.collect(), name)
-    }
-
-    fn explain(&self, name: &str, error: &NetError) -> ResolveError {
-        let name = name.to_owned();
-        let servers = self.servers.clone();
-        match error {
-            NetError::Dns(DnsError::NoRecordsFound(_)) if error.is_nx_domain() => {
-                ResolveError::NotFound { name }
-            }
-            NetError::Dns(DnsError::NoRecordsFound(_)) => ResolveError::NoAddress { name },
-            NetError::Dns(DnsError::ResponseCode(ResponseCode::Refused)) => {
-                ResolveError::Refused { name, servers }
-            }
-            NetError::Dns(DnsError::ResponseCode(code)) => ResolveError::Failed {
-                name,
-                servers,
-                why: format!("the name server answered \"{code}\""),
-            },
-            NetError::Timeout => ResolveError::Timeout { name, servers },
-            other => ResolveError::Failed {
-                name,
-                servers,
-                why: other.to_string(),
-            },
-        }
-    }
-}
-
 impl ResolveError {
     /// Which of two failures says more about what is wrong.
-    fn weight(&self) -> u8 {
+    pub(super) fn weight(&self) -> u8 {
         match self {
             Self::NotFound { .. } => 0,
             Self::NoAddress { .. } => 1,
@@ -360,53 +246,73 @@ impl ResolveError {
     }
 }
 
-fn name_server(server: SocketAddr) -> NameServerConfig {
-    let mut config = NameServerConfig::udp_and_tcp(server.ip());
-    config.connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
-    for connection in &mut config.connections {
-        connection.port = server.port();
-    }
-    config
-}
-
-fn from_hosts_file(hosts: &Hosts, name: &Name) -> Vec<IpAddr> {
-    [RecordType::AAAA, RecordType::A]
-        .into_iter()
-        .filter_map(|kind| hosts.lookup_static_host(&Query::query(name.clone(), kind)))
-        .flat_map(|lookup| {
-            let addresses = lookup.answers().iter().filter_map(|r| r.data.ip_addr());
-            addresses.collect::<Vec<_>>()
-        })
-        .collect()
-}
-
-fn some(addresses: Vec<IpAddr>, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
-    if addresses.is_empty() {
-        return Err(ResolveError::NoAddress {
-            name: name.to_owned(),
-        });
-    }
-    Ok(addresses)
-}
-
 #[cfg(test)]
 mod tests {
+    use hickory_resolver::{Hosts, system_conf};
+
     use super::*;
     use crate::net::testing::{DnsServer, Reply};
 
     impl Resolver {
         /// Asks one server of a test: a hosts file and a search list from text, a short timeout.
         pub(crate) fn for_test(server: SocketAddr, conf: &str, hosts: &str) -> Self {
-            let (config, options) = system_conf::parse_resolv_conf(conf).unwrap();
             let mut hosts_file = Hosts::default();
             hosts_file.read_hosts_conf(hosts.as_bytes()).unwrap();
             let system = System {
-                config: Ok((config, options)),
+                config: Ok(system_conf::parse_resolv_conf(conf).unwrap()),
                 hosts_file,
-                query_timeout: Duration::from_millis(500),
             };
-            Self::with_system(&[server], BTreeMap::new(), system)
+            let query_timeout = Duration::from_millis(500);
+            let seen = Seen {
+                view: Arc::new(View::new(system, &[server], query_timeout)),
+                mark: None,
+                looked: Instant::now(),
+            };
+            Self {
+                inner: Arc::new(Inner {
+                    fixed: BTreeMap::new(),
+                    servers: vec![server],
+                    query_timeout,
+                    files: None,
+                    seen: Mutex::new(seen),
+                }),
+            }
         }
+    }
+
+    /// The files of a system.
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        /// Replaces one as a whole, as those who write them do.
+        fn write(&self, name: &str, text: &str) {
+            let new = self.0.path().join("new");
+            std::fs::write(&new, text).unwrap();
+            std::fs::rename(new, self.0.path().join(name)).unwrap();
+        }
+
+        fn resolver(
+            &self,
+            servers: &[SocketAddr],
+            fixed: BTreeMap<String, Vec<IpAddr>>,
+        ) -> Resolver {
+            let files = Files {
+                resolv_conf: self.0.path().join("resolv.conf"),
+                hosts: self.0.path().join("hosts"),
+            };
+            Resolver::following(servers, fixed, files, Duration::from_millis(500))
+        }
+    }
+
+    /// Lets time pass to the next look at the files.
+    async fn later() {
+        tokio::time::pause();
+        tokio::time::advance(LOOK).await;
+        tokio::time::resume();
     }
 
     const CONF: &str = "nameserver 192.0.2.53\nsearch corp.test\noptions ndots:1\n";
@@ -550,13 +456,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_system_without_name_servers_says_so_at_the_look_up() {
-        let system = System {
-            config: Err("/etc/resolv.conf: not there".into()),
-            hosts_file: Hosts::default(),
-            query_timeout: QUERY_TIMEOUT,
-        };
         let fixed = BTreeMap::from([("a.test".to_owned(), addresses(&["10.0.0.1"]))]);
-        let resolver = Resolver::with_system(&[], fixed, system);
+        let resolver = Folder::new().resolver(&[], fixed);
         assert_eq!(
             resolver.resolve(&host("a.test")).await,
             Ok(addresses(&["10.0.0.1"]))
@@ -567,8 +468,101 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("/etc/resolv.conf") && error.contains("dns.servers"),
+            error.contains("/resolv.conf: ") && error.contains("dns.servers"),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_resolv_conf_that_comes_later_is_read_and_one_that_goes_is_remembered() {
+        let folder = Folder::new();
+        let resolver = folder.resolver(&[], BTreeMap::new());
+        let asked = async || match resolver.resolve(&host("a.test")).await {
+            Err(ResolveError::NoServers { .. }) => "nobody".to_owned(),
+            Err(ResolveError::Timeout { servers, .. } | ResolveError::Failed { servers, .. }) => {
+                servers
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(asked().await, "nobody");
+        // Nothing listens there.
+        folder.write("resolv.conf", "nameserver 127.0.0.2\nsearch .\n");
+        assert_eq!(
+            asked().await,
+            "nobody",
+            "a look at the files with each name"
+        );
+        later().await;
+        assert_eq!(asked().await, "127.0.0.2:53");
+        folder.write("resolv.conf", "nameserver 127.0.0.3\nsearch .\n");
+        later().await;
+        assert_eq!(asked().await, "127.0.0.3:53");
+        // The network changes.
+        folder.write("resolv.conf", "");
+        later().await;
+        assert_eq!(asked().await, "127.0.0.3:53");
+    }
+
+    #[tokio::test]
+    async fn another_search_list_and_another_hosts_file_count_without_a_restart() {
+        let dns = DnsServer::start(|name, _| match name {
+            "wiki.office.test" => Reply::Addresses(addresses(&["10.0.0.1"])),
+            "wiki.home.test" => Reply::Addresses(addresses(&["10.0.0.2"])),
+            _ => Reply::Code(3),
+        })
+        .await;
+        let folder = Folder::new();
+        folder.write("resolv.conf", "nameserver 192.0.2.53\nsearch office.test\n");
+        let resolver = folder.resolver(&[dns.address], BTreeMap::new());
+        let wiki = async || resolver.resolve(&host("wiki")).await;
+        assert_eq!(wiki().await, Ok(addresses(&["10.0.0.1"])));
+        folder.write("resolv.conf", "nameserver 192.0.2.53\nsearch home.test\n");
+        later().await;
+        assert_eq!(wiki().await, Ok(addresses(&["10.0.0.2"])));
+        folder.write("hosts", "10.0.0.3 wiki\n");
+        later().await;
+        assert_eq!(wiki().await, Ok(addresses(&["10.0.0.3"])));
+    }
+
+    #[tokio::test]
+    async fn nxdomain_for_one_family_does_not_hide_an_address_of_the_other() {
+        let dns = DnsServer::start(|name, kind| match (name, kind) {
+            ("v4.test", 1) => Reply::Late(addresses(&["192.0.2.1"])),
+            ("v6.test", 28) => Reply::Addresses(addresses(&["2001:db8::1"])),
+            // It answers AAAA never, and the name does not exist.
+            ("deaf.test", 28) => Reply::Silence,
+            _ => Reply::Code(3),
+        })
+        .await;
+        let resolver = dns.resolver();
+        // Which of two answers that are there is looked at first is left to chance.
+        for _ in 0..20 {
+            let v4 = resolver.resolve(&host("v4.test")).await;
+            assert_eq!(v4, Ok(addresses(&["192.0.2.1"])));
+        }
+        // This one is waited for only shortly; on a busy machine it may be late now and then.
+        let mut v6 = vec![];
+        for _ in 0..100 {
+            v6 = resolver.resolve(&host("v6.test")).await.unwrap_or_default();
+            if !v6.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(v6, addresses(&["2001:db8::1"]));
+        let deaf = resolver.resolve(&host("deaf.test")).await;
+        assert!(
+            matches!(deaf, Err(ResolveError::NotFound { .. })),
+            "{deaf:?}"
+        );
+    }
+
+    #[test]
+    fn that_there_is_no_such_name_is_believed_for_half_a_minute() {
+        let folder = Folder::new();
+        folder.write("resolv.conf", CONF);
+        let resolver = folder.resolver(&[], BTreeMap::new());
+        let dns = resolver.inner.view().dns.clone().unwrap();
+        let most = dns.asker.options().negative_max_ttl;
+        assert_eq!(most, Some(Duration::from_secs(30)));
     }
 }

@@ -14,6 +14,8 @@ pub(crate) enum Reply {
     Addresses(Vec<IpAddr>),
     /// Answers with this RCODE.
     Code(u8),
+    /// The same, once the question for the other type was answered.
+    Late(Vec<IpAddr>),
     /// Says nothing.
     Silence,
 }
@@ -36,11 +38,14 @@ impl DnsServer {
         let mut task = JoinSet::new();
         task.spawn(async move {
             let mut packet = [0; 1500];
+            let (mut answered, mut held) = (false, Vec::new());
             while let Ok((length, from)) = socket.recv_from(&mut packet).await {
                 let (name, kind, end) = question(&packet[..length]);
                 log.lock().unwrap().push(name.clone());
-                let (code, addresses) = match answer(&name, kind) {
-                    Reply::Addresses(addresses) => (0, addresses),
+                let reply = answer(&name, kind);
+                let late = matches!(reply, Reply::Late(_));
+                let (code, addresses) = match reply {
+                    Reply::Addresses(addresses) | Reply::Late(addresses) => (0, addresses),
                     Reply::Code(code) => (code, vec![]),
                     Reply::Silence => continue,
                 };
@@ -69,7 +74,16 @@ impl DnsServer {
                     reply.extend([0, u8::try_from(data.len()).unwrap()]);
                     reply.extend(data);
                 }
+                if late && !answered {
+                    held.push((reply, from));
+                    continue;
+                }
                 socket.send_to(&reply, from).await.unwrap();
+                for (reply, from) in held.drain(..) {
+                    socket.send_to(&reply, from).await.unwrap();
+                    answered = true;
+                }
+                answered = !late && !answered;
             }
         });
         Self {

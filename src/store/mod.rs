@@ -12,6 +12,7 @@ mod sqlite;
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use secrecy::SecretString;
@@ -222,6 +223,57 @@ pub struct ConnectorRecord {
     pub seen: Option<Seen>,
     /// When it was removed, if it was.
     pub removed: Option<Timestamp>,
+}
+
+/// A connector that has not been connected for so long is inactive. The store is told of those that
+/// stay connected every few minutes.
+const INACTIVE: Duration = Duration::from_secs(15 * 60);
+
+/// What has been away for so long is listed only where all are asked for.
+const HIDDEN: Duration = Duration::from_secs(10 * 24 * 3600);
+
+/// How a connector stands, as far as the store knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It was enrolled a moment ago and has not been connected yet.
+    Enrolled,
+    /// It was connected within the last minutes.
+    Active,
+    /// It was not.
+    Inactive,
+    /// Nor within the last ten days.
+    Hidden,
+    /// It was removed.
+    Removed,
+}
+
+impl ConnectorRecord {
+    /// When it was last heard of: connected, or else enrolled.
+    #[must_use]
+    pub fn last_known(&self) -> Timestamp {
+        let seen = self.seen.as_ref().map(|seen| seen.at);
+        seen.unwrap_or(self.enrolled)
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        let last = self.last_known();
+        match () {
+            () if self.removed.is_some() => Standing::Removed,
+            () if last <= now.minus(HIDDEN) => Standing::Hidden,
+            () if last <= now.minus(INACTIVE) => Standing::Inactive,
+            () if self.seen.is_some() => Standing::Active,
+            () => Standing::Enrolled,
+        }
+    }
+
+    /// Whether it is gone for so long, away or removed, that a list need not have it.
+    #[must_use]
+    pub fn is_stale(&self, now: Timestamp) -> bool {
+        let since = self.removed.unwrap_or_else(|| self.last_known());
+        since <= now.minus(HIDDEN)
+    }
 }
 
 /// A connector was here.

@@ -1,11 +1,18 @@
-//! Logs, the access line, and what of a stranger's text may be shown.
+//! Logs, the access line, metrics and health, and what of a stranger's text may be shown.
 
 mod access;
+mod endpoint;
 mod logs;
+pub mod metrics;
 mod printable;
+mod recorder;
 mod request_ids;
+mod requests;
 
 pub use access::{AccessLine, Ended, OctetsIn};
+pub use endpoint::{Endpoint, Observed, Reach};
 pub use logs::{LogError, LogFormat, LogOptions, init};
 pub use printable::printable;
+pub use recorder::{Recorder, RecorderError};
 pub use request_ids::RequestIds;
+pub use requests::RequestMeter;

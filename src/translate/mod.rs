@@ -1,12 +1,14 @@
 //! Link translation: internal URLs become external ones.
 //!
-//! [`UrlMap`] is the only place a URL changes; [`translate_response`] and [`remove_own_cookies`]
-//! apply it and the rules about cookies to header fields.
+//! [`UrlMap`] is the only place a URL changes; [`translate_response`], [`translate_request`] and
+//! [`remove_own_cookies`] apply it and the rules about cookies to header fields.
 
 mod headers;
 mod urls;
 
-pub use headers::{remove_own_cookies, rewrite_origin, translate_response};
+pub use headers::{
+    Outside, TOWARDS_ONE_URL, remove_own_cookies, translate_request, translate_response,
+};
 pub use urls::UrlMap;
 
 #[cfg(test)]
@@ -14,21 +16,35 @@ mod tests {
     //! What the tests of both submodules stand on.
 
     use crate::model::{
-        Application, ApplicationName, BackendTimeouts, Captured, Connectors, ExternalUrl,
-        GroupName, Host, HostHeader, InternalUrl, LinkTranslation, PreAuthentication,
+        Application, ApplicationLimits, ApplicationName, BackendProtocol, BackendTimeouts,
+        Captured, Connectors, ExternalUrl, Front, GroupName, Host, HostHeader, InternalUrl,
+        InternalUrls, LinkTranslation, PreAuthentication,
     };
 
     /// An application published at these URLs.
     pub(super) fn application(external: &str, internal: &str) -> Application {
+        copies(external, &[internal])
+    }
+
+    /// One of several copies.
+    pub(super) fn copies(external: &str, internal: &[&str]) -> Application {
+        let urls = internal.iter().map(|url| InternalUrl::parse(url).unwrap());
         Application {
             name: ApplicationName::new("wiki").unwrap(),
             external: ExternalUrl::parse(external).unwrap(),
-            internal: InternalUrl::parse(internal).unwrap(),
+            internal: InternalUrls::new(urls.collect()).unwrap(),
             connectors: Connectors::new(vec![GroupName::new("default").unwrap()]).unwrap(),
             pre_authentication: vec![PreAuthentication::Passthrough],
             host_header: HostHeader::Internal,
-            link_translation: LinkTranslation { headers: true },
+            link_translation: LinkTranslation::default(),
             timeouts: BackendTimeouts::default(),
+            affinity: None,
+            health_check: None,
+            limits: ApplicationLimits::default(),
+            front: Front::default(),
+            alternates: Vec::new(),
+            backend_protocol: BackendProtocol::default(),
+            connection_authentication: false,
         }
     }
 

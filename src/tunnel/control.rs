@@ -60,6 +60,9 @@ pub enum Up {
         id: u64,
         /// Milliseconds it took.
         ms: u64,
+        /// The status of the answer, where one was asked for and came; the gateway judges it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
         /// Why the application was not reached: a word of the list of error codes. None where it was.
         error: Option<String>,
         /// Beside `error`: what happened, for the log.
@@ -123,11 +126,16 @@ pub enum Down {
         target: String,
         /// Which profile to use.
         profile: ProfileHash,
-        /// Ask for this path with GET, and take any answer below 500 as a sign of life. None: a
-        /// connection is enough.
+        /// Ask for this path with GET, and tell the status of the answer. None: a connection is
+        /// enough. All of it has the profile's time for the first byte.
         path: Option<String>,
         /// The `Host` to ask with, beside `path`.
         authority: Option<String>,
+    },
+    /// A client connection has ended: what was its own ends too. This word may be lost.
+    Closed {
+        /// As in [`super::wire::CONNECTION`].
+        connection: String,
     },
     /// The connector was removed: its certificate is worth nothing any more.
     Removed,
@@ -173,6 +181,15 @@ impl Sender {
         let mut line = serde_json::to_vec(message).map_err(|_| Stuck)?;
         line.push(b'\n');
         self.0.try_send(line.into()).map_err(|_| Stuck)
+    }
+}
+
+impl Sender {
+    /// Queues a message that may be lost: only where those that may not have room enough.
+    pub fn send_if_room<M: Serialize>(&self, message: &M) {
+        if self.0.capacity() > QUEUE / 2 {
+            let _ = self.send(message);
+        }
     }
 }
 

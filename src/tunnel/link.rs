@@ -7,23 +7,25 @@ use std::time::Duration;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::Notify;
 
+use super::Tied;
 use crate::http::Guard;
-
-/// What one stream may have in flight. 1 MiB carries about 106 Mbit/s at 50 ms; HTTP/2's own
-/// default of 64 KiB carries 8.
-pub const STREAM_WINDOW: u32 = 1 << 20;
+use crate::model::StreamWindow;
 
 /// What the connection may have in flight: all that HTTP/2 can express. A smaller one lets twenty
 /// slow readers stop every other request of the tunnel; memory is bounded by window times streams.
 pub const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
-/// Streams on one connection, the control stream not counted: bounded by the connection's window.
-pub const MAX_STREAMS: u32 = {
-    let fit = CONNECTION_WINDOW / STREAM_WINDOW;
-    if fit < 1024 { fit } else { 1024 }
-};
+/// Streams on one connection, whatever their window.
+const MOST_STREAMS: u32 = 1024;
 
-/// Streams beyond [`MAX_STREAMS`] that the connector's HTTP/2 still takes: the control stream, and
+/// Streams on one connection, the control stream not counted: as many as the connection's window
+/// bears with each stream's full.
+#[must_use]
+pub fn streams(window: StreamWindow) -> u32 {
+    (CONNECTION_WINDOW / window.octets()).min(MOST_STREAMS)
+}
+
+/// Streams beyond [`streams`] that the connector's HTTP/2 still takes: the control stream, and
 /// those the gateway counts as ended a moment before the connector does.
 const STREAM_SLACK: u32 = 64;
 
@@ -45,13 +47,13 @@ const RESETS: usize = 4096;
 /// Octets of one stream that wait in memory for the socket.
 const SEND_BUFFER: usize = 256 * 1024;
 
-/// The gateway's end.
+/// The gateway's end, whose tasks `tied` runs; answers may have so much in flight towards it.
 #[must_use]
-pub fn client() -> hyper::client::conn::http2::Builder<TokioExecutor> {
-    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+pub fn client(tied: &Tied, window: StreamWindow) -> hyper::client::conn::http2::Builder<Tied> {
+    let mut builder = hyper::client::conn::http2::Builder::new(tied.clone());
     builder
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_stream_window_size(window.octets())
         .initial_connection_window_size(CONNECTION_WINDOW)
         .initial_max_send_streams(1)
         .max_header_list_size(HEADER_LIST)
@@ -64,15 +66,15 @@ pub fn client() -> hyper::client::conn::http2::Builder<TokioExecutor> {
     builder
 }
 
-/// The connector's end.
+/// The connector's end; requests may have so much in flight towards it.
 #[must_use]
-pub fn server() -> hyper::server::conn::http2::Builder<TokioExecutor> {
+pub fn server(window: StreamWindow) -> hyper::server::conn::http2::Builder<TokioExecutor> {
     let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_stream_window_size(window.octets())
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(MAX_STREAMS + STREAM_SLACK)
+        .max_concurrent_streams(streams(window) + STREAM_SLACK)
         .max_header_list_size(HEADER_LIST)
         .header_table_size(HEADER_TABLE)
         .max_pending_accept_reset_streams(RESETS)
@@ -98,14 +100,21 @@ pub struct Places {
 pub struct Place(Arc<Places>);
 
 impl Places {
-    /// As many places as the connector announced, [`MAX_STREAMS`] at most.
+    /// As many places as the connector announced by its window, and no more than the gateway's own
+    /// window allows: what is under way is bounded in both directions.
     #[must_use]
-    pub fn new(announced: u32) -> Arc<Self> {
+    pub fn new(announced: u32, window: StreamWindow) -> Arc<Self> {
         Arc::new(Self {
             taken: AtomicU32::new(0),
-            all: announced.min(MAX_STREAMS),
+            all: announced.min(streams(window)),
             returned: Notify::new(),
         })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn all(&self) -> u32 {
+        self.all
     }
 
     /// How many are taken.
@@ -155,19 +164,85 @@ impl Guard for Place {}
 
 #[cfg(test)]
 mod tests {
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+
+    fn window(octets: u64) -> StreamWindow {
+        StreamWindow::new(octets).unwrap()
+    }
 
     #[test]
     fn memory_is_bounded_by_streams_and_not_by_the_connections_window() {
-        assert!(u64::from(MAX_STREAMS) * u64::from(STREAM_WINDOW) <= u64::from(CONNECTION_WINDOW));
+        for (octets, expected) in [
+            (64 << 10, 1024),
+            (1 << 20, 1024),
+            ((2 << 20) - 1024, 1024),
+            (2 << 20, 1023),
+            (4 << 20, 511),
+        ] {
+            let streams = streams(window(octets));
+            assert_eq!(streams, expected, "{octets}");
+            assert!(u64::from(streams) * octets <= u64::from(CONNECTION_WINDOW));
+        }
+        let bounds = [(64 << 10) - 1, (4 << 20) + 1, 0, u64::MAX];
+        assert!(bounds.map(StreamWindow::new).iter().all(Option::is_none));
+    }
+
+    /// The settings that an end says first: identifiers and values.
+    async fn settings(mut stream: DuplexStream) -> Vec<(u16, u32)> {
+        let length = stream.read_u32().await.unwrap() >> 8;
+        assert_eq!(length % 6, 0);
+        // The rest of the frame's head: flags and stream.
+        stream.read_exact(&mut [0; 5]).await.unwrap();
+        let mut settings = Vec::new();
+        for _ in 0..length / 6 {
+            let identifier = stream.read_u16().await.unwrap();
+            settings.push((identifier, stream.read_u32().await.unwrap()));
+        }
+        settings
+    }
+
+    #[tokio::test]
+    async fn each_end_says_its_own_window_and_the_connector_how_many_streams_it_takes() {
+        const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        const MAX_CONCURRENT_STREAMS: u16 = 3;
+        const INITIAL_WINDOW_SIZE: u16 = 4;
+        for (octets, streams) in [(64 << 10, 1024), (4 << 20, 511)] {
+            let says_window = (INITIAL_WINDOW_SIZE, window(octets).octets());
+            let (near, mut far) = duplex(1 << 16);
+            let tied = Tied::to(CancellationToken::new());
+            let handshake =
+                client(&tied, window(octets)).handshake::<_, crate::http::Body>(TokioIo::new(near));
+            let (_requests, _connection) = handshake.await.unwrap();
+            far.read_exact(&mut [0; PREFACE.len()]).await.unwrap();
+            assert!(settings(far).await.contains(&says_window));
+
+            let (near, mut far) = duplex(1 << 16);
+            let service = hyper::service::service_fn(async |_| {
+                Ok::<_, std::convert::Infallible>(hyper::Response::new(crate::http::Body::empty()))
+            });
+            let serving = server(window(octets)).serve_connection(TokioIo::new(near), service);
+            let serving = tokio::spawn(serving);
+            far.write_all(PREFACE).await.unwrap();
+            // Settings that say nothing.
+            far.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+            let said = settings(far).await;
+            assert!(said.contains(&says_window), "{said:?}");
+            let most = (MAX_CONCURRENT_STREAMS, streams + STREAM_SLACK);
+            assert!(said.contains(&most), "{said:?}");
+            serving.abort();
+        }
     }
 
     #[test]
     fn a_place_is_taken_once_and_comes_back() {
-        let places = Places::new(2);
+        let places = Places::new(2, StreamWindow::USUAL);
         let (a, b) = (places.take(), places.take());
         assert!(a.is_some() && b.is_some() && places.take().is_none());
-        assert!(places.are_taken() && Places::new(0).are_taken());
+        assert!(places.are_taken() && Places::new(0, StreamWindow::USUAL).are_taken());
         drop(a);
         assert_eq!((places.taken(), places.are_taken()), (1, false));
         assert!(places.take().is_some());
@@ -175,7 +250,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_place_that_comes_back_is_noticed() {
-        let places = Places::new(2);
+        let places = Places::new(2, StreamWindow::USUAL);
         places.none_taken().await;
         let taken: Vec<_> = std::iter::from_fn(|| places.take()).collect();
         let waiting = tokio::spawn({
@@ -189,9 +264,15 @@ mod tests {
     }
 
     #[test]
-    fn a_connector_cannot_announce_more_than_the_window_bears() {
-        let places = Places::new(u32::MAX);
-        let taken: Vec<_> = std::iter::from_fn(|| places.take()).collect();
-        assert_eq!(taken.len(), MAX_STREAMS as usize);
+    fn a_connector_cannot_announce_more_than_the_gateways_own_window_bears() {
+        for (announced, octets, expected) in [
+            (u32::MAX, 1 << 20, 1024),
+            (1024, 4 << 20, 511),
+            (511, 64 << 10, 511),
+        ] {
+            let places = Places::new(announced, window(octets));
+            let taken: Vec<_> = std::iter::from_fn(|| places.take()).collect();
+            assert_eq!(taken.len(), expected, "{announced} at {octets}");
+        }
     }
 }

@@ -8,9 +8,11 @@ pub mod late;
 pub mod link;
 mod profile;
 pub mod retry;
+mod tied;
 pub mod tls;
 pub mod token;
 mod verify;
 pub mod wire;
 
 pub use profile::{Profile, ProfileHash};
+pub use tied::Tied;

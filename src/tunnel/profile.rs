@@ -11,7 +11,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
-use crate::model::BackendTimeouts;
+use crate::model::{BackendProtocol, BackendTimeouts};
 
 /// An application's settings that bind the connector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,27 @@ pub struct Profile {
     pub first_byte_ms: u64,
     /// Milliseconds between two parts of the answer's body.
     pub idle_ms: u64,
+    /// What is spoken with the application. A gateway of before this setting does not send it.
+    #[serde(default, skip_serializing_if = "Protocol::is_http1")]
+    protocol: Protocol,
+}
+
+/// A protocol as it is written in a profile. One that a newer gateway knows and this version does
+/// not is HTTP/1.1, which every application speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Protocol {
+    Http2,
+    #[default]
+    #[serde(other)]
+    Http1,
+}
+
+impl Protocol {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+    fn is_http1(&self) -> bool {
+        *self == Self::Http1
+    }
 }
 
 /// The name of a profile: the first half of the SHA-256 of its text, in hexadecimal.
@@ -29,14 +50,18 @@ pub struct Profile {
 pub struct ProfileHash(String);
 
 impl Profile {
-    /// The profile of an application with these timeouts.
+    /// The profile of an application with these settings.
     #[must_use]
-    pub fn new(timeouts: &BackendTimeouts) -> Self {
+    pub fn new(timeouts: &BackendTimeouts, protocol: BackendProtocol) -> Self {
         let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         Self {
             connect_ms: millis(timeouts.connect),
             first_byte_ms: millis(timeouts.first_byte),
             idle_ms: millis(timeouts.idle),
+            protocol: match protocol {
+                BackendProtocol::Http1 => Protocol::Http1,
+                BackendProtocol::Http2 => Protocol::Http2,
+            },
         }
     }
 
@@ -53,6 +78,15 @@ impl Profile {
     /// Where it is no profile.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
+    }
+
+    /// What is spoken with the application.
+    #[must_use]
+    pub fn protocol(&self) -> BackendProtocol {
+        match self.protocol {
+            Protocol::Http1 => BackendProtocol::Http1,
+            Protocol::Http2 => BackendProtocol::Http2,
+        }
     }
 
     /// How long to wait for a connection.
@@ -106,14 +140,18 @@ impl fmt::Display for ProfileHash {
 mod tests {
     use super::*;
 
+    fn plain() -> Profile {
+        Profile::new(&BackendTimeouts::default(), BackendProtocol::default())
+    }
+
     #[test]
     fn equal_settings_have_one_name_and_others_another() {
-        let usual = Profile::new(&BackendTimeouts::default());
+        let usual = plain();
         let longer = Profile {
             first_byte_ms: 180_000,
             ..usual
         };
-        let again = Profile::new(&BackendTimeouts::default());
+        let again = plain();
         let name = |profile: &Profile| ProfileHash::of(&profile.text());
         assert_eq!(name(&usual), name(&again));
         assert_ne!(name(&usual), name(&longer));
@@ -123,9 +161,26 @@ mod tests {
 
     #[test]
     fn a_setting_of_a_newer_gateway_is_passed_over() {
-        let usual = Profile::new(&BackendTimeouts::default());
+        let usual = plain();
         let newer = usual.text().replacen('{', "{\"song\":1,", 1);
         assert_eq!(Profile::parse(&newer).unwrap(), usual);
         assert!(Profile::parse("{}").is_err());
+    }
+
+    #[test]
+    fn a_gateway_of_before_the_protocol_means_http1_and_so_does_an_unknown_one() {
+        let old = r#"{"connect_ms":1,"first_byte_ms":2,"idle_ms":3}"#;
+        let profile = Profile::parse(old).unwrap();
+        assert_eq!(profile.protocol(), BackendProtocol::Http1);
+        // Its name stays what it was, so that nothing is sent anew.
+        assert_eq!(profile.text(), old);
+        let newer = old.replacen('{', r#"{"protocol":"http9","#, 1);
+        assert_eq!(
+            Profile::parse(&newer).unwrap().protocol(),
+            BackendProtocol::Http1
+        );
+        let http2 = Profile::new(&BackendTimeouts::default(), BackendProtocol::Http2);
+        assert_eq!(Profile::parse(&http2.text()).unwrap(), http2);
+        assert_ne!(http2.text(), plain().text());
     }
 }

@@ -41,6 +41,22 @@ pub fn may_repeat(attempt: Attempt, method: &Method, body: Body, deaths: u32) ->
     }
 }
 
+/// Whether HTTP/2 says that nothing of a request was processed: its stream was refused as a whole,
+/// or lies beyond the last one the other end will look at (RFC 9113 sections 6.8 and 8.7).
+#[must_use]
+pub fn is_not_processed(error: &hyper::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref::<h2::Error>() {
+            let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            // The library gives the error of a GOAWAY to those streams alone that are beyond it.
+            return error.is_remote() && (is_refused || error.is_go_away());
+        }
+        source = cause.source();
+    }
+    false
+}
+
 /// Whether this reason says that nothing reached the application, whoever is to blame.
 #[must_use]
 pub fn never_reached(code: ErrorCode) -> bool {

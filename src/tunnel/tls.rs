@@ -19,6 +19,7 @@ use arc_swap::ArcSwap;
 use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+#[cfg(test)]
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
@@ -26,13 +27,19 @@ use super::hint::ByAuthority;
 pub use super::verify::GatewayRefusal;
 use super::verify::{ConnectorVerifier, GatewayVerifier, Trust};
 pub use crate::certs::GATEWAY_NAME;
-use crate::certs::{Authorities, Authority, AuthorityError, Pin, provider};
+use crate::certs::{Authorities, Authority, AuthorityError, GATEWAY_LIFE, Pin, provider};
 use crate::clock::Timestamp;
 
 /// The protocol of tunnels, in the ClientHello's ALPN.
 pub const ALPN_TUNNEL: &[u8] = b"appproxy/1";
 /// The protocol of enrolment.
 pub const ALPN_ENROL: &[u8] = b"appproxy-enrol/1";
+
+/// The gateway's own certificates are issued anew after so many seconds.
+const DAILY: i64 = 24 * 3600;
+
+/// So many seconds a clock that is set back may have been ahead: they are dated back by more.
+const AHEAD: i64 = 60;
 
 /// The gateway's side, with a certificate that is issued anew while it runs. A listener asks for
 /// the configuration at each handshake, so a new certificate counts from the next one on.
@@ -45,6 +52,7 @@ pub struct GatewayTls {
 struct Configs {
     tunnel: Arc<ServerConfig>,
     enrol: Arc<ServerConfig>,
+    ends: Timestamp,
 }
 
 impl GatewayTls {
@@ -57,8 +65,17 @@ impl GatewayTls {
         Ok(Self { current })
     }
 
-    /// Issues the certificates anew: to be called once a day, and where the authorities are others.
-    /// The old ones stay where this fails.
+    /// Whether they should be issued anew: once a day, and where the clock was ahead when they were,
+    /// so that nobody takes them for good yet.
+    #[must_use]
+    pub fn are_due(&self, now: Timestamp) -> bool {
+        let fresh = now.plus(GATEWAY_LIFE).0;
+        let ends = self.ends().0;
+        ends > fresh + AHEAD || ends <= fresh - DAILY
+    }
+
+    /// Issues the certificates anew: where they are due, and where the authorities are others. The
+    /// old ones stay where this fails.
     ///
     /// # Errors
     /// Where an authority cannot issue it.
@@ -72,6 +89,12 @@ impl GatewayTls {
     #[must_use]
     pub fn tunnel(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.load().tunnel)
+    }
+
+    /// When the certificates in use end.
+    #[must_use]
+    pub fn ends(&self) -> Timestamp {
+        self.current.load().ends
     }
 
     /// For a ClientHello that offers [`ALPN_ENROL`].
@@ -93,6 +116,7 @@ impl Configs {
                 Arc::clone(&resolver) as Arc<dyn ResolvesServerCert>,
             )?),
             enrol: Arc::new(enrol_config(resolver)?),
+            ends: now.plus(GATEWAY_LIFE),
         })
     }
 }
@@ -101,7 +125,8 @@ impl Configs {
 ///
 /// # Errors
 /// Where the authority's certificate cannot be a trust anchor.
-pub fn gateway_tunnel(
+#[cfg(test)]
+pub(crate) fn gateway_tunnel(
     authority: &Authority,
     leaf: Arc<CertifiedKey>,
 ) -> Result<ServerConfig, rustls::Error> {
@@ -130,7 +155,8 @@ fn tunnel_config(
 ///
 /// # Errors
 /// Where the cryptographic library cannot do TLS 1.3.
-pub fn gateway_enrol(leaf: Arc<CertifiedKey>) -> Result<ServerConfig, rustls::Error> {
+#[cfg(test)]
+pub(crate) fn gateway_enrol(leaf: Arc<CertifiedKey>) -> Result<ServerConfig, rustls::Error> {
     enrol_config(Arc::new(SingleCertAndKey::from(leaf)))
 }
 
@@ -270,6 +296,28 @@ mod tests {
     }
 
     /// A leaf of `authority` with whatever `change` makes of a gateway's.
+    #[test]
+    fn the_gateways_certificates_are_due_daily_and_where_the_clock_was_ahead() {
+        let now = Timestamp(1_800_000_000);
+        let authority = Authority::create(now).unwrap();
+        let authorities = Authorities::new(vec![authority]).unwrap();
+        let tls = GatewayTls::new(&authorities, now).unwrap();
+        let day = 24 * 3600;
+        for (at, due) in [
+            (0, false),
+            (day - 1, false),
+            (day, true),
+            (400 * day, true),
+            (-60, false),
+            (-61, true),
+            (-400 * day, true),
+        ] {
+            assert_eq!(tls.are_due(Timestamp(now.0 + at)), due, "{at}");
+        }
+        tls.renew(&authorities, Timestamp(now.0 - 3600)).unwrap();
+        assert!(!tls.are_due(Timestamp(now.0 - 3600)));
+    }
+
     fn odd_leaf(authority: &Authority, change: impl FnOnce(&mut CertificateParams)) -> Credentials {
         let ca_key = KeyPair::from_pem(secrecy::ExposeSecret::expose_secret(&authority.key_pem()));
         let issuer = Issuer::from_ca_cert_der(authority.certificate(), ca_key.unwrap()).unwrap();

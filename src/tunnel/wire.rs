@@ -3,6 +3,8 @@
 //! Every field of this family is ours: those a browser or an application sends under the same
 //! names are deleted before these are set.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::model::ErrorCode;
@@ -15,6 +17,9 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("appproxy-request-id"
 pub const APPLICATION: HeaderName = HeaderName::from_static("appproxy-application");
 /// Which profile the connector is to use; the profile itself went over the control stream.
 pub const PROFILE: HeaderName = HeaderName::from_static("appproxy-profile");
+/// The client connection a request came on, where the application signs connections in. Never the
+/// client's word, and nobody can guess it.
+pub const CONNECTION: HeaderName = HeaderName::from_static("appproxy-connection");
 /// On an answer: the connector has no answer of the application, for this reason.
 pub const ERROR: HeaderName = HeaderName::from_static("appproxy-error");
 /// Beside [`ERROR`]: what happened, for the log.
@@ -31,7 +36,19 @@ const DETAIL_MAX: usize = 1024;
 /// Writes why there is no answer.
 pub fn put_error(fields: &mut HeaderMap, code: ErrorCode, detail: &str) {
     fields.insert(ERROR, HeaderValue::from_static(code.as_str()));
-    fields.insert(ERROR_DETAIL, printable(detail));
+    fields.insert(ERROR_DETAIL, once(printable(detail)));
+}
+
+/// Writes how long the application took for its head.
+pub fn put_timing(fields: &mut HeaderMap, took: Duration) {
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    fields.insert(TIMING, once(HeaderValue::from(micros)));
+}
+
+/// A value that no other answer repeats; see [`mark_sensitive`].
+fn once(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
 }
 
 /// Reads why there is no answer; `None` where the answer is the application's. A word this version
@@ -56,8 +73,9 @@ pub fn take_error(fields: &mut HeaderMap) -> Option<(ErrorCode, String)> {
 /// Keeps secret and ever-changing values out of the compression table, where each would push out
 /// one that repeats.
 pub fn mark_sensitive(fields: &mut HeaderMap) {
-    const NAMES: [HeaderName; 6] = [
+    const NAMES: [HeaderName; 7] = [
         REQUEST_ID,
+        CONNECTION,
         http::header::AUTHORIZATION,
         http::header::COOKIE,
         http::header::SET_COOKIE,
@@ -94,12 +112,21 @@ mod tests {
     fn an_error_survives_the_wire() {
         let mut fields = HeaderMap::new();
         put_error(&mut fields, ErrorCode::BackendDns, "no such\r\nname: ä");
+        assert!(fields[ERROR_DETAIL].is_sensitive() && !fields[ERROR].is_sensitive());
         let (code, detail) = take_error(&mut fields).unwrap();
         assert_eq!(
             (code, detail.as_str()),
             (ErrorCode::BackendDns, "no such??name: ??")
         );
         assert!(fields.is_empty() && take_error(&mut fields).is_none());
+    }
+
+    #[test]
+    fn a_time_that_is_never_the_same_stays_out_of_the_compression_table() {
+        let mut fields = HeaderMap::new();
+        put_timing(&mut fields, Duration::from_millis(2));
+        assert_eq!(fields[TIMING], "2000");
+        assert!(fields[TIMING].is_sensitive());
     }
 
     #[test]

@@ -10,26 +10,30 @@
 //! One task does all of it, so one renewal is under way at a time. The identity in use changes only
 //! once the next one is on disk.
 
+mod heard;
 mod task;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::current::CurrentIdentity;
 use super::identity::StateFolder;
+use super::known::Known;
 use super::skew::Skew;
 use super::tunnel::Tunnel;
 use crate::clock::Clock;
-use crate::model::Endpoint;
 use crate::net::Dialler;
 use crate::tunnel::control::Down;
 
+use heard::Heard;
 pub(super) use task::Task;
 
-/// Messages of gateways that may wait for the task.
-const QUEUE: usize = 16;
+/// The wall clock is looked at this often: it may be set, and a machine may sleep over the end.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// What tunnels and dialling know of renewal.
 #[derive(Debug)]
@@ -37,7 +41,8 @@ pub(super) struct Renewal {
     pub(super) identity: Arc<CurrentIdentity>,
     pub(super) clock: Clock,
     tunnels: Mutex<Vec<Weak<Tunnel>>>,
-    heard: mpsc::Sender<Down>,
+    heard: Heard,
+    numbers: AtomicU64,
     wake: Notify,
     /// A gateway refused the certificate as ended or unknown.
     refused: AtomicBool,
@@ -60,19 +65,19 @@ impl Renewal {
         clock: Clock,
         state: StateFolder,
         dialler: Dialler,
-        gateways: Vec<Endpoint>,
+        known: Arc<Known>,
     ) -> (Arc<Self>, Task) {
-        let (heard, messages) = mpsc::channel(QUEUE);
         let renewal = Arc::new(Self {
             identity,
             clock,
             tunnels: Mutex::default(),
-            heard,
+            heard: Heard::default(),
+            numbers: AtomicU64::new(0),
             wake: Notify::new(),
             refused: AtomicBool::new(false),
             skew: Skew::default(),
         });
-        let task = Task::new(Arc::clone(&renewal), state, dialler, gateways, messages);
+        let task = Task::new(Arc::clone(&renewal), state, dialler, known);
         (renewal, task)
     }
 
@@ -86,10 +91,19 @@ impl Renewal {
         self.wake.notify_one();
     }
 
-    /// A gateway said something about the identity.
-    pub(super) fn hear(&self, message: Down) {
-        // More than the task can take is not news; what is lost is asked for again.
-        let _ = self.heard.try_send(message);
+    /// How far the clock here is ahead of a gateway's, in seconds, as measured last.
+    pub(super) fn clock_skew(&self) -> Option<i64> {
+        self.skew.last()
+    }
+
+    /// What tells a tunnel from all others, before it and after.
+    pub(super) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A gateway said something about the identity, over the tunnel of this number.
+    pub(super) fn hear(&self, tunnel: u64, message: Down) {
+        self.heard.hear(tunnel, message);
     }
 
     /// A gateway refused the certificate in a handshake.
@@ -99,13 +113,13 @@ impl Renewal {
     }
 
     /// Waits until the certificate in use has not ended by the clock here: a handshake with it is
-    /// in vain before.
+    /// in vain before. Another certificate may come, or a clock that was ahead be set right.
     pub(super) async fn usable(&self) {
         let mut changes = self.identity.changes();
         while self.clock.now() >= self.identity.identity().not_after {
             self.wake.notify_one();
-            // The sender lives as long as this.
-            let _ = changes.changed().await;
+            // The sender lives as long as this; a clock tells nobody that it was set.
+            let _ = timeout(LOOK, changes.changed()).await;
         }
     }
 

@@ -6,17 +6,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::super::dial::DIAL;
 use super::super::identity::{Identity, StateFolder};
-use super::super::supervisor::DIAL;
+use super::super::known::Known;
+use super::super::tunnel::REASON;
 use super::super::{channel, late};
-use super::{Final, Renewal};
+use super::{Final, LOOK, Renewal};
 use crate::clock::Timestamp;
-use crate::model::Endpoint;
-use crate::net::Dialler;
+use crate::net::{Dialled, Dialler};
 use crate::telemetry::printable;
 use crate::tunnel::control::{Down, Up};
 use crate::tunnel::enrol::RefusalCode;
@@ -27,8 +27,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// How many tunnels are asked before the attempt counts as failed.
 const TUNNELS: usize = 3;
 
-/// The wall clock is looked at this often: it may be set, and a machine may sleep over the end.
-const LOOK: Duration = Duration::from_secs(10);
+/// Before authorities are written again where that failed.
+const KEEP_AGAIN: Duration = Duration::from_secs(10);
 
 /// The longest pause between two attempts, in seconds; less where a whole life is short.
 const PAUSE_MOST: u64 = 600;
@@ -39,9 +39,6 @@ const PAUSE_ENDED: u64 = 60;
 /// Renewals because of a new authority are spread over this time, in seconds; less where a whole
 /// life is short.
 const SPREAD_MOST: u64 = 300;
-
-/// The longest reason of a gateway that is shown.
-const REASON: usize = 512;
 
 /// Why an attempt brought nothing.
 enum Failure {
@@ -57,15 +54,18 @@ pub(in crate::connector) struct Task {
     renewal: Arc<Renewal>,
     state: StateFolder,
     dialler: Dialler,
-    gateways: Vec<Endpoint>,
-    messages: mpsc::Receiver<Down>,
+    known: Arc<Known>,
     due: Timestamp,
     failures: u32,
     /// Not to be tried before.
     not_before: Instant,
     said: String,
-    /// Since when the identity in use is in use.
-    since: Instant,
+    /// Why authorities that were told cannot be used; the same again is no news.
+    unusable: String,
+    /// The last authorities told, where they could not be kept, and when that is tried again.
+    unkept: Option<(Vec<String>, Instant)>,
+    /// When the last renewal was; none since the start.
+    renewed: Option<Instant>,
 }
 
 impl Task {
@@ -73,20 +73,20 @@ impl Task {
         renewal: Arc<Renewal>,
         state: StateFolder,
         dialler: Dialler,
-        gateways: Vec<Endpoint>,
-        messages: mpsc::Receiver<Down>,
+        known: Arc<Known>,
     ) -> Self {
         Self {
             due: due(&renewal.identity.identity()),
             renewal,
             state,
             dialler,
-            gateways,
-            messages,
+            known,
             failures: 0,
             not_before: Instant::now(),
             said: String::new(),
-            since: Instant::now(),
+            unusable: String::new(),
+            unkept: None,
+            renewed: None,
         }
     }
 
@@ -96,7 +96,7 @@ impl Task {
         loop {
             let next = self.next();
             tokio::select! {
-                Some(message) = self.messages.recv() => {
+                message = renewal.heard.next() => {
                     if let Down::Authorities { authorities } = message {
                         self.trust(&authorities);
                     }
@@ -105,6 +105,7 @@ impl Task {
                 () = renewal.wake.notified() => {}
                 () = stop.cancelled() => return None,
             }
+            self.keep_again();
             if !self.is_due() || Instant::now() < self.not_before {
                 continue;
             }
@@ -133,11 +134,12 @@ impl Task {
         self.renewal.clock.now() >= self.renewal.identity.identity().not_after
     }
 
-    /// A gateway whose own clock is wrong refuses the next certificate too: one that is new is not
-    /// renewed for it again at once.
+    /// A gateway whose own clock is wrong refuses the next certificate too: one that was just
+    /// renewed is not renewed for it again at once. One that is from the disk may have any age.
     fn is_refused(&self) -> bool {
         let young = Duration::from_secs((self.life() / 10).min(3600));
-        self.renewal.refused.load(Ordering::Relaxed) && self.since.elapsed() >= young
+        let is_young = self.renewed.is_some_and(|at| at.elapsed() < young);
+        self.renewal.refused.load(Ordering::Relaxed) && !is_young
     }
 
     fn life(&self) -> u64 {
@@ -155,7 +157,9 @@ impl Task {
         } else {
             left
         };
-        (now + left).max(self.not_before)
+        let next = (now + left).max(self.not_before);
+        let keep_at = self.unkept.as_ref().map(|(_, at)| *at);
+        keep_at.map_or(next, |at| next.min(at))
     }
 
     fn failed(&mut self, reason: String) {
@@ -180,7 +184,9 @@ impl Task {
 
     async fn attempt(&mut self) -> Result<(), Failure> {
         let needs_late = self.has_ended() || self.is_refused();
-        match self.over_tunnel().await {
+        let asked = self.over_tunnel().await;
+        self.renewal.heard.ask(None);
+        match asked {
             Ok(()) => Ok(()),
             Err(_) if needs_late => self.late().await,
             Err(failure) => Err(failure),
@@ -198,20 +204,15 @@ impl Task {
         let csr = self.csr()?;
         let mut failure = Failure::NoTunnel;
         for tunnel in self.renewal.live().into_iter().rev().take(TUNNELS) {
-            // What was said before is no answer to this.
-            while let Ok(stale) = self.messages.try_recv() {
-                if let Down::Authorities { authorities } = stale {
-                    self.trust(&authorities);
-                }
-            }
+            self.renewal.heard.ask(Some(tunnel.number));
             if !tunnel.say(&Up::Renew { csr: csr.clone() }) {
                 continue;
             }
             match timeout(ANSWER, self.answer()).await {
-                Ok(Some(Down::Renewed { chain, authorities })) => {
+                Ok(Down::Renewed { chain, authorities }) => {
                     return self.take(&chain, &authorities);
                 }
-                Ok(Some(Down::RenewalRefused { reason })) => {
+                Ok(Down::RenewalRefused { reason }) => {
                     let reason = printable(&reason, REASON);
                     failure = Failure::Again(format!("the gateway refused: {reason}"));
                 }
@@ -224,28 +225,30 @@ impl Task {
         Err(failure)
     }
 
-    /// The next message that is about a renewal.
-    async fn answer(&mut self) -> Option<Down> {
+    /// The answer of the tunnel that was asked.
+    async fn answer(&mut self) -> Down {
+        let renewal = Arc::clone(&self.renewal);
         loop {
-            match self.messages.recv().await? {
+            match renewal.heard.next().await {
                 Down::Authorities { authorities } => self.trust(&authorities),
-                other => return Some(other),
+                other => return other,
             }
         }
     }
 
     /// By proof of the key at every gateway that is known, until one renews.
     async fn late(&mut self) -> Result<(), Failure> {
-        let mut gateways = self.gateways.clone();
-        // What the gateways handed down since the start is in the state.
-        let kept = self.state.gateways().unwrap_or_default();
-        gateways.extend(kept.into_iter().filter(|g| !self.gateways.contains(g)));
+        let gateways = self.known.all();
         let csr = self.csr()?;
         let (mut failed, mut refusals) = (Vec::new(), Vec::new());
         for gateway in &gateways {
             let dialling = async {
                 let deadline = Instant::now() + DIAL;
-                let dialled = self.dialler.connect_tunnel(gateway, deadline).await;
+                let permitted = |dialled: Dialled<'_>| self.known.permit(gateway, dialled);
+                let dialled = self
+                    .dialler
+                    .connect_named(gateway, &permitted, deadline)
+                    .await;
                 dialled.map_err(io::Error::other)
             };
             let identity = self.renewal.identity.identity();
@@ -284,7 +287,8 @@ impl Task {
         let until = next.not_after;
         let due = due(&next);
         self.adopt(next).map_err(Failure::Again)?;
-        (self.due, self.since) = (due, Instant::now());
+        (self.due, self.renewed) = (due, Some(Instant::now()));
+        self.unkept = None;
         self.renewal.refused.store(false, Ordering::Relaxed);
         tracing::info!(until = until.to_rfc3339(), "certificate renewed");
         Ok(())
@@ -292,20 +296,20 @@ impl Task {
 
     /// A gateway, over a tunnel on which it proved itself, told which authorities count now.
     fn trust(&mut self, authorities: &[String]) {
+        self.unkept = None;
         let present = self.renewal.identity.identity();
         let next = match present.trusting(authorities) {
             Ok(next) if next.credentials.authorities == present.credentials.authorities => return,
             Ok(next) => next,
-            Err(what) => {
-                tracing::warn!(what, "the gateway's new authorities cannot be used");
-                return;
-            }
+            Err(what) => return self.not_trusted(what.to_owned()),
         };
         let (count, renew) = (next.credentials.authorities.len(), !next.is_of_issuing());
         if let Err(reason) = self.adopt(next) {
-            tracing::warn!(reason, "the gateway's new authorities cannot be kept");
-            return;
+            // A gateway says it once: it is not told what could not be kept.
+            self.unkept = Some((authorities.to_vec(), Instant::now() + KEEP_AGAIN));
+            return self.not_trusted(reason);
         }
+        self.unusable.clear();
         tracing::info!(
             authorities = count,
             "the gateways' authorities have changed"
@@ -318,6 +322,21 @@ impl Task {
                 .now()
                 .plus(fraction(spread))
                 .min(self.due);
+        }
+    }
+
+    /// The disk may have room again.
+    fn keep_again(&mut self) {
+        if let Some((authorities, _)) = self.unkept.take_if(|(_, at)| *at <= Instant::now()) {
+            self.trust(&authorities);
+        }
+    }
+
+    /// SECURITY: a gateway may tell nonsense as often as it likes, and does not fill the disk with it.
+    fn not_trusted(&mut self, reason: String) {
+        if self.unusable != reason {
+            tracing::warn!(reason, "the gateway's new authorities cannot be used");
+            self.unusable = reason;
         }
     }
 
@@ -340,8 +359,7 @@ impl Task {
 fn due(identity: &Identity) -> Timestamp {
     let life = identity.life();
     let early = fraction(Duration::from_secs(life / 15));
-    let two_thirds = Duration::from_secs(life / 3 * 2 + life % 3 * 2 / 3);
-    identity.issued.plus(two_thirds).minus(early)
+    identity.renewal().minus(early)
 }
 
 /// A random part of a time, of whole milliseconds.
@@ -361,6 +379,7 @@ mod tests {
     use super::*;
     use crate::certs::{Authority, ConnectorRequest, pem};
     use crate::clock::Clock;
+    use crate::connector::StateError;
     use crate::connector::current::CurrentIdentity;
     use crate::model::{ConnectorId, GroupName};
     use crate::net::Resolver;
@@ -401,12 +420,14 @@ mod tests {
         let clock = Clock::manual(NOW);
         let identity = CurrentIdentity::new(state.stored().unwrap()).unwrap();
         let dialler = Dialler::new(Resolver::new(&[], std::collections::BTreeMap::new()));
+        let hosts = std::collections::BTreeMap::new();
+        let known = Known::new(Vec::new(), Vec::new(), hosts, state.clone(), identity.id());
         let (_, task) = Renewal::new(
             Arc::new(identity),
             clock.clone(),
             state,
             dialler,
-            Vec::new(),
+            Arc::new(known),
         );
         Rig {
             authority,
@@ -540,7 +561,21 @@ mod tests {
             ConnectorId::from_random([2; 12])
         );
         // Or unregistered: no ghost.
-        rig.task.state.forget().unwrap();
+        let refused = rig
+            .task
+            .state
+            .forget(Some(&ConnectorId::from_random([1; 12])));
+        assert!(matches!(refused, Err(StateError::Replaced(_))));
+        // Somebody writes at this moment: they come one after the other.
+        let writes = rig.task.state.lock().unwrap();
+        let state = rig.task.state.clone();
+        let (done, forgotten) = std::sync::mpsc::channel();
+        let forgets = std::thread::spawn(move || done.send(state.forget(None)));
+        let early = forgotten.recv_timeout(Duration::from_millis(100));
+        assert!(early.is_err() && rig.task.state.has_identity());
+        drop(writes);
+        forgotten.recv().unwrap().unwrap();
+        forgets.join().unwrap().unwrap();
         let refused = rig.take(&good, &trusted).unwrap_err();
         assert!(refused.contains("there is no identity"), "{refused}");
         assert!(!rig.task.state.has_identity());
@@ -618,9 +653,84 @@ mod tests {
         assert_eq!(waits.load(Ordering::Relaxed), 1);
     }
 
+    #[test]
+    fn what_writes_into_the_state_in_one_process_takes_turns() {
+        let rig = rig();
+        let state = &rig.task.state;
+        let identity = &rig.task.renewal.identity.identity();
+        std::thread::scope(|threads| {
+            for _ in 0..2 {
+                threads.spawn(|| {
+                    for _ in 0..20 {
+                        state.clone().keep_named(&identity.id, &[]).unwrap();
+                    }
+                });
+                threads.spawn(|| {
+                    for _ in 0..20 {
+                        state.clone().keep_renewed(identity).unwrap();
+                    }
+                });
+            }
+        });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn authorities_that_cannot_be_kept_are_kept_later() {
+        let rig = rig();
+        let new = Authority::create(NOW).unwrap();
+        let both = vec![new.certificate_pem(), rig.authority.certificate_pem()];
+        let in_the_way = rig.folder.path().join("identity.pem.new");
+        std::fs::create_dir(&in_the_way).unwrap();
+        let renewal = Arc::clone(&rig.task.renewal);
+        let mut changes = renewal.identity.changes();
+        // Its own renewal, which would keep them too, is far.
+        let Rig { task, folder, .. } = rig;
+        let stop = CancellationToken::new();
+        let running = tokio::spawn({
+            let stop = stop.clone();
+            async move { task.run(&stop).await }
+        });
+        renewal.hear(
+            1,
+            Down::Authorities {
+                authorities: both.clone(),
+            },
+        );
+        assert!(timeout(KEEP_AGAIN * 3, changes.changed()).await.is_err());
+        std::fs::remove_dir(&in_the_way).unwrap();
+        let kept = timeout(KEEP_AGAIN * 2, changes.changed()).await;
+        kept.unwrap().unwrap();
+        let stored = StateFolder::new(folder.path()).stored().unwrap();
+        assert_eq!(stored.credentials.authorities.len(), 2);
+        stop.cancel();
+        assert_eq!(running.await.unwrap(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_certificate_from_the_disk_that_is_refused_is_renewed_at_once() {
+        let rig = rig();
+        assert!(!rig.task.is_due());
+        rig.task.renewal.refused();
+        assert!(rig.task.is_due());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_was_ahead_and_is_set_right_holds_nobody_up() {
+        let rig = rig();
+        rig.clock.advance(DAY * 91);
+        let renewal = Arc::clone(&rig.task.renewal);
+        let mut dial = tokio::spawn(async move { renewal.usable().await });
+        assert!(timeout(LOOK * 3, &mut dial).await.is_err());
+        rig.clock.set(NOW.plus(DAY));
+        timeout(LOOK * 2, dial).await.unwrap().unwrap();
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_gateway_with_a_wrong_clock_does_not_have_a_new_certificate_renewed_over_and_over() {
-        let rig = rig();
+        let mut rig = rig();
+        let chain = issue(&rig.authority, &rig.csr(), 1, NOW);
+        let trusted = vec![rig.authority.certificate_pem()];
+        rig.take(&chain, &trusted).unwrap();
         rig.task.renewal.refused();
         assert!(!rig.task.is_due(), "it is new");
         tokio::time::sleep(Duration::from_secs(3601)).await;

@@ -11,6 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use super::super::renewal::{self, Refusal};
 use super::{Enrolment, NAME, refuse};
 use crate::certs::{IssuerError, PeerConnector};
+use crate::telemetry::metrics::ENROLMENTS;
 use crate::telemetry::printable;
 use crate::tunnel::enrol::{Answer, RefusalCode, RenewLate, Renewed};
 use crate::tunnel::late::Channel;
@@ -69,6 +70,7 @@ impl Enrolment {
                 return no(code(&refusal), &refusal.to_string());
             }
         };
+        ENROLMENTS.count(&["renewed_late"]);
         tracing::info!(
             outcome = "renewed_late",
             connector = %peer.id,

@@ -21,6 +21,7 @@ use crate::certs::{ConnectorRequest, random};
 use crate::clock::Clock;
 use crate::model::{ConnectorId, Endpoint};
 use crate::store::{SpendRefusal, SpendToken, Store};
+use crate::telemetry::metrics::ENROLMENTS;
 use crate::telemetry::printable;
 use crate::tunnel::enrol::{
     Answer, DEADLINE, Enrol, Enrolled, LineError, RefusalCode, Refused, Request, read_line,
@@ -180,6 +181,7 @@ impl Enrolment {
             Ok(issued) => issued,
             Err(error) => return unavailable(&error),
         };
+        ENROLMENTS.count(&["enrolled"]);
         tracing::info!(
             outcome = "enrolled",
             token,
@@ -203,6 +205,7 @@ impl Enrolment {
 
 /// An answer that says no, logged.
 fn refuse(address: IpAddr, token: Option<&str>, code: RefusalCode, message: &str) -> Answer {
+    ENROLMENTS.count(&[code.as_str()]);
     tracing::warn!(outcome = code.as_str(), token, %address, "enrolment");
     Answer::Refused(Refused {
         code,

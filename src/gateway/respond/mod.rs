@@ -13,6 +13,8 @@ mod carry;
 mod page;
 mod words;
 
+use std::sync::Arc;
+
 use http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
     HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
@@ -22,7 +24,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 
 use crate::auth::{Challenge, Denied};
 use crate::http::Body;
-use crate::model::{ErrorCode, ExternalUrl, Host, HostPattern, PathPrefix, RequestId};
+use crate::model::{ErrorCode, ExternalUrl, Host, HostPattern, Maintenance, PathPrefix, RequestId};
 
 pub(crate) use carry::{carry, count};
 
@@ -39,6 +41,8 @@ pub(crate) struct Failure {
     code: ErrorCode,
     detail: String,
     close: bool,
+    said: bool,
+    closed: Option<Arc<Maintenance>>,
 }
 
 impl Failure {
@@ -48,6 +52,8 @@ impl Failure {
             code,
             detail: detail.into(),
             close: false,
+            said: false,
+            closed: None,
         }
     }
 
@@ -61,6 +67,23 @@ impl Failure {
     pub(crate) fn closing(mut self) -> Self {
         self.close = true;
         self
+    }
+
+    /// The log was told of what this is one case of: a line for each would bury everything else.
+    pub(crate) const fn said(mut self) -> Self {
+        self.said = true;
+        self
+    }
+
+    /// It is for maintenance, of which the visitor is told what the operator wrote.
+    pub(crate) fn closed_for(mut self, maintenance: &Arc<Maintenance>) -> Self {
+        self.closed = Some(Arc::clone(maintenance));
+        self
+    }
+
+    /// Whether the log was told of it.
+    pub(crate) const fn is_said(&self) -> bool {
+        self.said
     }
 
     /// What the visitor is told.
@@ -153,16 +176,19 @@ pub(crate) fn mark(response: &mut Response<Body>, id: &RequestId) {
     }
 }
 
-/// The answer to a request that ended with `code`.
-pub(crate) fn failure(code: ErrorCode, asked: &Asked, id: &RequestId) -> Response<Body> {
+/// The answer to a request that failed.
+pub(crate) fn failure(failure: &Failure, asked: &Asked, id: &RequestId) -> Response<Body> {
+    let code = failure.code;
+    let closed = failure.closed.as_deref();
+    let notice = closed.and_then(|closed| closed.message.as_deref());
     let (text, kind, policy) = match asked.form {
         Form::Page => (
-            page::render(code, id.as_str()),
+            page::render(code, notice, id.as_str()),
             "text/html; charset=utf-8",
             page::POLICY,
         ),
         Form::Json => (
-            json(code, id.as_str()),
+            json(code, notice, id.as_str()),
             "application/json",
             "default-src 'none'; frame-ancestors 'none'",
         ),
@@ -182,7 +208,9 @@ pub(crate) fn failure(code: ErrorCode, asked: &Asked, id: &RequestId) -> Respons
     if let Ok(answer) = HeaderValue::try_from(format!("gateway;error={code}")) {
         headers.insert(ANSWER, answer);
     }
-    if let Some(seconds) = words::retry_after(code) {
+    let retry_after = closed.and_then(|closed| closed.retry_after);
+    let retry_after = retry_after.map(|time| time.as_secs().max(1));
+    if let Some(seconds) = retry_after.or_else(|| words::retry_after(code).map(u64::from)) {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if code == ErrorCode::SignInRequired {
@@ -244,6 +272,35 @@ pub(crate) fn redirect_bare_path(
     )
 }
 
+/// Sends a visitor of an application's root to its home.
+///
+/// Same-origin by construction: configuration has seen to it that `home` is a path.
+///
+/// # Errors
+/// Where it cannot stand in a header field, which configuration excludes.
+pub(crate) fn redirect_home(home: &str, id: &RequestId) -> Result<Response<Body>, Failure> {
+    let home =
+        HeaderValue::from_str(home).map_err(|e| Failure::internal(format!("home_path: {e}")))?;
+    let mut response = own(StatusCode::FOUND, Body::empty(), id);
+    response.headers_mut().insert(LOCATION, home);
+    Ok(response)
+}
+
+/// Tells search engines to stay away (RFC 9309).
+pub(crate) fn robots(method: &Method, id: &RequestId) -> Response<Body> {
+    const TEXT: &str = "User-agent: *\nDisallow: /\n";
+    let body = match *method {
+        Method::HEAD => Body::empty(),
+        _ => Body::full(TEXT.to_owned()),
+    };
+    let mut response = own(StatusCode::OK, body, id);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(TEXT.len()));
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(CONTENT_TYPE, kind);
+    response
+}
+
 /// 308 keeps the method and the body, which 301 may not (RFC 9110, section 15.4.9).
 fn moved(location: String, id: &RequestId) -> Result<Response<Body>, Failure> {
     let location = HeaderValue::try_from(location)
@@ -270,17 +327,18 @@ fn own(status: StatusCode, body: Body, id: &RequestId) -> Response<Body> {
     response
 }
 
-fn json(code: ErrorCode, id: &str) -> String {
-    let mut text = serde_json::json!({
-        "error": {
-            "code": code.as_str(),
-            "status": words::status(code).as_u16(),
-            "message": words::message(code),
-            "side": code.side().as_str(),
-            "request_id": id,
-        }
-    })
-    .to_string();
+fn json(code: ErrorCode, notice: Option<&str>, id: &str) -> String {
+    let mut error = serde_json::json!({
+        "code": code.as_str(),
+        "status": words::status(code).as_u16(),
+        "message": words::message(code),
+        "side": code.side().as_str(),
+        "request_id": id,
+    });
+    if let Some(notice) = notice {
+        error["notice"] = notice.into();
+    }
+    let mut text = serde_json::json!({ "error": error }).to_string();
     text.push('\n');
     text
 }

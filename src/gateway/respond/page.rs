@@ -13,10 +13,11 @@ const STYLE: &str = include_str!("page.css");
 pub(super) const POLICY: &str = "default-src 'none'; style-src 'sha256-O8MkfdnaQ9JZp6khvgnfsbioSYHb5oPFMUQysbcE3Xs='; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The page for `code`, with `id` as the reference.
-pub(super) fn render(code: ErrorCode, id: &str) -> String {
+/// The page for `code`, with `id` as the reference, and what the operator wrote in place of our own
+/// advice.
+pub(super) fn render(code: ErrorCode, notice: Option<&str>, id: &str) -> String {
     let message = words::message(code);
-    let remedy = words::remedy(code);
+    let remedy = notice.map_or_else(|| words::remedy(code).to_owned(), escape);
     let side = words::side(code.side());
     let status = words::status(code).as_u16();
     let id = escape(id);
@@ -76,7 +77,7 @@ mod tests {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, STYLE.as_bytes());
         let source = format!("'sha256-{}'", STANDARD.encode(digest));
         assert!(POLICY.contains(&source), "the style's source is {source}");
-        let page = render(ErrorCode::Internal, "0");
+        let page = render(ErrorCode::Internal, None, "0");
         assert!(page.contains(&format!("<style>{STYLE}</style>")));
         for other in ["<script", " style=", "src=", "href=", "url("] {
             assert!(!page.contains(other), "{other}");
@@ -85,8 +86,10 @@ mod tests {
 
     #[test]
     fn a_reference_cannot_leave_its_element() {
-        let page = render(ErrorCode::Internal, "<b>\"x\"&'\u{1b}</b>");
+        let page = render(ErrorCode::Internal, None, "<b>\"x\"&'\u{1b}</b>");
         assert!(page.contains("&lt;b&gt;&quot;x&quot;&amp;&#39;&#xfffd;&lt;/b&gt;</code>"));
         assert!(!page.contains("<b>"));
+        let page = render(ErrorCode::Maintenance, Some("<b>\u{7} until 5"), "0");
+        assert!(page.contains("<p>&lt;b&gt;&#xfffd; until 5</p>"));
     }
 }

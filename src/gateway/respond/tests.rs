@@ -74,7 +74,7 @@ async fn every_code_has_a_page_and_json_with_code_side_and_reference() {
     for &code in ErrorCode::ALL {
         let status = words::status(code);
         for asked in [&browser, &program] {
-            let response = failure(code, asked, &id);
+            let response = failure(&Failure::new(code, ""), asked, &id);
             assert_eq!(response.status(), status);
             assert_eq!(field(&response, "cache-control"), "no-store");
             assert_eq!(field(&response, "x-content-type-options"), "nosniff");
@@ -160,8 +160,9 @@ fn people_get_a_page_and_programs_get_json() {
 
 #[tokio::test]
 async fn head_has_the_fields_of_get_and_no_body() {
-    let get = failure(ErrorCode::NoRoute, &asked(Method::GET, &[]), &id());
-    let head = failure(ErrorCode::NoRoute, &asked(Method::HEAD, &[]), &id());
+    let nothing = Failure::new(ErrorCode::NoRoute, "");
+    let get = failure(&nothing, &asked(Method::GET, &[]), &id());
+    let head = failure(&nothing, &asked(Method::HEAD, &[]), &id());
     assert_eq!(get.headers(), head.headers());
     assert_eq!(text(head).await, "");
 }

@@ -337,6 +337,11 @@ async fn a_connector_is_seen(store: Arc<dyn Store>) {
         Some(seen(200, "2001:db8::1")),
         "never back in time"
     );
+    // But for what a clock wrote that was ahead.
+    for now in [seen(90_000, "192.0.2.1"), seen(300, "192.0.2.1")] {
+        store.connector_seen(&id(7), now.clone()).await.unwrap();
+        assert_eq!(last().await, Some(now));
+    }
     store
         .connector_seen(&id(8), seen(1, "192.0.2.1"))
         .await

@@ -28,6 +28,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::model::{ConnectorId, GroupName};
+use crate::telemetry::metrics::STORE_ERRORS;
 
 const READERS: u32 = 4;
 
@@ -222,6 +223,10 @@ impl Store for SqliteStore {
 
     fn spend_token(&self, spend: SpendToken) -> Reply<'_, Result<Enrolled, SpendRefusal>> {
         Box::pin(async move {
+            // SECURITY: whoever guesses holds up nobody who writes.
+            if !spend::is_known(&self.readers, &spend).await? {
+                return Ok(Err(SpendRefusal::Unknown));
+            }
             let mut transaction = self.begin().await?;
             let outcome = spend::spend(&mut transaction, &spend).await?;
             transaction.commit().await.map_err(failed)?;
@@ -276,11 +281,13 @@ impl Store for SqliteStore {
 
     fn connector_seen<'a>(&'a self, id: &'a ConnectorId, seen: Seen) -> Reply<'a, ()> {
         Box::pin(async move {
-            // Never back in time: of two gateways the slower one may come last.
+            // Never back in time: of two gateways the slower one may come last. But what a clock
+            // wrote that was ahead does not stand until then.
             sqlx::query(
                 "UPDATE connectors SET seen_at = ?1, seen_address = ?2, seen_version = ?3
-                 WHERE id = ?4 AND (seen_at IS NULL OR seen_at <= ?1) AND NOT coalesce(
-                     seen_address = ?2 AND seen_version = ?3 AND seen_at > ?1 - ?5, FALSE)",
+                 WHERE id = ?4 AND (seen_at IS NULL OR seen_at <= ?1 OR seen_at > ?1 + ?5)
+                     AND NOT coalesce(seen_address = ?2 AND seen_version = ?3
+                         AND seen_at BETWEEN ?1 - ?5 + 1 AND ?1 + ?5, FALSE)",
             )
             .bind(seen.at.0)
             .bind(seen.address.to_string())
@@ -426,6 +433,7 @@ fn damaged(error: impl fmt::Display) -> StoreError {
 /// Says what an error of the database means to an operator. By result code
 /// (<https://sqlite.org/rescode.html>), whose low octet is its class; never by its text.
 fn failed(error: sqlx::Error) -> StoreError {
+    STORE_ERRORS.count(&[]);
     let code = error
         .as_database_error()
         .and_then(|error| error.code())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Row, SqliteConnection, SqlitePool};
 
 use super::{Decoded, damaged, failed};
 use crate::clock::Timestamp;
@@ -28,6 +28,17 @@ struct Known {
     removed: bool,
     /// It spent this very token.
     by_this_token: bool,
+}
+
+/// Whether there is such a token, whatever it is worth.
+pub(super) async fn is_known(readers: &SqlitePool, spend: &SpendToken) -> Result<bool, StoreError> {
+    let known: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tokens WHERE secret_hash = ?)")
+            .bind(&spend.secret_hash[..])
+            .fetch_one(readers)
+            .await
+            .map_err(failed)?;
+    Ok(known)
 }
 
 /// Spends inside the transaction of `connection`; on a refusal nothing was written.

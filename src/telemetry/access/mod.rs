@@ -11,7 +11,8 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Method, Request, StatusCode, Version};
 use tokio::time::Instant;
 
-use crate::model::{ApplicationName, ConnectorId, ErrorCode, RequestId};
+use super::requests::{self, InFlight, RequestMeter};
+use crate::model::{ConnectorId, ErrorCode, RequestId};
 
 /// The most octets of a method, host or path that are logged, so that a request cannot write
 /// more log than it sends.
@@ -38,7 +39,8 @@ impl Ended {
     }
 }
 
-/// What is known of one request, written as one event of the target `access` when this is dropped.
+/// What is known of one request, written as one event of the target `access`, and counted, when this
+/// is dropped.
 ///
 /// Made when the request's head was read, filled in on the way, then carried by the answer's
 /// body, or moved into the task of an upgraded connection. A line dropped before its end is known
@@ -59,13 +61,14 @@ pub struct AccessLine {
     times: Option<Times>,
     status: Option<StatusCode>,
     code: Option<ErrorCode>,
-    application: Option<ApplicationName>,
+    application: Option<InFlight>,
     connector: Option<ConnectorId>,
     octets_in: Option<OctetsIn>,
     /// What the answer's body will have, where it is known.
     length: Option<u64>,
     octets_out: u64,
     ended: Ended,
+    upgraded: bool,
 }
 
 /// The host as the request named it; clones of parts that are shared, not copied.
@@ -110,6 +113,7 @@ impl AccessLine {
             length: None,
             octets_out: 0,
             ended: Ended::ClientGone,
+            upgraded: false,
         }
     }
 
@@ -119,9 +123,15 @@ impl AccessLine {
         &self.id
     }
 
-    /// The application it was routed to.
-    pub fn routed(&mut self, application: &ApplicationName) {
-        self.application = Some(application.clone());
+    /// The connector in whose tunnel it went last.
+    #[must_use]
+    pub const fn connector(&self) -> Option<&ConnectorId> {
+        self.connector.as_ref()
+    }
+
+    /// The application it was routed to, by what counts that application's requests.
+    pub fn routed(&mut self, application: &Arc<RequestMeter>) {
+        self.application = Some(application.begin());
     }
 
     /// It goes into a tunnel of this connector now; said again when it is tried on another.
@@ -153,6 +163,11 @@ impl AccessLine {
     pub fn answered(&mut self, status: StatusCode, length: Option<u64>) {
         self.status = Some(status);
         self.length = length;
+    }
+
+    /// It is a WebSocket: over HTTP/2 the status does not say so.
+    pub fn upgraded(&mut self) {
+        self.upgraded = true;
     }
 
     /// Octets of the answer's body went out.
@@ -215,7 +230,7 @@ impl AccessLine {
             protocol = protocol(self.version),
             status = self.status.map(|s| s.as_u16()),
             error = self.code.map(ErrorCode::as_str),
-            application = self.application.as_ref().map(ApplicationName::as_str),
+            application = self.application.as_ref().map(InFlight::application),
             connector = self.connector.as_ref().map(ConnectorId::as_str),
             gateway_ms = times.map(|t| milliseconds(t.gateway)),
             tunnel_ms = times.and_then(|t| t.tunnel).map(milliseconds),
@@ -234,6 +249,8 @@ impl Drop for AccessLine {
         if self.ended == Ended::ClientGone && self.is_whole() {
             self.ended = Ended::Complete;
         }
+        let took = (!self.upgraded).then(|| self.started.elapsed());
+        requests::ended(self.application.as_ref(), self.status, self.code, took);
         self.write();
     }
 }

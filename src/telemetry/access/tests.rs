@@ -30,7 +30,7 @@ fn written(act: impl FnOnce()) -> Value {
 fn a_whole_answer_is_one_line_with_everything_known() {
     let wrote = written(|| {
         let mut line = line("/page?code=secret");
-        let application = ApplicationName::new("wiki").unwrap();
+        let application = Arc::new(RequestMeter::new("wiki"));
         let connector = ConnectorId::from_random([2; 12]);
         line.routed(&application);
         line.forwarded(&connector);
@@ -96,6 +96,7 @@ fn an_upgraded_connection_is_written_when_it_closes() {
     let wrote = written(|| {
         let mut line = line("/socket");
         line.answered(StatusCode::SWITCHING_PROTOCOLS, None);
+        line.upgraded();
         line.failed(ErrorCode::TunnelLost);
         line.end(Ended::Cut, 10, 20);
     });

@@ -1,155 +1,114 @@
-//! Header fields in which an application names itself, and whose cookies are whose.
+//! Header fields in which an application names itself or is named, and whose cookies are whose.
 
-use http::header::{self, Entry, HeaderMap, HeaderValue};
+mod cookies;
+mod field;
+mod links;
+mod policy;
+mod resources;
+mod scope;
+
+use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 
 use super::urls::UrlMap;
-use crate::http::is_own_cookie;
 use crate::model::LinkTranslation;
+pub use cookies::remove_own_cookies;
+pub use resources::Outside;
 
-/// Prepares the fields of an application's answer for the browser: `Location` and
-/// `Content-Location` become external where `what.headers` says so. `Set-Cookie` loses `Domain`
-/// and cannot name a cookie of ours whatever it says (DESIGN 8, rule 7); its `Path` is
-/// translated like a URL.
-pub fn translate_response(headers: &mut HeaderMap, map: &UrlMap<'_>, what: LinkTranslation) {
+/// Fields of an answer that are one URL.
+const URLS: [HeaderName; 4] = [
+    header::LOCATION,
+    header::CONTENT_LOCATION,
+    HeaderName::from_static("sourcemap"),
+    HeaderName::from_static("x-sourcemap"),
+];
+
+/// What makes an external value of one that an application wrote; nothing where it stays.
+type Translation = fn(&[u8], &UrlMap<'_>) -> Option<Vec<u8>>;
+
+/// Fields of an answer with URLs, origins or hosts inside.
+const OTHERS: [(HeaderName, Translation); 6] = [
+    (header::LINK, links::link),
+    (header::REFRESH, links::refresh),
+    (
+        HeaderName::from_static("reporting-endpoints"),
+        links::endpoints,
+    ),
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, origin),
+    (header::CONTENT_SECURITY_POLICY, policy::policies),
+    (
+        header::CONTENT_SECURITY_POLICY_REPORT_ONLY,
+        policy::policies,
+    ),
+];
+
+/// Prepares the fields of an application's answer for the browser: where `what.headers` says so,
+/// the URLs, origins and hosts of the application in them become external. Cookies are confined
+/// to their host, and to domains that are listed, and service workers to its path, in any case.
+pub fn translate_response(headers: &mut HeaderMap, map: &UrlMap<'_>, what: &LinkTranslation) {
+    scope::hold(headers, map, what.headers);
     let map = what.headers.then_some(map);
-    if let Some(map) = map {
-        for name in [header::LOCATION, header::CONTENT_LOCATION] {
-            replace_each(headers, name, |url| map.to_external(url));
-        }
-    }
-    let Entry::Occupied(cookies) = headers.entry(header::SET_COOKIE) else {
+    cookies::translate(headers, map, &what.cookie_domains);
+    let Some(map) = map else {
         return;
     };
-    let (_, cookies) = cookies.remove_entry_mult();
-    let cookies: Vec<HeaderValue> = cookies
-        .filter_map(|cookie| match set_cookie(cookie.as_bytes(), map) {
-            SetCookie::Unchanged => Some(cookie),
-            SetCookie::Changed(octets) => HeaderValue::from_bytes(&octets).ok(),
-            SetCookie::Ours => None,
-        })
-        .collect();
-    for cookie in cookies {
-        headers.append(header::SET_COOKIE, cookie);
+    for name in URLS {
+        change_each(headers, name, |url| {
+            field::change_url(url, |url| map.to_external(url))
+        });
+    }
+    for (name, translation) in OTHERS {
+        change_each(headers, name, |value| translation(value, map));
     }
 }
 
-/// Rewrites `Origin` and `Referer` towards an application that is not shown the external host,
-/// so that its own checks against cross-site requests compare like with like. A foreign origin
-/// passes unchanged (DESIGN 8, rule 18).
-pub fn rewrite_origin(headers: &mut HeaderMap, map: &UrlMap<'_>) {
-    for name in [header::ORIGIN, header::REFERER] {
-        replace_each(headers, name, |url| map.to_internal(url));
-    }
-}
-
-/// Removes the gateway's own cookies from a request and leaves all others octet by octet.
-pub fn remove_own_cookies(headers: &mut HeaderMap) {
-    let is_ours = |value: &HeaderValue| value.as_bytes().split(|&b| b == b';').any(is_own_cookie);
-    if !headers.get_all(header::COOKIE).iter().any(is_ours) {
-        return;
-    }
-    let Entry::Occupied(fields) = headers.entry(header::COOKIE) else {
-        return;
-    };
-    let (_, fields) = fields.remove_entry_mult();
-    let fields: Vec<HeaderValue> = fields.filter_map(without_own).collect();
-    for field in fields {
-        headers.append(header::COOKIE, field);
-    }
-}
-
-fn without_own(field: HeaderValue) -> Option<HeaderValue> {
-    let pairs = field.as_bytes().split(|&b| b == b';');
-    if !pairs.clone().any(is_own_cookie) {
-        return Some(field);
-    }
-    let kept: Vec<&[u8]> = pairs.filter(|pair| !is_own_cookie(pair)).collect();
-    let mut value = HeaderValue::from_bytes(kept.join(&b';').trim_ascii_start()).ok()?;
-    value.set_sensitive(field.is_sensitive());
-    (!value.is_empty()).then_some(value)
-}
-
-fn replace_each(
+/// Prepares the fields of a request for the application. `Origin` and `Referer` are rewritten for
+/// one that is not shown the external host, so that its own checks against cross-site requests
+/// compare like with like; a foreign origin passes unchanged (DESIGN 8, rule 18). WebDAV's
+/// `Destination` and `If` become internal where `what.headers` says so.
+///
+/// # Errors
+/// Where `Destination` or `If` names a resource outside the published path, whatever `what` says
+/// (DESIGN 8, rule 2).
+pub fn translate_request(
     headers: &mut HeaderMap,
-    name: header::HeaderName,
-    change: impl Fn(&str) -> Option<String>,
+    map: &UrlMap<'_>,
+    what: &LinkTranslation,
+) -> Result<(), Outside> {
+    for name in [header::ORIGIN, header::REFERER] {
+        change_each(headers, name, |url| {
+            field::change_url(url, |url| map.to_internal(url))
+        });
+    }
+    resources::translate(headers, map, what)
+}
+
+/// The fields of a request that depend on which internal URL is asked.
+pub const TOWARDS_ONE_URL: [HeaderName; 4] = [
+    header::ORIGIN,
+    header::REFERER,
+    resources::DESTINATION,
+    resources::IF,
+];
+
+fn origin(value: &[u8], map: &UrlMap<'_>) -> Option<Vec<u8>> {
+    let origin = std::str::from_utf8(value).ok()?;
+    map.origin_to_external(origin).map(String::into_bytes)
+}
+
+fn change_each(
+    headers: &mut HeaderMap,
+    name: HeaderName,
+    change: impl Fn(&[u8]) -> Option<Vec<u8>>,
 ) {
     let Entry::Occupied(mut values) = headers.entry(name) else {
         return;
     };
     for value in values.iter_mut() {
-        let changed = std::str::from_utf8(value.as_bytes()).ok().and_then(&change);
-        if let Some(changed) = changed.and_then(|url| HeaderValue::try_from(url).ok()) {
+        let changed = change(value.as_bytes());
+        if let Some(changed) = changed.and_then(|octets| HeaderValue::try_from(octets).ok()) {
             *value = changed;
         }
     }
-}
-
-enum SetCookie {
-    Unchanged,
-    Changed(Vec<u8>),
-    /// It would set a cookie of the gateway's.
-    Ours,
-}
-
-/// Splits as browsers do, at every `;` (RFC 6265 section 5.2): quotes mean nothing there.
-fn set_cookie(octets: &[u8], map: Option<&UrlMap<'_>>) -> SetCookie {
-    let mut parts = octets.split(|&b| b == b';');
-    let pair = parts.next().unwrap_or_default();
-    if is_own_cookie(pair) {
-        return SetCookie::Ours;
-    }
-    // Neither name nor value: browsers ignore it, attributes and all.
-    if matches!(pair.trim_ascii(), b"" | b"=") {
-        return SetCookie::Unchanged;
-    }
-    // Browsers take a `__Host-` cookie with `Path=/` only.
-    let host_cookie = pair
-        .trim_ascii()
-        .get(..7)
-        .is_some_and(|name| name.eq_ignore_ascii_case(b"__host-"));
-    let map = map.filter(|_| !host_cookie);
-    let mut changed = false;
-    let mut written = pair.to_vec();
-    for part in parts {
-        let equals = part.iter().position(|&b| b == b'=');
-        let (name, value) = part.split_at(equals.unwrap_or(part.len()));
-        let name = name.trim_ascii();
-        if name.eq_ignore_ascii_case(b"domain") {
-            // Every other value than our own host is a parent's, a foreign one's or refused by
-            // browsers; without `Domain` the cookie is for this host alone.
-            changed = true;
-            continue;
-        }
-        written.push(b';');
-        let path = if name.eq_ignore_ascii_case(b"path") {
-            map.and_then(|map| cookie_path(value, map))
-        } else {
-            None
-        };
-        match path {
-            Some(path) => {
-                changed = true;
-                let before = part.len() - value.len();
-                written.extend_from_slice(&part[..before]);
-                written.push(b'=');
-                written.extend_from_slice(path.as_bytes());
-            }
-            None => written.extend_from_slice(part),
-        }
-    }
-    if changed {
-        SetCookie::Changed(written)
-    } else {
-        SetCookie::Unchanged
-    }
-}
-
-/// The external path for the value of `Path`, which begins with `=`; `None` where it stays.
-fn cookie_path(value: &[u8], map: &UrlMap<'_>) -> Option<String> {
-    let path = value.strip_prefix(b"=")?.trim_ascii();
-    let path = std::str::from_utf8(path).ok()?;
-    map.path_to_external(path).filter(|mapped| mapped != path)
 }
 
 #[cfg(test)]

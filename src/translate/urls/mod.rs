@@ -1,12 +1,20 @@
 //! The only place a URL changes.
 //!
-//! A URL in an answer is one of the application's own if it names the internal host, or the
+//! A URL in an answer is one of the application's own if it names an internal host of it (each copy
+//! may know of the others), or the
 //! external host in one of the ways an application guesses it: with the internal scheme, or at
 //! the port the application itself listens on. Everything else is somebody else's and stays.
 //! Only scheme, host, port and path prefix change; whatever follows is kept octet by octet.
 
+mod resource;
+mod source;
+
+pub(super) use resource::Unpublished;
+pub(super) use source::Source;
+
 use crate::model::{
-    Application, Captured, Host, HostHeader, HostPattern, InternalHost, PathPrefix, Scheme,
+    Application, Captured, Endpoint, Host, HostHeader, HostPattern, InternalHost, InternalUrl,
+    PathPrefix, Scheme,
 };
 
 /// The URLs of one application as one person sees it.
@@ -14,8 +22,14 @@ use crate::model::{
 pub struct UrlMap<'a> {
     application: &'a Application,
     external_host: Host,
-    internal_host: Host,
+    /// Of each internal URL, in their order.
+    internal_hosts: Vec<Host>,
+    /// Which of them the request goes to.
+    chosen: usize,
 }
+
+/// 253 characters of a name, four octets each where they are not ASCII, and a port.
+const LONGEST_AUTHORITY: usize = 1024;
 
 /// Whose URL one is, and so what its path means.
 enum Place {
@@ -35,11 +49,58 @@ impl<'a> UrlMap<'a> {
         captured: Option<&Captured>,
         external_host: &Host,
     ) -> Option<Self> {
+        let urls = application.internal.all().iter();
+        let internal_hosts: Option<Vec<Host>> = urls.map(|url| url.host_for(captured)).collect();
         Some(Self {
             application,
             external_host: external_host.clone(),
-            internal_host: application.internal.host_for(captured)?,
+            internal_hosts: internal_hosts?,
+            chosen: 0,
         })
+    }
+
+    /// The request goes to this one of the internal URLs; one that there is not changes nothing.
+    /// Without a choice it is the first.
+    pub fn choose(&mut self, url: usize) {
+        if url < self.internal_hosts.len() {
+            self.chosen = url;
+        }
+    }
+
+    /// The internal URL that was chosen.
+    #[must_use]
+    pub fn internal(&self) -> &'a InternalUrl {
+        &self.application.internal.all()[self.chosen]
+    }
+
+    /// Where a connector finds it.
+    #[must_use]
+    pub fn target(&self) -> Endpoint {
+        Endpoint {
+            host: self.internal_hosts[self.chosen].clone(),
+            port: self.internal().port,
+        }
+    }
+
+    /// What the application sees as `Host`.
+    #[must_use]
+    pub fn host_header(&self) -> String {
+        match &self.application.host_header {
+            HostHeader::Internal => {
+                let host = &self.internal_hosts[self.chosen];
+                self.internal().authority(host)
+            }
+            HostHeader::External => self.application.external.authority(&self.external_host),
+            HostHeader::Fixed(authority) => authority.to_string(),
+        }
+    }
+
+    /// The origin people use, as browsers write it.
+    #[must_use]
+    pub(super) fn external_origin(&self) -> String {
+        let external = &self.application.external;
+        let scheme = external.scheme.as_str();
+        format!("{scheme}://{}", external.authority(&self.external_host))
     }
 
     /// The application whose URLs these are.
@@ -74,11 +135,25 @@ impl<'a> UrlMap<'a> {
         (mapped != url).then_some(mapped)
     }
 
+    /// The external origin for one that an application wrote, with scheme and without a path;
+    /// `None` where it stays: not the application's own, or external already.
+    #[must_use]
+    pub(super) fn origin_to_external(&self, origin: &str) -> Option<String> {
+        let (scheme, authority) = origin.split_once("://")?;
+        let Place::Internal(host) = self.place(Some(read_scheme(scheme)?), authority)? else {
+            return None;
+        };
+        let external = &self.application.external;
+        let scheme = external.scheme.as_str();
+        let mapped = format!("{scheme}://{}", external.authority(&host));
+        (mapped != origin).then_some(mapped)
+    }
+
     /// The external path for one below the internal path, on segment boundaries; `None` for any
     /// other.
     #[must_use]
     pub(super) fn path_to_external(&self, path: &str) -> Option<String> {
-        let from = &self.application.internal.path;
+        let from = self.application.internal.path();
         replace_prefix(from, &self.application.external.path, path)
     }
 
@@ -88,14 +163,11 @@ impl<'a> UrlMap<'a> {
     /// 18: a foreign origin passes unchanged).
     #[must_use]
     pub fn to_internal(&self, url: &str) -> Option<String> {
-        let Application {
-            external, internal, ..
-        } = self.application;
-        let authority = match &self.application.host_header {
-            HostHeader::Internal => internal.authority(&self.internal_host),
-            HostHeader::Fixed(authority) => authority.to_string(),
-            HostHeader::External => return None,
-        };
+        let (external, internal) = (&self.application.external, self.internal());
+        if self.application.host_header == HostHeader::External {
+            return None;
+        }
+        let authority = self.host_header();
         let rest = url
             .strip_prefix(external.scheme.as_str())?
             .strip_prefix("://")?
@@ -122,30 +194,48 @@ impl<'a> UrlMap<'a> {
     }
 
     fn place(&self, scheme: Option<Scheme>, authority: &str) -> Option<Place> {
-        let Application {
-            external, internal, ..
-        } = self.application;
+        // No name is longer, in any script; reading one takes more than linear time.
+        if authority.len() > LONGEST_AUTHORITY {
+            return None;
+        }
         let (host, port) = split_port(authority)?;
         let host = Host::parse(host).ok()?;
+        // The one that answers is the likeliest, and the one whose scheme a URL without one takes.
+        let others = (0..self.internal_hosts.len()).filter(|&url| url != self.chosen);
+        std::iter::once(self.chosen)
+            .chain(others)
+            .find_map(|url| self.place_seen_by(url, scheme, &host, port))
+    }
+
+    /// The same, as one of the internal URLs sees it.
+    fn place_seen_by(
+        &self,
+        url: usize,
+        scheme: Option<Scheme>,
+        host: &Host,
+        port: Option<u16>,
+    ) -> Option<Place> {
+        let external = &self.application.external;
+        let internal = &self.application.internal.all()[url];
         // A protocol-relative URL takes the scheme of the page, which is the external one for
         // people and the internal one for the application that wrote it.
         let outside = scheme.unwrap_or(external.scheme);
         let inside = scheme.unwrap_or(internal.scheme);
         let port_for = |scheme: Scheme| port.unwrap_or_else(|| scheme.default_port());
         let seen = port_for(outside);
-        if self.is_external(&host) {
+        if self.is_external(host) {
             if outside == external.scheme && seen == external.port {
-                return Some(Place::External(host));
+                return Some(Place::External(host.clone()));
             }
             let own_port = port_for(inside) == internal.port;
             let own_scheme = scheme == Some(internal.scheme)
                 && (seen == external.port || seen == inside.default_port());
-            return (own_port || own_scheme).then_some(Place::Internal(host));
+            return (own_port || own_scheme).then(|| Place::Internal(host.clone()));
         }
         if inside != internal.scheme || port_for(inside) != internal.port {
             return None;
         }
-        self.outside(&host).map(Place::Internal)
+        self.outside(url, host).map(Place::Internal)
     }
 
     fn is_external(&self, host: &Host) -> bool {
@@ -153,11 +243,12 @@ impl<'a> UrlMap<'a> {
     }
 
     /// The external host for an internal one; of a wildcard every label is published.
-    fn outside(&self, host: &Host) -> Option<Host> {
-        if *host == self.internal_host {
+    fn outside(&self, url: usize, host: &Host) -> Option<Host> {
+        if *host == self.internal_hosts[url] {
             return Some(self.external_host.clone());
         }
-        let InternalHost::Wildcard { suffix } = &self.application.internal.host else {
+        let internal = &self.application.internal.all()[url];
+        let InternalHost::Wildcard { suffix } = &internal.host else {
             return None;
         };
         let HostPattern::Wildcard { suffix: external } = &self.application.external.host else {
@@ -172,7 +263,7 @@ impl<'a> UrlMap<'a> {
     /// terms (it knows the host from a header) or in external ones (it was told its URL). The
     /// longer of the two prefixes it begins with says which; `None` where it is external.
     fn guessed_path(&self, path: &str) -> Option<String> {
-        let internal = &self.application.internal.path;
+        let internal = self.application.internal.path();
         let external = &self.application.external.path;
         let is_in = |prefix: &PathPrefix| prefix.rest(path).is_some() || prefix.is_bare(path);
         let longer = internal.as_str().len() > external.as_str().len();

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::tests::{application, view};
+use super::super::tests::{application, copies, view};
 use super::*;
 use crate::model::HostHeader;
 
@@ -14,6 +14,66 @@ fn check(external: &str, internal: &str, host: &str, cases: &[(&str, Option<&str
         let answer = map.to_external(url);
         assert_eq!(answer.as_deref(), *expected, "{url} by {internal}");
     }
+}
+
+#[test]
+fn every_copy_of_an_application_becomes_the_one_external_url() {
+    let application = copies(
+        "https://wiki.example.com/",
+        &[
+            "http://a.corp.local:8888/app/",
+            "https://b.corp.local/app/",
+            "http://a.corp.local:9999/app/",
+        ],
+    );
+    let (captured, host) = view(&application, "wiki.example.com");
+    let mut map = UrlMap::new(&application, captured.as_ref(), &host).unwrap();
+    for chosen in 0..3 {
+        map.choose(chosen);
+        for (url, expected) in [
+            ("http://a.corp.local:8888/app/x", true),
+            ("https://b.corp.local/app/x", true),
+            ("http://a.corp.local:9999/app/x", true),
+            ("http://b.corp.local/app/x", false),
+            ("https://a.corp.local:8888/app/x", false),
+            ("http://a.corp.local/app/x", false),
+            ("http://wiki.example.com:9999/app/x", true),
+            ("http://c.corp.local:8888/app/x", false),
+        ] {
+            let mapped = map.to_external(url);
+            let expected = expected.then_some("https://wiki.example.com/x");
+            assert_eq!(mapped.as_deref(), expected, "{url} by copy {chosen}");
+        }
+        // A URL without a scheme has that of a copy that is known under it.
+        assert_eq!(
+            map.to_external("//b.corp.local/app/x").as_deref(),
+            Some("//wiki.example.com/x"),
+            "by copy {chosen}"
+        );
+    }
+}
+
+#[test]
+fn a_copy_sees_its_own_origin() {
+    let application = copies(
+        "https://wiki.example.com/",
+        &["http://a.corp.local:8888/", "https://b.corp.local/"],
+    );
+    let (captured, host) = view(&application, "wiki.example.com");
+    let mut map = UrlMap::new(&application, captured.as_ref(), &host).unwrap();
+    let own = "https://wiki.example.com/x";
+    for (chosen, seen) in [
+        (0, "http://a.corp.local:8888/x"),
+        (1, "https://b.corp.local/x"),
+        (2, "https://b.corp.local/x"),
+    ] {
+        map.choose(chosen);
+        assert_eq!(map.to_internal(own).as_deref(), Some(seen));
+        let resource = map.resource_to_internal(own).unwrap();
+        assert_eq!(resource.as_deref(), Some(seen));
+    }
+    assert_eq!(map.target().to_string(), "b.corp.local:443");
+    assert_eq!(map.host_header(), "b.corp.local");
 }
 
 #[test]

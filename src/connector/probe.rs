@@ -1,0 +1,161 @@
+//! Tries for a gateway whether an application is alive, in the way requests would reach it: through
+//! the allow-list, the proxy and TLS of this connector.
+
+use std::sync::Arc;
+
+use http::header::{HOST, USER_AGENT};
+use http::{HeaderValue, Request, Uri};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use super::backend::Backend;
+use super::fault::BackendError;
+use super::pool::Target;
+use super::profiles::Profiles;
+use crate::http::Body;
+use crate::model::{Endpoint, ErrorCode, Scheme};
+use crate::tunnel::control::Up;
+use crate::tunnel::{Profile, ProfileHash};
+
+/// Probes under way for one tunnel. More wait for their turn.
+const AT_ONCE: usize = 16;
+
+/// Probes that wait: a gateway that asks for more than that gets no answer to what is beyond.
+const WAITING: usize = 1024;
+
+/// What a gateway wants tried: the fields of `Down::Probe`.
+#[derive(Debug)]
+pub(super) struct Probe {
+    pub(super) id: u64,
+    pub(super) scheme: String,
+    pub(super) target: String,
+    pub(super) profile: ProfileHash,
+    pub(super) path: Option<String>,
+    pub(super) authority: Option<String>,
+}
+
+/// The probes of one tunnel.
+#[derive(Debug)]
+pub(super) struct Prober {
+    turns: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
+}
+
+impl Prober {
+    pub(super) fn new() -> Self {
+        Self {
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+            queue: Arc::new(Semaphore::new(WAITING)),
+        }
+    }
+
+    /// Carries a probe out; `None` where too many wait already.
+    pub(super) async fn carry_out(
+        &self,
+        probe: Probe,
+        backend: &Backend,
+        profiles: &Profiles,
+    ) -> Option<Up> {
+        let _queued = Arc::clone(&self.queue).try_acquire_owned().ok()?;
+        let _turn = Arc::clone(&self.turns).acquire_owned().await.ok()?;
+        let began = Instant::now();
+        let outcome = try_it(&probe, backend, profiles).await;
+        let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (status, error) = match outcome {
+            Ok(status) => (status, None),
+            Err(error) => (None, Some(error)),
+        };
+        Some(Up::Probed {
+            id: probe.id,
+            ms,
+            status,
+            error: error.as_ref().map(|e| e.code.as_str().to_owned()),
+            detail: error.map(|e| e.detail),
+        })
+    }
+}
+
+/// The status of the answer; `None` where only a connection was wanted.
+async fn try_it(
+    probe: &Probe,
+    backend: &Backend,
+    profiles: &Profiles,
+) -> Result<Option<u16>, BackendError> {
+    let malformed = |what: String| BackendError::new(ErrorCode::BadRequest, what);
+    let Some(profile) = profiles.get(&probe.profile).await else {
+        let detail = format!("the gateway never sent the profile {}", probe.profile);
+        return Err(BackendError::new(ErrorCode::TunnelLost, detail));
+    };
+    let scheme = match probe.scheme.as_str() {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        other => return Err(malformed(format!("there is no scheme `{other}`"))),
+    };
+    let endpoint = Endpoint::parse(&probe.target).map_err(|e| malformed(e.to_string()))?;
+    let target = Target { scheme, endpoint };
+    let trial = async {
+        let Some(path) = &probe.path else {
+            backend.reach(&target, &profile).await?;
+            return Ok(None);
+        };
+        let request = request(path, probe.authority.as_deref(), &target).map_err(malformed)?;
+        // The head is enough; the rest of the answer ends with its connection.
+        let response = backend.send(&target, &profile, None, request).await?;
+        Ok(Some(response.status().as_u16()))
+    };
+    within(&profile, &target, trial).await
+}
+
+/// Connection and answer together have the time of the first byte.
+async fn within<T>(
+    profile: &Profile,
+    target: &Target,
+    trial: impl Future<Output = Result<T, BackendError>>,
+) -> Result<T, BackendError> {
+    let limit = profile.first_byte();
+    timeout(limit, trial).await.unwrap_or_else(|_| {
+        let detail = format!("{} did not answer within {limit:?}", target.endpoint);
+        Err(BackendError::new(
+            ErrorCode::BackendFirstByteTimeout,
+            detail,
+        ))
+    })
+}
+
+fn request(path: &str, authority: Option<&str>, target: &Target) -> Result<Request<Body>, String> {
+    let mut request = Request::new(Body::empty());
+    *request.uri_mut() = path
+        .parse::<Uri>()
+        .ok()
+        .filter(|uri| path.starts_with('/') && uri.path().starts_with('/'))
+        .ok_or_else(|| format!("`{path}` is no path"))?;
+    let authority = authority.map_or_else(|| target.endpoint.to_string(), str::to_owned);
+    let authority = HeaderValue::from_str(&authority).map_err(|e| e.to_string())?;
+    let fields = request.headers_mut();
+    fields.insert(HOST, authority);
+    let agent = concat!("appproxy/", env!("CARGO_PKG_VERSION"), " health check");
+    fields.insert(USER_AGENT, HeaderValue::from_static(agent));
+    Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_gateway_asks_for_is_a_path_and_nothing_else() {
+        let target = Target {
+            scheme: Scheme::Http,
+            endpoint: Endpoint::parse("wiki.corp.local:8888").unwrap(),
+        };
+        let made = request("/healthz?full=1", Some("wiki.corp.local"), &target).unwrap();
+        assert_eq!(made.uri(), "/healthz?full=1");
+        assert_eq!(made.headers()[HOST], "wiki.corp.local");
+        let made = request("/", None, &target).unwrap();
+        assert_eq!(made.headers()[HOST], "wiki.corp.local:8888");
+        for bad in ["", "healthz", "http://elsewhere/", "/a b", "/\r\nX: y"] {
+            assert!(request(bad, None, &target).is_err(), "{bad:?}");
+        }
+        assert!(request("/", Some("a\r\nX: y"), &target).is_err());
+    }
+}

@@ -1,0 +1,89 @@
+//! An application as the gateway serves it: what it is, and what is known and counted of it.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use http::HeaderValue;
+
+use super::affinity::Cookie;
+use super::failover::Failover;
+use super::limits::Load;
+use super::probing::Probe;
+use crate::model::{Affinity, Application, ExternalUrl};
+use crate::telemetry::RequestMeter;
+use crate::tunnel::{Profile, ProfileHash};
+
+/// An application with what its connectors must know of it.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) application: Arc<Application>,
+    /// The profile's text.
+    pub(crate) profile: String,
+    /// The profile's name.
+    pub(crate) hash: ProfileHash,
+    /// Counts its requests.
+    pub(crate) meter: Arc<RequestMeter>,
+    /// Which of its groups serves it.
+    pub(super) failover: Arc<Failover>,
+    /// What it has in tunnels.
+    pub(super) load: Arc<Load>,
+    /// Keeps a visitor where it is, if a cookie does.
+    pub(super) cookie: Option<Cookie>,
+    /// What browsers are told of its host.
+    pub(super) hsts: Option<HeaderValue>,
+    /// Others are published on its host, or may be: it lies below a path.
+    pub(super) shares_host: bool,
+    /// How it is asked whether it is alive, if it is.
+    pub(super) probe: Option<Probe>,
+    /// The log was told that it asks for NTLM or Negotiate.
+    pub(super) asks_for_connections: Arc<AtomicBool>,
+}
+
+impl Published {
+    /// An application under its first external URL.
+    pub(super) fn new(application: &Arc<Application>, shares_host: bool) -> Self {
+        let profile = Profile::new(&application.timeouts, application.backend_protocol);
+        let cookie = || Cookie::of(&application.external);
+        let check = application.health_check.as_ref();
+        let text = profile.text();
+        Self {
+            application: Arc::clone(application),
+            hash: ProfileHash::of(&text),
+            meter: Arc::new(RequestMeter::new(application.name.as_str())),
+            failover: Arc::default(),
+            load: Load::of(application),
+            cookie: (application.affinity == Some(Affinity::Cookie)).then(cookie),
+            probe: check.map(|check| Probe::new(check, profile)),
+            hsts: application
+                .front
+                .hsts
+                .and_then(|hsts| HeaderValue::try_from(hsts.value()).ok()),
+            asks_for_connections: Arc::default(),
+            shares_host,
+            profile: text,
+        }
+    }
+
+    /// The same application under another of its external URLs. It is one: what is counted, chosen
+    /// and found out of it is shared; links and origins are those of the URL that people use.
+    pub(super) fn under(&self, url: &ExternalUrl, shares_host: bool) -> Self {
+        let application = Application {
+            external: url.clone(),
+            ..(*self.application).clone()
+        };
+        Self {
+            cookie: self.cookie.is_some().then(|| Cookie::of(url)),
+            application: Arc::new(application),
+            profile: self.profile.clone(),
+            hash: self.hash.clone(),
+            meter: Arc::clone(&self.meter),
+            failover: Arc::clone(&self.failover),
+            load: Arc::clone(&self.load),
+            hsts: self.hsts.clone(),
+            asks_for_connections: Arc::clone(&self.asks_for_connections),
+            shares_host,
+            // It is asked once.
+            probe: None,
+        }
+    }
+}
