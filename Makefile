@@ -10,6 +10,8 @@ CONFIG ?=
 
 NODE := tests/e2e/node
 NODE_MODULES := $(NODE)/node_modules/.package-lock.json
+PYTHON := tests/e2e/python
+PYTHON_VENV := $(PYTHON)/venv/.installed
 
 .PHONY: help
 help: ## list the targets
@@ -27,6 +29,19 @@ test: test-tools ## unit, documentation and end-to-end tests
 .PHONY: e2e
 e2e: test-tools ## the end-to-end tests alone
 	cargo nextest run --test e2e
+
+.PHONY: soak
+soak: test-tools ## the long forms of end-to-end tests: as many restarts as one dares
+	SOAK=1 cargo nextest run --test e2e -E 'test(/^restarts::/)'
+
+# How long, in seconds. No sanitizer: there is no unsafe code, and without one stable Rust will do.
+FUZZ_SECONDS ?= 60
+
+.PHONY: fuzz
+fuzz: fuzz-tools ## the head scanner under octets nobody thought of; FUZZ_SECONDS=60
+	mkdir -p fuzz/corpus/heads
+	cargo fuzz run --sanitizer none heads fuzz/corpus/heads fuzz/seeds/heads -- \
+	  -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -dict=fuzz/http1.dict
 
 .PHONY: check
 check: fmt-check lint doc test deny advisories ## everything that must hold before a merge
@@ -74,10 +89,23 @@ build-tools:
 	@.ci/need cc:gcc
 	@command -v cargo >/dev/null || { echo "cargo is missing. Install Rust: https://rustup.rs" >&2; exit 1; }
 
+.PHONY: fuzz-tools
+fuzz-tools: build-tools
+	@.ci/need c++:g++
+	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing. Install with: cargo install cargo-fuzz --locked" >&2; exit 1; }
+
 .PHONY: test-tools
-test-tools: build-tools $(NODE_MODULES)
-	@.ci/need chromium:chromium curl:curl git:git node:nodejs script:bsdutils
+test-tools: build-tools $(NODE_MODULES) $(PYTHON_VENV)
+	@.ci/need chromium:chromium curl:curl git:git node:nodejs script:bsdutils ss:iproute2
+	@.ci/need squid:squid tinyproxy:tinyproxy microsocks:microsocks mitmdump:mitmproxy
 	@cargo nextest --version >/dev/null 2>&1 || { echo "cargo-nextest is missing. Install with: cargo install cargo-nextest --locked" >&2; exit 1; }
+
+$(PYTHON_VENV): $(PYTHON)/requirements.txt
+	@.ci/need python3:python3
+	@python3 -c 'import ensurepip' 2>/dev/null || .ci/need ensurepip:python3-venv
+	python3 -m venv $(PYTHON)/venv
+	$(PYTHON)/venv/bin/pip install --quiet --disable-pip-version-check -r $(PYTHON)/requirements.txt
+	@touch $@
 
 $(NODE_MODULES): $(NODE)/package.json $(NODE)/package-lock.json
 	@.ci/need npm:npm

@@ -15,14 +15,19 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use appproxy::config::{AllowHosts, ConnectorConfig, GatewayConfig, SecretSource};
-use appproxy::model::{Finding, HostHeader, PreAuthentication};
+use appproxy::config::{
+    AllowHosts, ConnectionLimits, ConnectorConfig, GatewayConfig, SecretSource, Validate,
+};
+use appproxy::model::{
+    Affinity, BackendProtocol, Endpoint, Finding, Front, HealthCheck, Host, HostHeader, Hsts,
+    Maintenance, PreAuthentication, RequestLimit,
+};
 use proptest::prelude::*;
 
 const VALID: &str = "testdata/config/valid";
 const INVALID: &str = "testdata/config/invalid";
-const VALID_FILES: usize = 9;
-const INVALID_FILES: usize = 72;
+const VALID_FILES: usize = 16;
+const INVALID_FILES: usize = 97;
 
 /// A word that stands in the invalid files wherever a secret might; it must never be repeated.
 const SECRET: &str = "hunter2";
@@ -109,6 +114,15 @@ fn connectors_certificates_have_the_lives_that_are_written_or_the_usual_ones() {
         let read = gateway(file).connector_certificates;
         (read.life, read.renewal_grace, read.overlap())
     };
+    let congestion = |file| gateway(file).congestion.map(|name| name.to_string());
+    assert_eq!(
+        congestion("testdata/config/valid/gateway-tunnel.yaml").as_deref(),
+        Some("bbr")
+    );
+    assert_eq!(congestion("testdata/config/valid/gateway-least.yaml"), None);
+    let window = |file| gateway(file).stream_window.octets();
+    assert_eq!(window("testdata/config/valid/gateway-tunnel.yaml"), 4 << 20);
+    assert_eq!(window("testdata/config/valid/gateway-least.yaml"), 1 << 20);
     let day = Duration::from_secs(86_400);
     assert_eq!(
         lives("testdata/config/valid/gateway-tunnel.yaml"),
@@ -121,6 +135,121 @@ fn connectors_certificates_have_the_lives_that_are_written_or_the_usual_ones() {
 }
 
 #[test]
+fn how_requests_are_shared_out_is_as_written_or_as_usual() {
+    let config = gateway("testdata/config/valid/gateway-balancing.yaml");
+    assert_eq!(config.requests_per_address, 100);
+    let ConnectionLimits { total, per_address } = config.connections;
+    assert_eq!((total, per_address), (5000, 200));
+    let [wiki, blog, mail] = &config.applications[..] else {
+        panic!("{:?}", config.applications);
+    };
+    let urls: Vec<_> = wiki
+        .internal
+        .all()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        urls,
+        [
+            "http://wiki-a.corp.local:8888/app/",
+            "https://wiki-b.corp.local/app/",
+            "http://10.1.0.7/app/"
+        ]
+    );
+    assert_eq!(wiki.affinity, Some(Affinity::Address));
+    let check = HealthCheck {
+        path: Some("/healthz?full=1".into()),
+        interval: Duration::from_secs(20),
+        timeout: Duration::from_secs(2),
+        status: vec![200, 204],
+    };
+    assert_eq!(wiki.health_check, Some(check));
+    assert_eq!(wiki.limits.requests, RequestLimit::Count(200));
+    assert_eq!(wiki.limits.per_address, Some(20));
+
+    assert_eq!(blog.affinity, Some(Affinity::Cookie));
+    let check = HealthCheck {
+        path: None,
+        interval: Duration::from_secs(3),
+        timeout: Duration::from_secs(3),
+        status: Vec::new(),
+    };
+    assert_eq!(blog.health_check, Some(check));
+    assert_eq!(blog.limits.requests, RequestLimit::Share(60));
+    assert_eq!(blog.limits.per_address, None);
+
+    assert_eq!((mail.affinity, &mail.health_check), (None, &None));
+    assert_eq!(mail.limits.requests, RequestLimit::Share(100));
+
+    let config = gateway("testdata/config/valid/gateway-full.yaml");
+    assert_eq!(config.requests_per_address, 512);
+    assert_eq!(config.connections, ConnectionLimits::default());
+    for application in &config.applications {
+        assert_eq!(application.limits.requests, RequestLimit::Share(80));
+        assert_eq!(
+            (application.affinity, application.limits.per_address),
+            (None, None)
+        );
+        assert_eq!(application.internal.all().len(), 1);
+    }
+}
+
+#[test]
+fn what_a_gateway_says_for_its_applications_is_as_written_or_nothing() {
+    let days = |days: u64| Duration::from_secs(days * 86400);
+    let config = gateway("testdata/config/valid/gateway-front.yaml");
+    let [usual, own, plain, none] = &config.applications[..] else {
+        panic!("{:?}", config.applications);
+    };
+    let closed = usual.front.maintenance.as_deref().unwrap();
+    assert_eq!(closed.message.as_deref(), Some("Back at 5 o'clock."));
+    assert_eq!(closed.retry_after, Some(Duration::from_secs(1800)));
+    let allow: Vec<_> = closed.allow.iter().map(ToString::to_string).collect();
+    assert_eq!(allow, ["192.0.2.7/32", "2001:db8::/32", "10.1.0.0/16"]);
+    let hsts = |days_long, include_subdomains, preload| {
+        Some(Hsts {
+            max_age: days(days_long),
+            include_subdomains,
+            preload,
+        })
+    };
+    assert_eq!(usual.front.hsts, hsts(30, false, false));
+    assert!(usual.front.denies_robots && !usual.front.clears_site_data);
+    assert_eq!(usual.front.home, None);
+
+    let home = Some("/app/?view=start#/today".into());
+    let expected = Front {
+        hsts: hsts(730, true, true),
+        maintenance: None,
+        denies_robots: false,
+        home,
+        clears_site_data: true,
+    };
+    assert_eq!(own.front, expected);
+    let urls: Vec<_> = own.external_urls().map(ToString::to_string).collect();
+    assert_eq!(
+        urls,
+        [
+            "https://own.example.com/app/",
+            "https://own.example.org:8443/app/",
+            "https://*.own.example.net/app/"
+        ]
+    );
+    assert!(usual.alternates.is_empty());
+
+    let empty = Maintenance::default();
+    assert_eq!(plain.front.maintenance.as_deref(), Some(&empty));
+    assert_eq!(plain.front.home.as_deref(), Some("/start"));
+    assert_eq!(none.front.maintenance.as_deref(), Some(&empty));
+    assert_eq!(none.front.hsts, None);
+
+    for application in &gateway("testdata/config/valid/gateway-full.yaml").applications {
+        assert_eq!(application.front, Front::default());
+    }
+}
+
+#[test]
 fn every_key_of_a_gateway_has_its_value() {
     let config = gateway("testdata/config/valid/gateway-full.yaml");
     let addresses =
@@ -130,6 +259,12 @@ fn every_key_of_a_gateway_has_its_value() {
         addresses(&["[::]:443", "192.0.2.1:8443"])
     );
     assert_eq!(config.listen.http, addresses(&["[::]:80"]));
+    assert_eq!(
+        config.listen.tunnel,
+        addresses(&["[::]:8443", "192.0.2.1:9443"])
+    );
+    assert_eq!(config.drain.notice, Duration::from_secs(10));
+    assert_eq!(config.drain.deadline, Duration::from_secs(120));
     let public: Vec<_> = config
         .listen
         .public
@@ -147,7 +282,7 @@ fn every_key_of_a_gateway_has_its_value() {
     };
     assert_eq!(apps.chain, Path::new("/etc/appproxy/apps.pem"));
     assert_eq!(other.key, Path::new("testdata/config/valid/other.key"));
-    let place = "testdata/config/valid/gateway-full.yaml:14:30: certificates[1].key";
+    let place = "testdata/config/valid/gateway-full.yaml:15:30: certificates[1].key";
     assert_eq!(other.key_place.to_string(), place);
 
     let names: Vec<_> = config
@@ -161,7 +296,7 @@ fn every_key_of_a_gateway_has_its_value() {
     };
     assert_eq!(wiki.external.to_string(), "https://wiki.example.com/");
     assert_eq!(
-        wiki.internal.to_string(),
+        wiki.internal.all()[0].to_string(),
         "http://wiki.corp.local:8888/app/"
     );
     let groups: Vec<_> = wiki
@@ -174,6 +309,9 @@ fn every_key_of_a_gateway_has_its_value() {
     assert_eq!(wiki.pre_authentication, [PreAuthentication::Passthrough]);
     assert_eq!(wiki.host_header, HostHeader::External);
     assert!(!wiki.link_translation.headers);
+    let domains = wiki.link_translation.cookie_domains.iter();
+    let domains: Vec<String> = domains.map(ToString::to_string).collect();
+    assert_eq!(domains, ["example.com", "wiki.example.com"]);
     assert_eq!(wiki.timeouts.connect, Duration::from_secs(5));
     assert_eq!(wiki.timeouts.first_byte, Duration::from_secs(120));
     assert_eq!(wiki.timeouts.idle, Duration::from_millis(250));
@@ -189,8 +327,8 @@ fn every_key_of_a_gateway_has_its_value() {
         sites.external.to_string(),
         "https://*.sites.example.com:8443/"
     );
-    assert_eq!(sites.internal.to_string(), "http://*.corp.local/");
-    assert_eq!(old.internal.to_string(), "http://[fd00::1]:8080/");
+    assert_eq!(sites.internal.all()[0].to_string(), "http://*.corp.local/");
+    assert_eq!(old.internal.all()[0].to_string(), "http://[fd00::1]:8080/");
     assert_eq!(mail.external.to_string(), "https://mail.apps.example.com/");
 }
 
@@ -201,6 +339,9 @@ fn what_a_gateway_need_not_say_has_a_default() {
     assert_eq!(config.store_key, None);
     assert_eq!(config.workers, None);
     assert!(config.listen.http.is_empty() && config.listen.public.is_empty());
+    assert!(config.listen.tunnel.is_empty());
+    assert_eq!(config.drain.notice, Duration::from_secs(5));
+    assert_eq!(config.drain.deadline, Duration::from_secs(30));
     assert!(config.applications.is_empty());
 
     let text = "{ version: 1, kind: gateway, listen: { https: ['[::]:443'] }, store: 'sqlite:/g', \
@@ -211,8 +352,71 @@ fn what_a_gateway_need_not_say_has_a_default() {
     assert_eq!(wiki.connectors.groups()[0].as_str(), "default");
     assert_eq!(wiki.host_header, HostHeader::Internal);
     assert!(wiki.link_translation.headers);
+    assert!(wiki.link_translation.cookie_domains.is_empty());
     assert_eq!(wiki.timeouts, Default::default());
     assert_eq!(config.certificates[0].chain, Path::new("c"));
+}
+
+#[test]
+fn an_application_is_spoken_to_in_the_protocol_of_its_own_or_that_of_all() {
+    let protocols = |file| -> Vec<_> {
+        let applications = gateway(file).applications;
+        applications.iter().map(|a| a.backend_protocol).collect()
+    };
+    assert_eq!(
+        protocols("testdata/config/valid/gateway-backend-protocol.yaml"),
+        [BackendProtocol::Http2, BackendProtocol::Http1]
+    );
+    let usual = protocols("testdata/config/valid/gateway-full.yaml");
+    assert_eq!(usual, [BackendProtocol::Http1; 6]);
+}
+
+#[test]
+fn an_application_signs_connections_in_where_it_says_so() {
+    let config = gateway("testdata/config/valid/gateway-connection-authentication.yaml");
+    let applications = config.applications.iter();
+    let said: Vec<bool> = applications.map(|a| a.connection_authentication).collect();
+    assert_eq!(said, [true, false]);
+}
+
+#[test]
+fn applications_over_tls_are_known_by_the_first_entry_that_names_them() {
+    let config = connector("testdata/config/valid/connector-backend-tls.yaml");
+    let entries = config.backend_tls;
+    let entry = |target: &str| {
+        let target = Endpoint::parse(target).unwrap();
+        entries.iter().position(|entry| entry.is_for(&target))
+    };
+    for (target, expected) in [
+        ("wiki.corp.local:443", Some(0)),
+        ("wiki.corp.local:8443", None),
+        ("a.lab.corp.local:8443", Some(1)),
+        ("10.1.2.3:443", Some(1)),
+        ("old.corp.local:443", Some(2)),
+        ("other.corp.local:443", None),
+    ] {
+        assert_eq!(entry(target), expected, "{target}");
+    }
+    let [wiki, lab, old] = &entries[..] else {
+        panic!("{entries:?}");
+    };
+    let ca = wiki.ca.as_ref().unwrap();
+    assert_eq!(ca.file, Path::new("testdata/config/valid/corp-ca.pem"));
+    assert_eq!(ca.place.key, "backend_tls[0].ca");
+    assert_eq!(wiki.pins.len(), 2);
+    assert_eq!(wiki.server_name, Host::parse("wiki.internal").ok());
+    let client = wiki.client_certificate.as_ref().unwrap();
+    assert_eq!(client.key, Path::new("/etc/appproxy/client.key"));
+    let validated = [wiki, lab, old].map(|entry| entry.validate);
+    assert_eq!(
+        validated,
+        [Validate::Certificate, Validate::Nothing, Validate::Pins]
+    );
+    assert!(
+        connector("testdata/config/valid/connector-full.yaml")
+            .backend_tls
+            .is_empty()
+    );
 }
 
 #[test]
@@ -232,7 +436,10 @@ fn every_key_of_a_connector_has_its_value() {
     let gateways: Vec<_> = config.gateways.iter().map(ToString::to_string).collect();
     assert_eq!(gateways, ["gw1.example.com:443", "192.0.2.1:8443"]);
     assert_eq!(config.state, Path::new("/var/lib/appproxy/connector"));
-    assert_eq!(config.connections, 3);
+    assert_eq!((config.connections.least, config.connections.most), (3, 8));
+    assert_eq!(config.stream_window.octets(), 64 << 10);
+    assert_eq!(config.congestion.unwrap().as_str(), "fifteen_letters");
+    assert_eq!(config.drain.deadline, Duration::from_secs(45));
     assert_eq!(config.workers.map(usize::from), Some(1));
     let ports: Vec<_> = config.allow.iter().map(|a| a.port).collect();
     assert_eq!(ports, [8888, 443, 80, 8080, 443]);
@@ -254,13 +461,36 @@ fn every_key_of_a_connector_has_its_value() {
     );
     assert_eq!(config.dns.hosts["wiki.corp.local"].len(), 2);
 
+    let written: Vec<_> = config.allow.iter().map(ToString::to_string).collect();
+    let expected = [
+        "wiki.corp.local:8888",
+        "*.corp.local:443",
+        "10.1.0.0/16:80",
+        "[fd00::1]:8080",
+        "[fd00::/8]:443",
+    ];
+    assert_eq!(written, expected);
+
     let config = connector("testdata/config/valid/connector-least.yaml");
     assert_eq!(config.state, Path::new("testdata/config/valid/state"));
-    assert_eq!(config.connections, 2);
+    assert_eq!((config.connections.least, config.connections.most), (2, 8));
+    assert_eq!(config.stream_window.octets(), 1 << 20);
+    assert_eq!(config.congestion, None);
+    assert_eq!(config.drain.deadline, Duration::from_secs(30));
     assert!(config.gateways.is_empty() && config.allow.is_empty());
     let config = connector("testdata/config/valid/connector-empty-lists.yaml");
-    assert_eq!(config.connections, 8);
+    assert_eq!((config.connections.least, config.connections.most), (8, 8));
     assert!(config.dns.servers.is_empty() && config.dns.hosts.is_empty());
+}
+
+#[test]
+fn metrics_have_a_listener_of_their_own() {
+    let config = gateway("testdata/config/valid/gateway-metrics.yaml");
+    assert_eq!(config.listen.metrics, "127.0.0.1:9443".parse().ok());
+    let config = connector("testdata/config/valid/connector-metrics.yaml");
+    assert_eq!(config.metrics, "[::1]:9444".parse().ok());
+    let config = connector("testdata/config/valid/connector-least.yaml");
+    assert_eq!(config.metrics, None);
 }
 
 #[test]

@@ -15,21 +15,27 @@ use std::process::{Command, Output, Stdio};
 
 use appproxy::config::{ConnectorConfig, GatewayConfig};
 use appproxy::model::{ErrorCode, Finding};
+use appproxy::telemetry::metrics;
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 13] = [
+    "docs/backends.md",
+    "docs/balancing.md",
+    "docs/metrics.md",
     "docs/connectors.md",
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/identity.md",
     "docs/publish.md",
+    "docs/translation.md",
     "docs/out-of-scope.md",
+    "docs/upgrade.md",
     "examples/first-application/README.md",
 ];
 
 /// Commands of the program in them, and files of the source that they name.
-const COMMANDS: usize = 35;
-const FILES: usize = 16;
+const COMMANDS: usize = 43;
+const FILES: usize = 24;
 
 /// What stands for ID: a connector's.
 const SOME_ID: &str = "c77a8fe213c1a32fd4b4131de";
@@ -188,18 +194,21 @@ fn every_command_of_the_program_helps_and_is_in_the_readme() {
         }
         seen += 1;
     }
-    assert_eq!(seen, 16, "the program and its commands");
+    assert_eq!(seen, 17, "the program and its commands");
 }
 
 #[test]
 fn every_other_command_is_known() {
     // What a document may ask of a machine; `make` is followed by targets of ours.
-    const KNOWN: [&str; 8] = [
+    const KNOWN: [&str; 11] = [
         "cargo build --release",
         "make demo",
         "make test",
         "sudo install target/x86_64-unknown-linux-gnu/release/appproxy /usr/local/bin/",
         "sudo mkdir -p /etc/appproxy /var/lib/appproxy",
+        "sudo systemctl restart appproxy-gateway",
+        "sudo systemctl start appproxy-connector@b",
+        "sudo systemctl stop appproxy-connector@a",
         "sudoedit /etc/appproxy/connector.yaml",
         "sudoedit /etc/appproxy/gateway.yaml",
         "umask 077",
@@ -227,7 +236,7 @@ fn every_other_command_is_known() {
         others.extend(lines.into_iter().filter(ours));
     }
     assert_eq!(others, KNOWN.map(str::to_owned).into());
-    assert_eq!(targets, 4, "targets of make in the documents");
+    assert_eq!(targets, 5, "targets of make in the documents");
 }
 
 #[test]
@@ -253,7 +262,7 @@ fn every_configuration_in_the_documents_loads() {
         let findings: Vec<String> = findings.iter().flatten().map(Finding::to_string).collect();
         assert_eq!(findings, Vec::<String>::new(), "{name}");
     }
-    assert_eq!(texts.len(), 9, "configurations in the documents");
+    assert_eq!(texts.len(), 20, "configurations in the documents");
 }
 
 #[test]
@@ -266,7 +275,7 @@ fn codes_and_files_that_are_named_exist() {
     for code in &codes {
         assert!(ErrorCode::from_word(code).is_some(), "{code}");
     }
-    assert_eq!(codes.len(), 10, "{codes:?}");
+    assert_eq!(codes.len(), 12, "{codes:?}");
 
     let mut files = 0;
     for (name, text) in documents() {
@@ -286,4 +295,28 @@ fn codes_and_files_that_are_named_exist() {
         }
     }
     assert_eq!(files, FILES, "files named in the documents");
+}
+
+/// Every metric has its row, and every row its metric.
+#[test]
+fn the_metrics_are_those_that_are_counted() {
+    let text = fs::read_to_string("docs/metrics.md").unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| `appproxy_"));
+    let documented: BTreeSet<String> = rows.map(str::to_owned).collect();
+    let expected = metrics::ALL.iter().map(|metric| {
+        let labels = metric.labels.iter().map(|label| format!("`{label}`"));
+        let labels = match metric.labels {
+            [] => "–".to_owned(),
+            _ => labels.collect::<Vec<_>>().join(", "),
+        };
+        let (name, kind, help) = (metric.name, metric.kind.as_str(), metric.help);
+        format!("| `{name}` | {kind} | {labels} | {help} |")
+    });
+    let expected: BTreeSet<String> = expected.collect();
+    let missing: Vec<_> = expected.difference(&documented).collect();
+    let unknown: Vec<_> = documented.difference(&expected).collect();
+    assert!(
+        missing.is_empty() && unknown.is_empty(),
+        "missing: {missing:#?}\nunknown: {unknown:#?}"
+    );
 }

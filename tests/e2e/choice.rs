@@ -1,8 +1,10 @@
 //! Which connector carries a request, in numbers.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +16,12 @@ use tokio::task::JoinSet;
 use crate::harness::{Backend, Running, Stand, body, within, words};
 
 /// Sends so many requests, so many at once, and says how many got which status.
-async fn send(stand: &Running, method: &'static str, count: usize, at_once: usize) -> usize {
+pub(crate) async fn send(
+    stand: &Running,
+    method: &'static str,
+    count: usize,
+    at_once: usize,
+) -> usize {
     let left = Arc::new(AtomicUsize::new(count));
     let mut workers = JoinSet::new();
     for _ in 0..at_once {
@@ -42,49 +49,135 @@ async fn send(stand: &Running, method: &'static str, count: usize, at_once: usiz
     workers.join_all().await.into_iter().sum()
 }
 
+/// Copies of one application, all at one port of different addresses.
+pub(crate) struct Copies(pub(crate) Vec<Copy>);
+
+pub(crate) struct Copy {
+    pub(crate) backend: Backend,
+    pub(crate) address: SocketAddr,
+    pub(crate) served: Arc<AtomicUsize>,
+    /// Cookies that it was sent.
+    pub(crate) cookies: Arc<Mutex<BTreeSet<String>>>,
+    /// Questions to `/healthz`, which it answers with this status.
+    pub(crate) asked: Arc<AtomicUsize>,
+    pub(crate) health: Arc<AtomicU16>,
+    delay: Duration,
+}
+
+impl Copies {
+    pub(crate) async fn new(count: usize) -> Self {
+        Self::with_delays(&vec![Duration::ZERO; count]).await
+    }
+
+    async fn with_delays(delays: &[Duration]) -> Self {
+        let mut copies: Vec<Copy> = Vec::new();
+        for (number, &delay) in (2_u8..).zip(delays) {
+            let port = copies.first().map_or(0, |first| first.address.port());
+            let address = SocketAddr::from(([127, 0, 0, number], port));
+            copies.push(Copy::start(address, delay).await);
+        }
+        Self(copies)
+    }
+
+    /// Requests that each has answered, its health checks not counted.
+    pub(crate) fn served(&self) -> Vec<usize> {
+        let served = self.0.iter().map(|copy| &copy.served);
+        served.map(|count| count.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Starts a connector for each, which reaches the one only. Returns their configurations.
+    pub(crate) async fn connectors(&self, stand: &mut Running) -> Vec<PathBuf> {
+        let mut configs = Vec::new();
+        for copy in &self.0 {
+            let name = words::internal_name("wiki");
+            let settings = json!({
+                "allow": [format!("{name}:{}", copy.address.port()), copy.address.to_string()],
+                "dns": { "hosts": { name: [copy.address.ip()], "gateway.localhost": ["127.0.0.1"] } },
+            });
+            let config = stand.enrol_with("default", settings).await;
+            stand.start_connector(&config).await;
+            configs.push(config);
+        }
+        configs
+    }
+
+    /// Their URLs.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        let url = |copy: &Copy| format!("http://{}/", copy.address);
+        self.0.iter().map(url).collect()
+    }
+
+    /// Their addresses, for a connector that reaches all of them.
+    pub(crate) fn allow(&self) -> Vec<String> {
+        let address = |copy: &Copy| copy.address.to_string();
+        self.0.iter().map(address).collect()
+    }
+}
+
+impl Copy {
+    async fn start(address: SocketAddr, delay: Duration) -> Self {
+        let served = Arc::new(AtomicUsize::new(0));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let cookies: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+        let health = Arc::new(AtomicU16::new(200));
+        let counts = (Arc::clone(&served), Arc::clone(&asked));
+        let (seen, status) = (Arc::clone(&cookies), Arc::clone(&health));
+        let backend = Backend::answering_at(address, move |request| {
+            let mut answer = Response::new(body(address.ip().to_string()));
+            if request.uri().path() == "/healthz" {
+                counts.1.fetch_add(1, Ordering::Relaxed);
+                *answer.status_mut() = status.load(Ordering::Relaxed).try_into().unwrap();
+                return futures_util::future::Either::Left(std::future::ready(answer));
+            }
+            counts.0.fetch_add(1, Ordering::Relaxed);
+            for cookie in request.headers().get_all("cookie") {
+                seen.lock()
+                    .unwrap()
+                    .insert(cookie.to_str().unwrap().to_owned());
+            }
+            // An application may try.
+            let forged = "__Host-appproxy-to-00000000=forged; Path=/; Secure";
+            answer
+                .headers_mut()
+                .append("set-cookie", forged.parse().unwrap());
+            futures_util::future::Either::Right(async move {
+                tokio::time::sleep(delay).await;
+                answer
+            })
+        })
+        .await;
+        Self {
+            address: backend.address(),
+            backend,
+            served,
+            cookies,
+            asked,
+            health,
+            delay,
+        }
+    }
+
+    /// Starts again at the same address, after its end.
+    pub(crate) async fn restart(&mut self) {
+        *self = Self::start(self.address, self.delay).await;
+    }
+}
+
 /// Four connectors reach four copies of the application, of which two are slow and slower: the
 /// faster carry more, by far, and none is forgotten.
 #[tokio::test]
 async fn the_faster_of_four_connectors_carry_more() {
     const REQUESTS: usize = 1200;
     let delays = [0, 0, 40, 160].map(Duration::from_millis);
-    let mut port = 0;
-    let mut copies = Vec::new();
-    for (number, delay) in (2_u8..).zip(delays) {
-        let served = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&served);
-        let address = SocketAddr::from(([127, 0, 0, number], port));
-        let backend = Backend::answering_at(address, move |_| {
-            count.fetch_add(1, Ordering::Relaxed);
-            async move {
-                tokio::time::sleep(delay).await;
-                Response::new(body("ok"))
-            }
-        })
-        .await;
-        port = backend.address().port();
-        copies.push((backend, served));
-    }
+    let copies = Copies::with_delays(&delays).await;
     let mut stand = Stand::new()
-        .application("wiki", &copies[0].0)
+        .application("wiki", &copies.0[0].backend)
         .connectors(0)
         .start()
         .await;
-    for (copy, _) in &copies {
-        let address = copy.address();
-        let name = words::internal_name("wiki");
-        let settings = json!({
-            "allow": [format!("{name}:{port}"), address.to_string()],
-            "dns": { "hosts": { name: [address.ip()], "gateway.localhost": ["127.0.0.1"] } },
-        });
-        let config = stand.enrol_with("default", settings).await;
-        stand.start_connector(&config).await;
-    }
+    copies.connectors(&mut stand).await;
     assert_eq!(send(&stand, "GET", REQUESTS, 16).await, REQUESTS);
-    let served: Vec<usize> = copies
-        .iter()
-        .map(|(_, served)| served.load(Ordering::Relaxed))
-        .collect();
+    let served = copies.served();
     println!("served by delays {delays:?}: {served:?}");
     assert_eq!(served.iter().sum::<usize>(), REQUESTS);
     let (fast, slow, slower) = (served[0] + served[1], served[2], served[3]);
@@ -157,11 +250,17 @@ async fn further_groups_stand_in_for_the_first() {
         stand.start_connector(&config).await;
         configs.push(config);
     }
+    // Of fifty requests each, as long as nobody comes or goes.
     let connector = async |stand: &Running| {
-        let answer = stand.get("https://wiki.localhost/").await;
-        assert_eq!(answer.status, 200);
-        let line = stand.access_line(answer.header("x-request-id")).await;
-        line["connector"].as_str().unwrap().to_owned()
+        let mut connectors = BTreeSet::new();
+        for _ in 0..50 {
+            let answer = stand.get("https://wiki.localhost/").await;
+            assert_eq!(answer.status, 200);
+            let line = stand.access_line(answer.header("x-request-id")).await;
+            connectors.insert(line["connector"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(connectors.len(), 1, "{connectors:?}");
+        connectors.pop_first().unwrap()
     };
     let first = connector(&stand).await;
     let hq = stand.connectors().remove(0);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::{Demo, names, run, temporary, words};
+use crate::harness::{Demo, names, run, temporary, until, words};
 
 /// The text with REF in place of references, which are 16 hexadecimal digits.
 fn without_reference(text: &str) -> String {
@@ -124,7 +124,11 @@ private application, {internal} (it listens on 127.0.0.1:{application}).
     assert_eq!(seen, 10);
     assert_eq!(demo.process.ended().await.code(), Some(0));
     assert_eq!(names(folder.path()), Vec::<String>::new());
-    assert!(refuses(demo.port()) && refuses(application));
+    // Somebody else may have got such a port for a moment.
+    until("both ports are closed", || {
+        refuses(demo.port()) && refuses(application)
+    })
+    .await;
     assert_eq!(demo.process.log(), Vec::<String>::new());
 }
 

@@ -433,6 +433,203 @@ pub(crate) async fn location_and_set_cookie_become_external() {
     );
 }
 
+/// An application that says the fields it is asked for, and of a copy where it would go.
+async fn naming_itself() -> Backend {
+    Backend::answering(|request| async move {
+        let mut response = Response::new(body("hello"));
+        let answer = response.headers_mut();
+        for field in request.headers().get_all("x-say") {
+            let (name, value) = field.to_str().unwrap().split_once(": ").unwrap();
+            answer.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        for name in ["destination", "if", "overwrite"] {
+            for value in request.headers().get_all(name) {
+                let seen: HeaderName = format!("x-seen-{name}").parse().unwrap();
+                answer.append(seen, value.clone());
+            }
+        }
+        if let Some(destination) = request.headers().get("destination") {
+            answer.insert("location", destination.clone());
+            *response.status_mut() = http::StatusCode::CREATED;
+        }
+        response
+    })
+    .await
+}
+
+/// A stand with that application below a path, translated and not.
+async fn published_below_a_path(backend: &Backend) -> Running {
+    let settings = |name: &str, more: Value| {
+        let mut settings = json!({
+            "external_url": format!("https://{name}.localhost:{{https}}/app/"),
+            "internal_url": format!("http://{name}.corp.internal:{{backend}}/base/"),
+        });
+        let more = more.as_object().unwrap().clone();
+        settings.as_object_mut().unwrap().extend(more);
+        settings
+    };
+    let off =
+        json!({ "link_translation": { "headers": false, "cookie_domains": ["left.localhost"] } });
+    Stand::new()
+        .application_with("wiki", backend, settings("wiki", json!({})))
+        .application_with("left", backend, settings("left", off))
+        .start()
+        .await
+}
+
+#[tokio::test]
+async fn every_field_in_which_an_application_names_itself_names_the_external_url() {
+    let backend = naming_itself().await;
+    let stand = published_below_a_path(&backend).await;
+    let port = backend.address().port();
+    let inner = format!("wiki.corp.internal:{port}");
+    let outer = format!("wiki.localhost:{}", stand.address().port());
+    let cases: Vec<(String, String)> = [
+        ("Location", "http://IN/base/a?b", "https://OUT/app/a?b"),
+        ("Content-Location", "/base/a", "/app/a"),
+        ("Refresh", "5; URL='http://IN/base/a'", "5; URL='https://OUT/app/a'"),
+        (
+            "Link",
+            "<http://IN/base/a,b>; rel=x; title=\"</base/>\"; anchor=\"/base/\", </base/c>",
+            "<https://OUT/app/a,b>; rel=x; title=\"</base/>\"; anchor=\"/app/\", </app/c>",
+        ),
+        ("Access-Control-Allow-Origin", "http://IN", "https://OUT"),
+        (
+            "Content-Security-Policy",
+            "default-src 'self' IN ws://IN http://IN/base/js/ *.corp.internal:*; report-uri /base/r",
+            "default-src 'self' OUT wss://OUT https://OUT/app/js/ *.corp.internal:* OUT; report-uri /app/r",
+        ),
+        (
+            "Content-Security-Policy-Report-Only",
+            "frame-ancestors http://IN https://other.example",
+            "frame-ancestors https://OUT https://other.example",
+        ),
+        ("Reporting-Endpoints", "a=\"http://IN/base/r\"", "a=\"https://OUT/app/r\""),
+        ("SourceMap", "http://IN/base/a.map", "https://OUT/app/a.map"),
+        (
+            "Set-Cookie",
+            "a=b; Domain=wiki.corp.internal; Path=/base/; Secure ; SameSite=None",
+            "a=b; Path=/app/; Secure ; SameSite=None",
+        ),
+        ("X-Frame-Options", "ALLOW-FROM http://IN/", "ALLOW-FROM http://IN/"),
+    ]
+    .iter()
+    .map(|(name, sent, seen)| {
+        let sent = format!("{name}: {}", sent.replace("IN", &inner));
+        (sent, seen.replace("OUT", &outer).replace("IN", &inner))
+    })
+    .collect();
+    assert_eq!(cases.len(), 11);
+    let guessed = format!("wiki.localhost:{port}");
+    for client in [stand.client().clone(), stand.client().http2()] {
+        // All of them in one answer, by the internal name and as the application guesses the
+        // external one: the host that people use at its own port.
+        for own in [&inner, &guessed] {
+            let mut request = Request::get(stand.url("wiki", "/app/"));
+            for (sent, _) in &cases {
+                request = request.header("x-say", sent.replace(&inner, own));
+            }
+            let answer = Answer::read(client.send(request.body(Empty::new()).unwrap()).await).await;
+            assert_eq!(answer.text(), "hello");
+            for (sent, seen) in &cases {
+                let name = sent.split(':').next().unwrap();
+                let foreign = name == "X-Frame-Options";
+                let seen = if foreign {
+                    &seen.replace(&inner, own)
+                } else {
+                    seen
+                };
+                assert_eq!(answer.header(name), *seen, "{name} by {own}");
+            }
+        }
+    }
+    let listed = "Set-Cookie: a=b; Domain=left.localhost; Path=/base/";
+    let kept = said(stand.client(), &stand, "left", listed).await;
+    assert_eq!(kept, ["a=b; Domain=left.localhost; Path=/base/"]);
+}
+
+#[tokio::test]
+async fn a_webdav_copy_goes_where_it_is_published_and_nowhere_else() {
+    let backend = naming_itself().await;
+    let stand = published_below_a_path(&backend).await;
+    let copy = |client: Client, name: &'static str, destination: String, condition: String| {
+        let request = Request::builder()
+            .method("COPY")
+            .uri(stand.url(name, "/app/a"))
+            .header("destination", destination)
+            .header("if", condition)
+            .header("overwrite", "F")
+            .body(Empty::new())
+            .unwrap();
+        async move { Answer::read(client.send(request).await).await }
+    };
+    let outer = format!("https://wiki.localhost:{}/app", stand.address().port());
+    let inner = format!(
+        "http://wiki.corp.internal:{}/base",
+        backend.address().port()
+    );
+    let mut seen = 0;
+    for client in [stand.client().clone(), stand.client().http2()] {
+        let condition = |url: &str| format!("<{url}/b%20c> (<opaquelocktoken:1> [\"e\"])");
+        let there = format!("{outer}/b%20c%2Bd?x");
+        let answer = copy(client.clone(), "wiki", there.clone(), condition(&outer)).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        assert_eq!(
+            answer.header("x-seen-destination"),
+            format!("{inner}/b%20c%2Bd?x")
+        );
+        assert_eq!(answer.header("x-seen-if"), condition(&inner));
+        assert_eq!(answer.header("x-seen-overwrite"), "F");
+        assert_eq!(answer.header("location"), there);
+        // Another server is for the application to refuse.
+        let other = "https://other.example/base/b".to_owned();
+        let answer = copy(
+            client.clone(),
+            "wiki",
+            other.clone(),
+            "(<urn:x>)".to_owned(),
+        )
+        .await;
+        assert_eq!(answer.header("x-seen-destination"), other);
+        for (name, destination, condition) in [
+            (
+                "wiki",
+                outer.replace("/app", "/secret"),
+                "(<urn:x>)".to_owned(),
+            ),
+            (
+                "wiki",
+                inner.replace("/base", "/secret"),
+                "(<urn:x>)".to_owned(),
+            ),
+            ("wiki", format!("{outer}/../secret"), "(<urn:x>)".to_owned()),
+            (
+                "wiki",
+                format!("{outer}/%2e%2e/secret"),
+                "(<urn:x>)".to_owned(),
+            ),
+            ("wiki", "/secret".to_owned(), "(<urn:x>)".to_owned()),
+            (
+                "wiki",
+                format!("{outer}/b"),
+                "</secret> ([\"e\"])".to_owned(),
+            ),
+            ("wiki", format!("{outer}/b"), "(not closed".to_owned()),
+            ("left", "/secret".to_owned(), "(<urn:x>)".to_owned()),
+        ] {
+            let answer = copy(client.clone(), name, destination.clone(), condition).await;
+            assert_eq!(answer.status, 400, "{destination}: {}", answer.text());
+            assert_eq!(
+                answer.header("appproxy-answer"),
+                "gateway;error=bad_request",
+                "{destination}"
+            );
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 16);
+}
+
 /// Our cookies go, all others pass octet for octet, whatever the version and the splitting.
 pub(crate) async fn no_cookie_of_ours_arrives() {
     let backend = Backend::echo().await;

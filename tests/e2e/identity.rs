@@ -473,12 +473,16 @@ async fn a_clock_that_is_wrong_is_said_by_how_much_and_in_which_direction() {
         let _guard = tracing::subscriber::set_default(subscriber);
         let config = ConnectorConfig::load(&file).unwrap();
         let clock = Clock::manual(Timestamp(Clock::system().now().0 + off));
+        let trust = connector::BackendTrust::load(&config.backend_tls, clock.now()).unwrap();
         let stop = CancellationToken::new();
         let running = tokio::spawn(connector::run(
             config,
             Proxies::default(),
+            trust,
             clock,
             stop.clone(),
+            connector::OpenTunnels::default(),
+            connector::Watch::default(),
         ));
         until("both tunnels", || log.lines("tunnel open").len() == 2).await;
         // Two tunnels, one clock, one sentence at most.

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{
-    Answer, Backend, Client, Connection, ResponseBody, Running, Stand, body, until, within,
+    Answer, Backend, Client, Connection, ResponseBody, Running, Stand, body, until, within, words,
 };
 
 /// Places in a tunnel.
@@ -154,6 +154,7 @@ async fn stand(app: &App) -> Running {
     Stand::new()
         .application("wiki", &app.backend)
         .connector_setting("connections", json!(1))
+        .gateway_setting("limits", words::no_limits())
         .start()
         .await
 }
@@ -350,6 +351,7 @@ async fn clients_that_vanish_leave_nothing_behind() {
     let mut stand = Stand::new()
         .application("wiki", &app.backend)
         .application_with("brief", &app.backend, brief)
+        .gateway_setting("limits", words::no_limits())
         .connector_setting("connections", json!(1))
         .start()
         .await;

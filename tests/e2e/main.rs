@@ -19,25 +19,44 @@
     reason = "a harness for the capabilities that are tested next"
 )]
 
+mod affinity;
 mod attacks;
+mod backends;
 mod browser;
 mod choice;
+mod copies;
+mod crowd;
 mod demo;
+mod dialects;
+mod downgrade;
 mod egress;
 mod enrolment;
 mod errors;
 mod faults;
+mod fleet;
+mod front;
+mod gateways;
 mod git;
 mod harness;
 mod headers;
 mod heads;
+mod hints;
 mod identity;
+mod limits;
 mod load;
+mod ownership;
+mod pinning;
 mod removal;
+mod restarts;
 mod routing;
 mod rules;
+mod service;
 mod silence;
+mod smuggling;
 mod start;
 mod streams;
+mod uploads;
+mod visibility;
 mod weather;
 mod websocket;
+mod windows;

@@ -6,7 +6,7 @@ use http_body_util::Empty;
 use serde_json::json;
 
 use crate::harness::{Answer, Backend, Stand};
-use crate::{headers, routing};
+use crate::{headers, routing, smuggling};
 
 /// The decision of the connector is one too: what it cannot look up or does not know it refuses.
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn rule_07_an_application_sets_neither_our_cookies_nor_a_parents() {
 
 #[tokio::test]
 async fn rule_08_framing_is_never_ambiguous() {
-    routing::nothing_ambiguous_reaches_an_application().await;
+    smuggling::nothing_ambiguous_reaches_an_application().await;
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEAD: Duration = Duration::from_secs(30);
 /// A machine with other work is late, never early.
 const LATE: Duration = Duration::from_secs(12);
-const CASES: [Silent; 10] = [
+const CASES: [Silent; 12] = [
     Silent {
         what: "nothing",
         count: 200,
@@ -52,6 +52,16 @@ const CASES: [Silent; 10] = [
         by: HEAD,
     },
     Silent {
+        what: "a chunk's size, an octet a second",
+        count: 5,
+        by: HEAD,
+    },
+    Silent {
+        what: "trailers, an octet a second",
+        count: 5,
+        by: HEAD,
+    },
+    Silent {
         what: "HTTP/2 and nothing",
         count: 20,
         by: HEAD,
@@ -76,7 +86,12 @@ const CASES: [Silent; 10] = [
 #[tokio::test]
 async fn rule_9_silent_clients_stop_nobody_and_are_closed_in_time() {
     let backend = Backend::text("ok").await;
-    let stand = Stand::new().application("wiki", &backend).start().await;
+    let reader = Backend::echo().await;
+    let stand = Stand::new()
+        .application("wiki", &backend)
+        .application("echo", &reader)
+        .start()
+        .await;
     let client = stand.client().clone();
     let mut closed = JoinSet::new();
     for Silent { what, count, by } in CASES {
@@ -107,7 +122,7 @@ async fn rule_9_silent_clients_stop_nobody_and_are_closed_in_time() {
     while let Some(one) = closed.join_next().await {
         count += one.unwrap();
     }
-    assert_eq!(count, 365);
+    assert_eq!(count, 375);
     assert_eq!(stand.get("https://wiki.localhost/").await.text(), "ok");
     assert_eq!(stand.tunnels(), (2, 0));
 }
@@ -148,6 +163,17 @@ async fn silent(client: &Client, what: &str, host: &str) {
         "a head, an octet a second" => {
             trickle(opened(client.raw("wiki.localhost").await, b"GET / HTTP/1.1\r\nX: ").await)
                 .await;
+        }
+        "a chunk's size, an octet a second" | "trailers, an octet a second" => {
+            let host = host.replace("wiki", "echo");
+            let head =
+                format!("POST / HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let begun = match what {
+                "trailers, an octet a second" => "5\r\nhello\r\n0\r\nx",
+                _ => "5;x",
+            };
+            let said = [head.as_bytes(), begun.as_bytes()].concat();
+            trickle(opened(client.raw("echo.localhost").await, &said).await).await;
         }
         _ => {
             let said = match what {

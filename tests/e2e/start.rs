@@ -472,7 +472,7 @@ async fn a_first_signal_drains_and_a_second_ends_at_once() {
     stand.gateway().terminate();
     stand
         .gateway()
-        .says("stopping: no new requests; a second signal ends at once")
+        .says("stopping: everybody is sent elsewhere; a second signal ends at once")
         .await;
     stand.gateway().terminate();
     assert_eq!(stand.gateway().ended().await.code(), Some(0));
@@ -510,8 +510,9 @@ async fn a_connector_without_a_good_identity_says_what_to_do() {
             &none,
             None,
             format!(
-                "there is no identity in {}: run `appproxy connector register` with a token first",
-                at(&none)
+                "there is no identity in {}: run `appproxy connector register --config {}` with a token first",
+                at(&none),
+                none.display()
             ),
         ),
         (

@@ -5,14 +5,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -315,14 +317,38 @@ async fn messages_pings_and_close_codes_pass_both_ways() {
     }
 }
 
+/// An application that answers one request a connection, keeps the connection open, and tells when
+/// the other end has closed it.
+async fn keeping() -> (Backend, mpsc::UnboundedReceiver<()>) {
+    let (tell, closed) = mpsc::unbounded_channel();
+    let backend = Backend::raw(move |mut stream: TcpStream| {
+        let tell = tell.clone();
+        async move {
+            read_head(&mut stream).await;
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+            stream.write_all(answer).await.unwrap();
+            gone(&mut stream).await;
+            let _ = tell.send(());
+        }
+    });
+    (backend.await, closed)
+}
+
 #[tokio::test]
 async fn one_that_is_idle_stays_open() {
     let (backend, _closes) = echo().await;
-    let stand = Stand::new().application("app", &backend).start().await;
+    let (keeping, mut closed) = keeping().await;
+    let stand = Stand::new()
+        .application("app", &backend)
+        .application("keeping", &keeping);
+    let stand = stand.start().await;
     let mut both = both(&stand, "/").await;
-    // Silence is what is tested: longer than a connection to an application is kept, and than the
-    // tunnel's pings.
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    // Longer than an idle connection to an application is kept, twice, and with it longer than the
+    // time between the tunnel's pings: no rule about idle connections is for WebSockets.
+    for _ in 0..2 {
+        assert_eq!(stand.get(&stand.url("keeping", "/")).await.status, 200);
+        within("the end of an idle connection", closed.recv()).await;
+    }
     for opened in &mut both {
         opened.send(Message::text("still there")).await;
         assert_eq!(opened.next().await, Message::text("still there"));
@@ -426,6 +452,28 @@ async fn a_refusal_is_the_applications_and_anything_else_is_a_bad_response() {
         }
     }
     assert_eq!(seen, 14);
+}
+
+#[tokio::test]
+async fn a_refusal_that_stops_half_way_is_broken_off_like_any_other_answer() {
+    let backend = Backend::raw(async |mut stream| {
+        read_head(&mut stream).await;
+        let half = "HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nno!\r\n";
+        stream.write_all(half.as_bytes()).await.unwrap();
+        gone(&mut stream).await;
+    })
+    .await;
+    let mut stand = Stand::new()
+        .application_with("app", &backend, json!({ "timeouts": { "idle": "300ms" } }))
+        .start()
+        .await;
+    let (_connection, answer) = ask_http2(stand.client(), &stand.url("app", "/")).await;
+    assert_eq!(answer.status(), 403);
+    let read = within("the end", answer.into_body().collect()).await;
+    assert!(read.is_err(), "half an answer looks whole: {read:?}");
+    let connector = &stand.connectors()[0];
+    let line = connector.says("the application's answer broke off").await;
+    assert!(line.contains("backend_idle_timeout"), "{line}");
 }
 
 #[tokio::test]
@@ -533,7 +581,11 @@ fn going_away() -> CloseFrame {
 #[tokio::test]
 async fn a_connector_that_stops_waits_for_its_deadline_and_says_so_to_both_ends() {
     let (backend, mut closes) = echo().await;
-    let mut stand = Stand::new().application("app", &backend).start().await;
+    let mut stand = Stand::new()
+        .application("app", &backend)
+        .connector_setting("drain", json!({ "deadline": "3s" }))
+        .start()
+        .await;
     let mut both = both(&stand, "/").await;
     stand.connectors()[0].terminate();
     stand.connectors()[0]
@@ -545,13 +597,7 @@ async fn a_connector_that_stops_waits_for_its_deadline_and_says_so_to_both_ends(
         assert_eq!(opened.next().await, Message::text("still there"));
     }
     for opened in &mut both {
-        // The deadline is as long as a test usually waits.
-        let message = tokio::time::timeout(Duration::from_secs(45), opened.socket.next()).await;
-        let message = message
-            .expect("Close comes with the deadline")
-            .unwrap()
-            .unwrap();
-        assert_eq!(message, Message::Close(Some(going_away())));
+        assert_eq!(opened.next().await, Message::Close(Some(going_away())));
     }
     for _ in 0..2 {
         assert_eq!(
@@ -561,6 +607,62 @@ async fn a_connector_that_stops_waits_for_its_deadline_and_says_so_to_both_ends(
         assert_eq!(within("the end", closes.recv()).await.unwrap(), None);
     }
     assert!(stand.connectors()[0].ended().await.success());
+}
+
+/// A client that takes nothing is not waited for beyond the deadline, and its application is told
+/// of the end, whoever stops.
+#[tokio::test]
+async fn one_that_reads_nothing_holds_up_no_stop() {
+    let flooded = watch::Sender::new(0_usize);
+    let sent = flooded.clone();
+    let backend = Backend::raw(move |stream| {
+        let sent = sent.clone();
+        async move {
+            let Some((_, mut socket)) = accept(stream, "", b"").await else {
+                return;
+            };
+            let message = Message::binary(vec![0; 64 * 1024]);
+            while socket.send(message.clone()).await.is_ok() {
+                sent.send_modify(|count| *count += 1);
+            }
+            sent.send_replace(0);
+        }
+    })
+    .await;
+    let mut stand = Stand::new()
+        .application("app", &backend)
+        .connector_setting("drain", json!({ "deadline": "1s" }))
+        .gateway_setting("drain", json!({ "notice": "1s", "deadline": "4s" }))
+        .start()
+        .await;
+    let mut gone = flooded.subscribe();
+    for stops_gateway in [false, true] {
+        let both = both(&stand, "/").await;
+        // As much as all buffers take, or on the way to it.
+        within("the flood", gone.wait_for(|&count| count > 20))
+            .await
+            .unwrap();
+        let since = Instant::now();
+        if stops_gateway {
+            stand.gateway().terminate();
+            assert!(stand.gateway().ended().await.success());
+        } else {
+            let connector = stand.connectors().remove(0);
+            connector.terminate();
+            assert!(connector.ended().await.success());
+            let config = stand.folder().join("connector-1.yaml");
+            stand.start_connector(&config).await;
+        }
+        assert!(
+            since.elapsed() < Duration::from_secs(15),
+            "{:?}",
+            since.elapsed()
+        );
+        within("the application's end", gone.wait_for(|&count| count == 0))
+            .await
+            .unwrap();
+        drop(both);
+    }
 }
 
 #[tokio::test]

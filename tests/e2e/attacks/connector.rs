@@ -3,16 +3,18 @@
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use appproxy::clock::Clock;
 use appproxy::connector::StateFolder;
 use appproxy::http::{Body, BodyError};
+use appproxy::model::StreamWindow;
+use appproxy::tunnel::control::PROTOCOL_VERSION;
 use appproxy::tunnel::link;
 use appproxy::tunnel::tls::{GATEWAY_NAME, connector_tunnel};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::{HeaderValue, Request, Response};
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -21,33 +23,37 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
-use crate::harness::{Backend, Running, Stand, within};
+use crate::harness::{Backend, Running, Stand, until, within};
 
 /// The group of the malicious connector.
 const ROGUE: &str = "rogue";
 
+/// A path to which it never answers.
+pub(crate) const NEVER: &str = "/never";
+
 /// A connector of a test's own.
-struct Rogue {
+pub(crate) struct Rogue {
     tunnel: JoinHandle<()>,
     /// What the gateway asked it for.
-    asked: Arc<Mutex<Vec<String>>>,
+    pub(crate) asked: Arc<Mutex<Vec<String>>>,
     /// The gateway's half of the control stream, once it has ended.
     heard: Option<oneshot::Receiver<String>>,
 }
 
 impl Rogue {
     /// Dials with the identity that belongs to `config`, says `lines` on the control stream and
-    /// keeps it open; answers requests as `answer` does.
-    async fn dial(
+    /// keeps it open; answers requests as `answer` does, but for those to [`NEVER`].
+    pub(crate) async fn dial(
         stand: &Running,
         config: &Path,
         lines: Vec<Bytes>,
         answer: fn(&str) -> Response<Body>,
     ) -> Self {
         let state = StateFolder::new(config.with_extension(""));
-        let identity = state.identity(Clock::system().now()).unwrap();
+        let identity = state.stored().unwrap();
         let tls = TlsConnector::from(Arc::new(connector_tunnel(&identity.credentials).unwrap()));
         let tcp = TcpStream::connect(stand.address()).await.unwrap();
         let name = ServerName::try_from(GATEWAY_NAME).unwrap();
@@ -60,17 +66,23 @@ impl Rogue {
         let service = service_fn({
             let asked = Arc::clone(&asked);
             move |request: Request<Incoming>| {
+                let never = request.uri().path() == NEVER;
                 let response = if request.uri().path() == "/control" {
                     control_stream(request, control.lock().unwrap().take())
                 } else {
                     asked.lock().unwrap().push(request.uri().to_string());
                     answer(request.uri().path())
                 };
-                async move { Ok::<_, Infallible>(response) }
+                async move {
+                    if never {
+                        std::future::pending::<()>().await;
+                    }
+                    Ok::<_, Infallible>(response)
+                }
             }
         });
         let tunnel = tokio::spawn(async move {
-            let _ = link::server()
+            let _ = link::server(StreamWindow::USUAL)
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
         });
@@ -87,7 +99,7 @@ impl Rogue {
     }
 
     /// What the gateway said before it ended the control stream.
-    async fn heard(&mut self) -> String {
+    pub(crate) async fn heard(&mut self) -> String {
         let heard = self.heard.take().unwrap();
         within("the gateway's last word", heard)
             .await
@@ -120,18 +132,18 @@ fn control_stream(request: Request<Incoming>, script: Script) -> Response<Body> 
     Response::new(Body::boxed(StreamBody::new(lines)))
 }
 
-fn line(message: &Value) -> Bytes {
+pub(crate) fn line(message: &Value) -> Bytes {
     format!("{message}\n").into()
 }
 
-fn hello(max_streams: u32) -> Value {
+pub(crate) fn hello(max_streams: u32) -> Value {
     json!({
         "type": "hello", "version": 1, "id": "somebody else", "instance": "x", "time": -1,
         "max_streams": max_streams, "software": "1\u{1b}[2J\nforged=line",
     })
 }
 
-fn plain(_: &str) -> Response<Body> {
+pub(crate) fn plain(_: &str) -> Response<Body> {
     Response::new(Body::full("rogue"))
 }
 
@@ -213,7 +225,9 @@ async fn a_connector_speaks_for_its_group_alone_and_its_words_stay_small() {
     stand
         .gateway()
         .line("its end", |line| {
-            line.contains("a control message cannot be read")
+            // It carries nothing, so it may be drained before its last word is read.
+            let ends = ["it was drained", "a control message cannot be read"];
+            line.contains("tunnel closed") && ends.iter().any(|end| line.contains(end))
         })
         .await;
     assert_eq!(stand.gateway().log().iter().filter(draining).count(), 1);
@@ -233,6 +247,169 @@ async fn a_connector_speaks_for_its_group_alone_and_its_words_stay_small() {
         "gateway;error=no_connector"
     );
     assert_eq!(stand.get("https://honest.localhost/").await.text(), "hello");
+}
+
+/// A stolen connector does not hang up when it is told to go, and has people's answers under way.
+#[tokio::test]
+async fn a_connector_that_is_removed_and_stays_loses_what_it_carries() {
+    let honest = Backend::text("hello").await;
+    let mut stand = two_groups(&honest).await;
+    let config = stand.enrol(ROGUE).await;
+    let answer = |path: &str| match path {
+        "/endless" => {
+            let first =
+                futures_util::stream::iter([Ok::<_, BodyError>(Frame::data("begun".into()))]);
+            let body = first.chain(futures_util::stream::pending());
+            Response::new(Body::boxed(StreamBody::new(body)))
+        }
+        _ => plain(path),
+    };
+    let mut rogue = Rogue::dial(&stand, &config, vec![line(&hello(9))], answer).await;
+    let open = stand
+        .gateway()
+        .line("the rogue's tunnel", |line| line.contains("\"tunnel\":3"))
+        .await;
+    let open: Value = serde_json::from_str(&open).unwrap();
+
+    let mut connection = stand.client().connect("victim.localhost").await;
+    let request = Request::get(stand.url("victim", "/endless")).body(Empty::<Bytes>::new());
+    let response = within("a head", connection.send(request.unwrap()))
+        .await
+        .unwrap();
+    let mut endless = response.into_body();
+    let first = within("its first octets", endless.frame()).await.unwrap();
+    assert_eq!(first.unwrap().into_data().unwrap(), "begun");
+    let unanswered = tokio::spawn({
+        let client = stand.client().clone();
+        async move {
+            client
+                .get(&format!("https://victim.localhost{NEVER}"))
+                .await
+        }
+    });
+    within("the second request", async {
+        while rogue.asked.lock().unwrap().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+
+    let id = open["connector"].as_str().unwrap().to_owned();
+    let file = stand.gateway_file().display().to_string();
+    let arguments = ["gateway", "connector", "remove", &id, "--config", &file];
+    let removed = stand.program(&arguments.map(str::to_owned), "").await;
+    removed.success();
+    // Both are told, neither goes on, and the connection itself is closed.
+    let rest = within("the end of the answer", endless.frame()).await;
+    assert!(rest.is_some_and(|frame| frame.is_err()));
+    let answer = within("an answer", unanswered).await.unwrap();
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("appproxy-answer")),
+        (502, "gateway;error=tunnel_lost")
+    );
+    rogue.ended().await;
+}
+
+/// It says that the application gave a bad answer, and says so at once.
+fn fails_fast(_: &str) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = http::StatusCode::BAD_GATEWAY;
+    let word = HeaderValue::from_static("backend_bad_response");
+    response.headers_mut().insert("appproxy-error", word);
+    response
+}
+
+#[tokio::test]
+async fn a_connector_that_fails_fast_attracts_nobody() {
+    let slow = Backend::answering(|_| async {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        Response::new(crate::harness::body("slow"))
+    })
+    .await;
+    let mut stand = Stand::new().application("wiki", &slow).start().await;
+    let config = stand.enrol("default").await;
+    let rogue = Rogue::dial(&stand, &config, vec![line(&hello(100))], fails_fast).await;
+    stand
+        .gateway()
+        .line("the third tunnel", |line| line.contains("\"tunnel\":3"))
+        .await;
+    for _ in 0..60 {
+        stand.get("https://wiki.localhost/").await;
+    }
+    let failed = rogue.asked.lock().unwrap().len();
+    // It is tried once, or a second time after what that counted for is forgotten.
+    assert!((1..=3).contains(&failed), "{failed} of 60");
+}
+
+#[tokio::test]
+async fn a_tunnel_that_is_lost_is_one_failure_however_many_it_carried() {
+    let honest = Backend::text("hello").await;
+    let mut stand = two_groups(&honest).await;
+    let config = stand.enrol(ROGUE).await;
+    let lines = || vec![line(&hello(100))];
+    let lost = Rogue::dial(&stand, &config, lines(), plain).await;
+    let left = Rogue::dial(&stand, &config, lines(), plain).await;
+    stand
+        .gateway()
+        .line("the fourth tunnel", |line| line.contains("\"tunnel\":4"))
+        .await;
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..14 {
+        let client = stand.client().clone();
+        requests.spawn(async move {
+            client
+                .get(&format!("https://victim.localhost{NEVER}"))
+                .await
+        });
+    }
+    let carried = |rogue: &Rogue| rogue.asked.lock().unwrap().len();
+    until("fourteen are on their way", || {
+        carried(&lost) + carried(&left) == 14
+    })
+    .await;
+    assert!(carried(&lost) > 4 && carried(&left) > 4);
+    let before = carried(&left);
+    let moved = 14 - before;
+    drop(lost);
+    until("they are sent again", || carried(&left) == before + moved).await;
+    let ejected = "connector does not reach the application";
+    let said = stand.gateway().log();
+    assert!(!said.iter().any(|line| line.contains(ejected)), "{said:#?}");
+    requests.shutdown().await;
+}
+
+/// It answers every PING and other requests, so that only the clock tells.
+#[tokio::test]
+async fn a_connector_that_never_answers_one_request_is_tunnel_lost_for_it_alone() {
+    let honest = Backend::text("hello").await;
+    let settings = json!({
+        "connector_groups": [ROGUE],
+        "timeouts": { "connect": "1s", "first_byte": "2s" },
+    });
+    let mut stand = Stand::new()
+        .application_with("victim", &honest, settings)
+        .connectors(0)
+        .start()
+        .await;
+    let config = stand.enrol(ROGUE).await;
+    let _rogue = Rogue::dial(&stand, &config, vec![line(&hello(9))], plain).await;
+    stand.gateway().says("tunnel open").await;
+    let began = Instant::now();
+    let answer = stand.get(&format!("https://victim.localhost{NEVER}")).await;
+    let took = began.elapsed();
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("appproxy-answer")),
+        (502, "gateway;error=tunnel_lost")
+    );
+    // What the application may take, and five seconds for the connector itself.
+    let due = Duration::from_secs(1 + 2 + 5);
+    assert!(
+        took >= due && took < due + Duration::from_secs(8),
+        "{took:?}"
+    );
+    let other = stand.get("https://victim.localhost/").await;
+    assert_eq!(other.text(), "rogue");
+    assert_eq!(stand.tunnels(), (1, 0));
 }
 
 #[tokio::test]
@@ -291,4 +468,52 @@ async fn a_connector_that_says_no_proper_hello_never_becomes_a_tunnel() {
         .filter(|line| line.contains("\"tunnel open\""))
         .count();
     assert_eq!(opened, 2, "the honest connector's");
+}
+
+#[tokio::test]
+async fn a_connector_that_asks_for_certificates_without_end_loses_its_tunnel() {
+    let honest = Backend::text("hello").await;
+    let mut stand = two_groups(&honest).await;
+    let config = stand.enrol(ROGUE).await;
+    let mut lines = vec![line(&hello(9))];
+    lines.extend((0..5000).map(|_| line(&json!({ "type": "renew", "csr": "bm9uZQ==" }))));
+    let mut rogue = Rogue::dial(&stand, &config, lines, plain).await;
+    rogue.ended().await;
+    let closed = stand.gateway().line("its end", |line| {
+        line.contains("it asks for certificates over and over")
+    });
+    closed.await;
+    let refused = stand.gateway().said("certificate not renewed");
+    assert!((120..200).contains(&refused), "{refused}");
+    assert_eq!(stand.get("https://honest.localhost/").await.text(), "hello");
+}
+
+/// Both ends tell which of them to upgrade.
+#[tokio::test]
+async fn a_connector_of_another_version_is_told_which_end_is_the_older() {
+    let honest = Backend::text("hello").await;
+    let mut stand = two_groups(&honest).await;
+    let config = stand.enrol(ROGUE).await;
+    for (version, older) in [
+        (PROTOCOL_VERSION - 1, "connector"),
+        (PROTOCOL_VERSION + 1, "gateway"),
+        (PROTOCOL_VERSION + 3, "gateway"),
+    ] {
+        let mut hello = hello(9);
+        hello["version"] = json!(version);
+        let mut rogue = Rogue::dial(&stand, &config, vec![line(&hello)], plain).await;
+        rogue.ended().await;
+        let reason = format!(
+            "it speaks version {version} of the protocol, this gateway version \
+             {PROTOCOL_VERSION}: upgrade the {older}"
+        );
+        let heard: Value = serde_json::from_str(rogue.heard().await.trim()).unwrap();
+        assert_eq!(heard, json!({ "type": "refused", "reason": reason }));
+        let told = stand
+            .gateway()
+            .line("the refusal in the gateway's log", |line| {
+                line.contains(&reason) && line.contains("\"group\":\"rogue\"")
+            });
+        told.await;
+    }
 }

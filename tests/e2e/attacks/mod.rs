@@ -2,4 +2,5 @@
 //! everybody else. Each attack has a victim beside it, who must notice nothing.
 
 mod application;
-mod connector;
+pub(crate) mod connector;
+mod gateway;

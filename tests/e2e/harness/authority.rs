@@ -13,7 +13,8 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use time::{Duration, OffsetDateTime};
 
 /// A certificate authority that clients of one test trust.
@@ -54,12 +55,29 @@ impl Authority {
 
     /// A server's certificate for these names or addresses.
     pub(crate) fn issue(&self, names: &[&str]) -> Leaf {
+        self.issue_with(names, |_| ())
+    }
+
+    /// A client's certificate.
+    pub(crate) fn issue_client(&self, name: &str) -> Leaf {
+        self.issue_with(&[name], |params| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        })
+    }
+
+    /// A certificate that differs from a server's in what `change` does.
+    pub(crate) fn issue_with(
+        &self,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Leaf {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = params(&names[0], names.clone());
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
+        change(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let spki = digest::digest(&digest::SHA256, &key.subject_public_key_info());
         Leaf {
@@ -69,14 +87,19 @@ impl Authority {
         }
     }
 
-    /// A client's TLS that trusts this authority alone and offers these protocols.
-    pub(crate) fn client_config(&self, alpn: &[&str]) -> Arc<ClientConfig> {
+    /// The authorities a server or client may be told to trust: this one.
+    pub(crate) fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).unwrap();
+        roots
+    }
+
+    /// A client's TLS that trusts this authority alone and offers these protocols.
+    pub(crate) fn client_config(&self, alpn: &[&str]) -> Arc<ClientConfig> {
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
+            .with_root_certificates(self.roots())
             .with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Arc::new(config)
@@ -99,6 +122,29 @@ impl Leaf {
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+
+    /// A server's TLS with this certificate that demands one of a client, signed by `authority`.
+    pub(crate) fn demanding_config(
+        &self,
+        authority: &Authority,
+        versions: &[&'static SupportedProtocolVersion],
+        alpn: &[&str],
+    ) -> Arc<ServerConfig> {
+        let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes())
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let roots = Arc::new(authority.roots());
+        let clients = WebPkiClientVerifier::builder_with_provider(roots, provider());
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_client_cert_verifier(clients.build().unwrap())
             .with_single_cert(chain, key)
             .unwrap();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();

@@ -11,15 +11,16 @@ use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ServerConfig;
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::words;
 
@@ -87,11 +88,42 @@ impl Backend {
     {
         let acceptor = TlsAcceptor::from(tls);
         Self::raw(move |stream| {
-            let (accepted, handler) = (acceptor.accept(stream), handler.clone());
+            let (acceptor, handler) = (acceptor.clone(), handler.clone());
             async move {
-                // A client that does not like the certificate goes away.
-                if let Ok(stream) = accepted.await {
+                if let Some(stream) = accept(&acceptor, stream).await {
                     http1(stream, handler).await;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Answers requests over HTTP/2 that is spoken without asking, at most `at_once` on a
+    /// connection.
+    pub(crate) async fn http2<H, F>(at_once: u32, handler: H) -> Self
+    where
+        H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<ResponseBody>> + Send + 'static,
+    {
+        Self::raw(move |stream| http2(stream, at_once, handler.clone())).await
+    }
+
+    /// Answers requests in TLS over whichever protocol of `tls` was agreed on.
+    pub(crate) async fn agreeing<H, F>(tls: Arc<ServerConfig>, handler: H) -> Self
+    where
+        H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+        F: Future<Output = Response<ResponseBody>> + Send + 'static,
+    {
+        let acceptor = TlsAcceptor::from(tls);
+        Self::raw(move |stream| {
+            let (acceptor, handler) = (acceptor.clone(), handler.clone());
+            async move {
+                match accept(&acceptor, stream).await {
+                    Some(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                        http2(stream, 100, handler).await;
+                    }
+                    Some(stream) => http1(stream, handler).await,
+                    None => {}
                 }
             }
         })
@@ -170,6 +202,19 @@ pub(crate) async fn gone(stream: &mut (impl AsyncRead + Unpin)) {
     while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {}
 }
 
+/// Accepts a client; none where it does not like the certificate, or its own is not liked. What such
+/// a client sends is read, so that no reset overtakes the alert that says why.
+async fn accept(acceptor: &TlsAcceptor, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
+    match acceptor.accept(stream).into_fallible().await {
+        Ok(stream) => Some(stream),
+        Err((_, mut stream)) => {
+            let _ = stream.shutdown().await;
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+            None
+        }
+    }
+}
+
 async fn http1<S, H, F>(stream: S, handler: H)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -187,7 +232,23 @@ where
         .await;
 }
 
-async fn echo(request: Request<Incoming>) -> Response<ResponseBody> {
+async fn http2<S, H, F>(stream: S, at_once: u32, handler: H)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Request<Incoming>) -> F + Send + 'static,
+    F: Future<Output = Response<ResponseBody>> + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        let answer = handler(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let _ = http2::Builder::new(TokioExecutor::new())
+        .max_concurrent_streams(at_once)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+pub(crate) async fn echo(request: Request<Incoming>) -> Response<ResponseBody> {
     let (head, incoming) = request.into_parts();
     let Ok(collected) = incoming.collect().await else {
         return Response::new(body("the request's body broke"));
@@ -224,7 +285,6 @@ fn fields(headers: &http::HeaderMap) -> Value {
 mod tests {
     use futures_util::{SinkExt, StreamExt};
     use http::Version;
-    use hyper_util::rt::TokioExecutor;
     use tokio::io::AsyncWriteExt;
     use tokio_tungstenite::tungstenite::Message;
 

@@ -1,6 +1,6 @@
 //! HTTP, TLS and WebSocket clients that dial one address whatever the name.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
@@ -34,6 +34,7 @@ pub(crate) type Tls = TlsStream<TcpStream>;
 #[derive(Clone)]
 pub(crate) struct Client {
     address: SocketAddr,
+    source: IpAddr,
     version: Version,
     http1: Arc<ClientConfig>,
     http2: Arc<ClientConfig>,
@@ -59,6 +60,7 @@ impl Client {
     pub(crate) fn new(authority: &Authority, address: SocketAddr) -> Self {
         Self {
             address,
+            source: Ipv4Addr::LOCALHOST.into(),
             version: Version::HTTP_11,
             http1: authority.client_config(&["http/1.1"]),
             http2: authority.client_config(&["h2"]),
@@ -69,6 +71,14 @@ impl Client {
     pub(crate) fn http2(&self) -> Self {
         Self {
             version: Version::HTTP_2,
+            ..self.clone()
+        }
+    }
+
+    /// The same client at another of this machine's addresses.
+    pub(crate) fn at(&self, source: impl Into<IpAddr>) -> Self {
+        Self {
+            source: source.into(),
             ..self.clone()
         }
     }
@@ -122,7 +132,11 @@ impl Client {
 
     /// A TCP connection, to stop half way through the handshake.
     pub(crate) async fn tcp(&self) -> TcpStream {
-        within("a TCP connection", TcpStream::connect(self.address))
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket
+            .bind(SocketAddr::new(self.source, 0))
+            .expect("an address of this machine");
+        within("a TCP connection", socket.connect(self.address))
             .await
             .unwrap_or_else(|e| panic!("cannot connect to {}: {e}", self.address))
     }
@@ -188,6 +202,14 @@ impl Connection {
         match self {
             Self::Http1(_) => None,
             Self::Http2(sender) => Some(Self::Http2(sender.clone())),
+        }
+    }
+
+    /// Whether it can take more requests.
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            Self::Http1(sender) => !sender.is_closed(),
+            Self::Http2(sender) => !sender.is_closed(),
         }
     }
 

@@ -19,13 +19,14 @@ mod process;
 mod raw;
 mod relay;
 mod stand;
+mod strict;
 mod tools;
 pub(crate) mod words;
 
 use std::time::Duration;
 
-pub(crate) use authority::Authority;
-pub(crate) use backend::{Backend, ResponseBody, body, gone, read_head};
+pub(crate) use authority::{Authority, Leaf};
+pub(crate) use backend::{Backend, ResponseBody, body, echo, gone, read_head};
 pub(crate) use client::{Answer, Client, Connection, Tls};
 pub(crate) use demo::{Demo, names, temporary};
 pub(crate) use git::{git, git_with, repository};
@@ -33,6 +34,7 @@ pub(crate) use process::{Output, Process, run};
 pub(crate) use raw::{Recorder, Reply, exchange, replies};
 pub(crate) use relay::{Relay, Weather};
 pub(crate) use stand::{Running, Stand};
+pub(crate) use strict::{Read, Seen, read as read_strictly};
 pub(crate) use tools::browse;
 
 /// How long anything may take that a test waits for: long enough for a machine with other work, and

@@ -246,6 +246,7 @@ fn follow(log: impl Read, child: &mut Child, shared: &Shared, notify: &watch::Se
 }
 
 /// What a command printed.
+#[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,

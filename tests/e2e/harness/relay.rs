@@ -1,8 +1,7 @@
 //! A relay between a connector and its gateway, with the weather of real networks.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,7 +9,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// What happens to octets on their way. A change counts for the connections that are there and for
 /// those that come.
@@ -45,23 +44,32 @@ pub(crate) struct Relay {
     address: SocketAddr,
     weather: watch::Sender<Weather>,
     cut: watch::Sender<(u64, Cut)>,
-    accepted: Arc<AtomicUsize>,
+    accepted: Arc<Mutex<Vec<Instant>>>,
     task: JoinHandle<()>,
 }
 
 impl Relay {
     /// Starts a relay; a connection waits until the address it leads to is known.
     pub(crate) async fn start(target: watch::Receiver<Option<SocketAddr>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0".parse().unwrap(), target).await
+    }
+
+    /// Starts a relay at this address to another.
+    pub(crate) async fn between(at: SocketAddr, target: SocketAddr) -> Self {
+        Self::start_at(at, watch::channel(Some(target)).1).await
+    }
+
+    async fn start_at(at: SocketAddr, target: watch::Receiver<Option<SocketAddr>>) -> Self {
+        let listener = TcpListener::bind(at).await.unwrap();
         let address = listener.local_addr().unwrap();
         let weather = watch::Sender::new(Weather::Fair);
         let cut = watch::Sender::new((0, Cut::Nothing));
-        let accepted = Arc::new(AtomicUsize::new(0));
+        let accepted: Arc<Mutex<Vec<Instant>>> = Arc::default();
         let (now, cuts, count) = (weather.clone(), cut.clone(), Arc::clone(&accepted));
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((connector, _)) = listener.accept().await {
-                count.fetch_add(1, Ordering::Relaxed);
+                count.lock().unwrap().push(Instant::now());
                 let mut target = target.clone();
                 let (weather, cut) = (now.subscribe(), cuts.subscribe());
                 connections.spawn(async move {
@@ -89,7 +97,12 @@ impl Relay {
 
     /// Connections it has taken so far: attempts to dial through it.
     pub(crate) fn accepted(&self) -> usize {
-        self.accepted.load(Ordering::Relaxed)
+        self.accepted.lock().unwrap().len()
+    }
+
+    /// When each of them came.
+    pub(crate) fn attempts(&self) -> Vec<Instant> {
+        self.accepted.lock().unwrap().clone()
     }
 
     /// Changes the weather.

@@ -21,6 +21,9 @@ pub(crate) struct Stand {
     applications: Vec<Published>,
     connectors: usize,
     redirects: bool,
+    tunnel_apart: bool,
+    held: bool,
+    metrics: bool,
     gateway_settings: Vec<(String, Value)>,
     connector_settings: Vec<(String, Value)>,
     environment: Vec<(String, String)>,
@@ -43,6 +46,10 @@ pub(crate) struct Running {
     client: Client,
     address: SocketAddr,
     redirects: Option<SocketAddr>,
+    tunnel_apart: Option<SocketAddr>,
+    /// Kept open whatever becomes of gateways; empty where the gateway's own are the only ones.
+    held: Vec<TcpListener>,
+    metrics: Option<SocketAddr>,
     environment: Vec<(String, String)>,
     applications: Vec<(String, u16)>,
     connector_settings: Vec<(String, Value)>,
@@ -56,6 +63,9 @@ impl Stand {
             applications: Vec::new(),
             connectors: 1,
             redirects: false,
+            tunnel_apart: false,
+            held: false,
+            metrics: false,
             gateway_settings: Vec::new(),
             connector_settings: Vec::new(),
             environment: Vec::new(),
@@ -107,6 +117,26 @@ impl Stand {
         self
     }
 
+    /// Listens for connectors at a port of its own too.
+    pub(crate) fn tunnel_apart(mut self) -> Self {
+        self.tunnel_apart = true;
+        self
+    }
+
+    /// Keeps the listening sockets, as a service manager does: while no gateway runs, connections
+    /// wait in them.
+    pub(crate) fn held(mut self) -> Self {
+        self.held = true;
+        self
+    }
+
+    /// Listens for those who watch the gateway; beside neither redirects nor a port for connectors,
+    /// since standard error is the log.
+    pub(crate) fn metrics(mut self) -> Self {
+        self.metrics = true;
+        self
+    }
+
     /// Sets a key at the top of the gateway's configuration; `{https}` stands for its port.
     pub(crate) fn gateway_setting(mut self, key: &str, value: Value) -> Self {
         self.gateway_settings.push((key.to_owned(), value));
@@ -135,6 +165,10 @@ impl Stand {
         let http = self.redirects.then(|| bind("127.0.0.1:0"));
         let address = https.local_addr().unwrap();
         let redirects = http.as_ref().map(|http| http.local_addr().unwrap());
+        let tunnel = self.tunnel_apart.then(|| bind("127.0.0.1:0"));
+        let tunnel_apart = tunnel.as_ref().map(|door| door.local_addr().unwrap());
+        let watched = self.metrics.then(|| bind("127.0.0.1:0"));
+        let metrics = watched.as_ref().map(|door| door.local_addr().unwrap());
 
         let names: Vec<String> = self.applications.iter().map(|a| host(&a.name)).collect();
         let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -152,12 +186,27 @@ impl Stand {
             .map(|application| application.configuration(address.port(), redirects))
             .collect();
         let mut config = words::gateway_config(folder.path(), address, redirects, &applications);
+        if let Some(address) = tunnel_apart {
+            config["listen"]["tunnel"] = serde_json::json!([address.to_string()]);
+        }
+        if let Some(address) = metrics {
+            config["listen"]["metrics"] = serde_json::json!(address.to_string());
+        }
         set(&mut config, &self.gateway_settings);
         fill(&mut config, &[("{https}", address.port().to_string())]);
         let gateway_file = folder.path().join(words::GATEWAY_FILE);
         write_json(&gateway_file, &config);
 
-        let gateway = start_gateway(&gateway_file, https, http, &self.environment);
+        let listeners: Vec<TcpListener> = [Some(https), http, tunnel, watched]
+            .into_iter()
+            .flatten()
+            .collect();
+        let held = if self.held {
+            copies(&listeners)
+        } else {
+            Vec::new()
+        };
+        let gateway = start_gateway(&gateway_file, listeners, &self.environment);
         gateway.says(words::GATEWAY_READY).await;
         let mut running = Running {
             connectors: Vec::new(),
@@ -167,6 +216,9 @@ impl Stand {
             leaf,
             address,
             redirects,
+            tunnel_apart,
+            held,
+            metrics,
             environment: self.environment,
             applications: self
                 .applications
@@ -251,6 +303,17 @@ impl Running {
             .expect("a stand that was told to redirect listens there")
     }
 
+    /// Where the gateway listens for connectors alone.
+    pub(crate) fn tunnel_address(&self) -> SocketAddr {
+        self.tunnel_apart
+            .expect("a stand that was told to listen there")
+    }
+
+    /// Where the gateway tells how it stands.
+    pub(crate) fn metrics_address(&self) -> SocketAddr {
+        self.metrics.expect("a stand that was told to listen there")
+    }
+
     /// The folder of the stand's files.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
@@ -324,17 +387,18 @@ impl Running {
         write(&token_file, &token);
         let output = self.program(&words::register(&file, &token_file), "").await;
         output.success();
+        change(&file, words::lead_to_gateway);
         file
     }
 
     /// Enrols another connector, with these keys over those of the stand.
     pub(crate) async fn enrol_with(&mut self, group: &str, settings: Value) -> PathBuf {
         let file = self.enrol(group).await;
-        let text = fs::read_to_string(&file).expect("it was written a moment ago");
-        let mut config: Value = serde_json::from_str(&text).expect("JSON of our own");
         let settings = settings.as_object().expect("keys").clone();
-        set(&mut config, &settings.into_iter().collect::<Vec<_>>());
-        write_json(&file, &config);
+        change(&file, |config| {
+            set(config, &settings.into_iter().collect::<Vec<_>>());
+            words::lead_to_gateway(config);
+        });
         file
     }
 
@@ -345,6 +409,8 @@ impl Running {
         let state = self.folder().join(&name);
         let mut config = words::connector_config(&state, &self.applications);
         set(&mut config, &self.connector_settings);
+        // Registering dials what the token names.
+        config["dns"]["hosts"][words::GATEWAY_NAME] = serde_json::json!(["127.0.0.1"]);
         let file = self.folder().join(format!("{name}.yaml"));
         write_json(&file, &config);
         file
@@ -365,6 +431,14 @@ impl Running {
         Process::start(&name, &mut command)
     }
 
+    /// Starts a connector that inherits the listener of its `metrics`.
+    pub(crate) fn spawn_connector_at(&self, config: &Path, metrics: TcpListener) -> Process {
+        let mut command = program(words::connector(config), &self.environment);
+        command.envs(words::inherited(1)).stdout(Stdio::null());
+        command.stdin(Stdio::from(OwnedFd::from(metrics)));
+        Process::start("connector", &mut command)
+    }
+
     /// Ends the gateway; its port refuses.
     pub(crate) async fn stop_gateway(&self) -> ExitStatus {
         self.gateway.terminate();
@@ -374,10 +448,27 @@ impl Running {
     /// Ends the gateway and starts it again on the same port.
     pub(crate) async fn restart_gateway(&mut self) {
         self.stop_gateway().await;
-        let https = bind(&self.address.to_string());
-        let http = self.redirects.map(|address| bind(&address.to_string()));
-        self.gateway = start_gateway(&self.gateway_file(), https, http, &self.environment);
-        self.gateway.says(words::GATEWAY_READY).await;
+        self.successor().await;
+    }
+
+    /// Starts another gateway and waits until it takes connections; returns the one before it, which
+    /// goes on where the sockets are held.
+    pub(crate) async fn successor(&mut self) -> Process {
+        let listeners = if self.held.is_empty() {
+            let all = [
+                Some(self.address),
+                self.redirects,
+                self.tunnel_apart,
+                self.metrics,
+            ];
+            let all = all.into_iter().flatten();
+            all.map(|address| bind(&address.to_string())).collect()
+        } else {
+            copies(&self.held)
+        };
+        let new = start_gateway(&self.gateway_file(), listeners, &self.environment);
+        new.says(words::GATEWAY_READY).await;
+        std::mem::replace(&mut self.gateway, new)
     }
 }
 
@@ -385,15 +476,16 @@ impl Running {
 /// be known, and taken, before it starts.
 fn start_gateway(
     config: &Path,
-    https: TcpListener,
-    http: Option<TcpListener>,
+    listeners: Vec<TcpListener>,
     environment: &[(String, String)],
 ) -> Process {
     let mut command = program(words::gateway(config), environment);
-    command.envs(words::inherited(1 + usize::from(http.is_some())));
-    // The harness keeps no copy: when the gateway ends, its ports refuse.
-    command.stdin(Stdio::from(OwnedFd::from(https)));
-    command.stdout(http.map_or_else(Stdio::null, |http| Stdio::from(OwnedFd::from(http))));
+    command.envs(words::inherited(listeners.len()));
+    // Where the harness holds no copy, the ports refuse when the gateway ends.
+    let mut listeners = listeners.into_iter().map(|l| Stdio::from(OwnedFd::from(l)));
+    command.stdin(listeners.next().expect("https"));
+    command.stdout(listeners.next().unwrap_or_else(Stdio::null));
+    assert!(listeners.next().is_none(), "standard error is the log");
     Process::start("gateway", &mut command)
 }
 
@@ -407,6 +499,11 @@ fn program(arguments: Vec<String>, environment: &[(String, String)]) -> Command 
 /// The host under which an application is published.
 fn host(application: &str) -> String {
     format!("{application}.localhost")
+}
+
+fn copies(listeners: &[TcpListener]) -> Vec<TcpListener> {
+    let copy = |listener: &TcpListener| listener.try_clone().expect("a socket");
+    listeners.iter().map(copy).collect()
 }
 
 fn bind(address: &str) -> TcpListener {
@@ -444,6 +541,14 @@ fn fill(value: &mut Value, words: &[(&str, String)]) {
 
 fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
+}
+
+/// Changes a configuration file.
+fn change(path: &Path, change: impl FnOnce(&mut Value)) {
+    let text = fs::read_to_string(path).expect("it was written a moment ago");
+    let mut config: Value = serde_json::from_str(&text).expect("JSON of our own");
+    change(&mut config);
+    write_json(path, &config);
 }
 
 fn write_json(path: &Path, value: &Value) {

@@ -24,8 +24,8 @@ pub(crate) const ACCESS: &str = "access";
 /// What makes the log one JSON object a line.
 pub(crate) const LOG_AS_JSON: [&str; 2] = ["--log-format", "json"];
 
-/// The name by which connectors dial the gateway.
-pub(crate) const GATEWAY_NAME: &str = "gateway.localhost";
+/// The name by which connectors dial the gateway: one that leads where their configuration has it.
+pub(crate) const GATEWAY_NAME: &str = "gateway.corp.internal";
 
 /// The group that tokens and applications belong to where none is named.
 pub(crate) const GROUP: &str = "default";
@@ -85,6 +85,8 @@ pub(crate) fn gateway_config(
             "public": [format!("{GATEWAY_NAME}:{}", https.port())],
         },
         "store": format!("sqlite:{}", folder.join("gateway.db").display()),
+        // A stand that is dropped shall end; whoever looks at the notice sets one of their own.
+        "drain": { "notice": "100ms" },
         "certificates": [{
             "chain": folder.join("chain.pem"),
             "key": folder.join("key.pem"),
@@ -108,6 +110,11 @@ pub(crate) fn application(name: &str, external_url: &str, internal_url: &str) ->
         "internal_url": internal_url,
         "pre_authentication": ["passthrough"],
     })
+}
+
+/// Limits under which one application and one client have all places there are.
+pub(crate) fn no_limits() -> Value {
+    json!({ "requests": "100%", "requests_per_address": 1_000_000, "connections_per_address": 1_000_000 })
 }
 
 /// The name by which connectors reach an application.
@@ -145,6 +152,16 @@ pub(crate) fn connector_config(state: &Path, applications: &[(String, u16)]) -> 
     config
 }
 
+/// Sees to it that a connector reaches the gateway by its public name; or, where its configuration
+/// names gateways, by those alone, as where that name leads elsewhere inside a network.
+pub(crate) fn lead_to_gateway(config: &mut Value) {
+    let address = match config.get("gateways") {
+        Some(_) => "127.0.0.9",
+        None => "127.0.0.1",
+    };
+    config["dns"]["hosts"][GATEWAY_NAME] = json!([address]);
+}
+
 /// The message of a line of the log, where it is one.
 pub(crate) fn message(line: &str) -> Option<String> {
     let line: Value = serde_json::from_str(line).ok()?;
@@ -178,7 +195,7 @@ mod tests {
         assert_eq!(config["listen"]["https"], json!(["127.0.0.1:4443"]));
         assert_eq!(
             config["listen"]["public"],
-            json!(["gateway.localhost:4443"])
+            json!(["gateway.corp.internal:4443"])
         );
         assert!(config["listen"].get("http").is_none());
         assert_eq!(config["store"], "sqlite:/tmp/x/gateway.db");
