@@ -1,5 +1,6 @@
 //! Serves one tunnel from its handshake to its end.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::dial::DIAL;
 use super::status::Connection;
 use super::supervisor::{FAREWELL, Shared};
 use super::tunnel::{Ended, Tunnel};
-use crate::http::with_causes;
+use crate::http::{Delivery, with_causes};
 use crate::net::Route;
 use crate::tunnel::control::Up;
 use crate::tunnel::link;
@@ -31,20 +32,28 @@ pub(super) async fn serve(
     connection: usize,
     state: Arc<Connection>,
 ) -> Ended {
+    let delivery = Delivery::default();
     let service = service_fn({
-        let tunnel = Arc::clone(&tunnel);
-        move |request| Arc::clone(&tunnel).call(request)
+        let (tunnel, delivery) = (Arc::clone(&tunnel), delivery.clone());
+        move |request| {
+            let (tunnel, delivery) = (Arc::clone(&tunnel), delivery.clone());
+            async move {
+                let answer = tunnel.call(request).await?;
+                Ok::<_, Infallible>(answer.map(|body| body.with_delivery(&delivery)))
+            }
+        }
     });
     let (stream, alert) = Watched::new(stream);
     let http = link::server(shared.supervisor.stream_window);
-    let mut http = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut http =
+        std::pin::pin!(http.serve_connection(TokioIo::new(delivery.of(stream)), service));
     let stop = &shared.supervisor.stop;
     let welcome_by = Instant::now() + DIAL;
     let (mut welcomed, mut drain_said) = (false, false);
     let mut _open = None;
     loop {
         tokio::select! {
-            ended = &mut http => {
+            ended = delivery.drive(http.as_mut()) => {
                 // What the gateway said last may have come together with the end.
                 let _ = timeout(LAST_WORD, tunnel.over.cancelled()).await;
                 if let Some(refusal) = alert.refusal(&shared.supervisor.renewal) {
@@ -77,7 +86,7 @@ pub(super) async fn serve(
             () = shared.drained.cancelled() => {
                 tunnel.hang_up();
                 http.as_mut().graceful_shutdown();
-                let _ = timeout(FAREWELL, http.as_mut()).await;
+                let _ = timeout(FAREWELL, delivery.drive(http.as_mut())).await;
                 return Ended::Stopped;
             }
         }

@@ -9,7 +9,7 @@ use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use super::kept::Kept;
 use super::pins::Pins;
 use super::scanned::{Scan, Scanned};
 use super::{Gateway, pipeline};
+use crate::http::{Delivery, Streams};
 use crate::model::Scheme;
 
 /// For the whole head of a request, and for an idle connection until its next one.
@@ -44,6 +45,9 @@ const PING: Duration = Duration::from_secs(20);
 /// How long an HTTP/2 connection is kept on which nobody asks for anything; browsers give one up
 /// after about as long. HTTP/1.1 has [`HEAD`] for that.
 const HTTP2_IDLE: Duration = Duration::from_secs(5 * 60);
+
+/// How long a client may take nothing of an answer of ours; those of applications have their time.
+const READER: Duration = Duration::from_secs(60);
 
 /// Octets of one answer that wait in memory for the socket.
 const SEND_BUFFER: usize = 256 * 1024;
@@ -115,18 +119,25 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (spoke, kept, scan) = (CancellationToken::new(), Kept::new(), Scan::default());
-    let stream = Scanned::new(stream, scan.clone());
+    let delivery = Delivery::default();
+    let stream = delivery.of(Scanned::new(stream, scan.clone()));
     let service = service_fn(|request: Request<Incoming>| {
         spoke.cancel();
         let (begun, refused) = scan.begins(&request);
         let (gateway, kept, scan) = (Arc::clone(gateway), kept.clone(), scan.clone());
+        let delivery = &delivery;
         let busy = seat.takes();
         async move {
             let response =
                 pipeline::handle(gateway, transport.clone(), busy, refused, request).await;
             let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             scan.answered(begun, is_upgraded);
-            Ok::<_, Infallible>(kept.answers(response))
+            // A WebSocket may be still for as long as it likes.
+            delivery.set_patience((!is_upgraded).then_some(READER));
+            Ok::<_, Infallible>(
+                kept.answers(response)
+                    .map(|body| body.with_delivery(delivery)),
+            )
         }
     });
     let connection = http1_builder()
@@ -136,15 +147,15 @@ where
     let outcome = tokio::select! {
         // First, so that a request that has arrived is read before the connection counts as idle.
         biased;
-        outcome = &mut connection => outcome,
+        outcome = delivery.drive(connection.as_mut()) => outcome,
         () = gateway.drain.ends_kept(&spoke, &kept) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            delivery.drive(connection).await
         }
         () = seat.leaves() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
-                outcome = connection => outcome,
+                outcome = delivery.drive(connection) => outcome,
                 () = seat.is_over() => Ok(()),
             }
         }
@@ -162,29 +173,29 @@ async fn serve_http2<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let spoke = CancellationToken::new();
+    let (spoke, delivery) = (CancellationToken::new(), Delivery::default());
     let service = service_fn(|request| {
         spoke.cancel();
         let (gateway, busy) = (Arc::clone(gateway), seat.takes());
-        let transport = transport.clone();
+        let (transport, delivery) = (transport.clone(), delivery.clone());
         async move {
             let response = pipeline::handle(gateway, transport, busy, None, request).await;
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(response.map(|body| body.with_delivery(&delivery)))
         }
     });
-    let connection = http2_builder().serve_connection(TokioIo::new(stream), service);
+    let connection = http2_builder().serve_connection(TokioIo::new(delivery.of(stream)), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
-        outcome = &mut connection => outcome,
+        outcome = delivery.drive(connection.as_mut()) => outcome,
         () = silence(&spoke) => Ok(()),
         () = gateway.drain.ends_connection(&spoke) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            delivery.drive(connection).await
         }
         () = leaves_or_idles(seat) => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
-                outcome = connection => outcome,
+                outcome = delivery.drive(connection) => outcome,
                 () = seat.is_over() => Ok(()),
             }
         }
@@ -216,8 +227,8 @@ fn http1_builder() -> http1::Builder {
     builder
 }
 
-fn http2_builder() -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+fn http2_builder() -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(Streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)

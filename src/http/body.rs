@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +10,9 @@ use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::delivery::Delivery;
+use super::streams::{Waits, says};
 
 /// Why a body broke; it resets the stream it was written to.
 pub type BodyError = Box<dyn StdError + Send + Sync>;
@@ -29,6 +32,16 @@ pub struct Body {
     trailers: Option<TrailerRule>,
     guard: Option<Box<dyn Guard>>,
     idle: Option<Idle>,
+    patience: Option<Duration>,
+    limit: Option<Limit>,
+    delivery: Option<Delivery>,
+    broken: Option<Box<Broken>>,
+}
+
+/// Its error waits until what came before is written out.
+struct Broken {
+    delivered: Pin<Box<dyn Future<Output = ()> + Send>>,
+    why: Option<BodyError>,
 }
 
 /// How long a reader waits for the next part of a body.
@@ -43,6 +56,17 @@ struct Idle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("nothing came for {0:?} in the middle of a body")]
 pub struct Stalled(pub Duration);
+
+/// A body has more octets than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the body has more than {0} octets")]
+pub struct Oversized(pub u64);
+
+/// How many octets a body may have, and may still have.
+struct Limit {
+    octets: u64,
+    left: u64,
+}
 
 /// Something that lives as long as a body and learns whether the body came to its end.
 pub trait Guard: Send {
@@ -172,6 +196,35 @@ impl Body {
         self
     }
 
+    /// Breaks the body with [`Oversized`] where it has more octets.
+    #[must_use]
+    pub fn with_limit(mut self, octets: Option<u64>) -> Self {
+        self.limit = octets.map(|octets| Limit {
+            octets,
+            left: octets,
+        });
+        self
+    }
+
+    /// How long its reader may take nothing of it: [`Streams`](super::Streams) and [`Delivery`] see
+    /// to it.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
+    /// Where the body breaks, its reader learns it when all that came before is written to this
+    /// connection; guards learn it at once.
+    #[must_use]
+    pub fn with_delivery(mut self, delivery: &Delivery) -> Self {
+        if self.patience.is_some() {
+            delivery.set_patience(self.patience);
+        }
+        self.delivery = Some(delivery.clone());
+        self
+    }
+
     /// Ties `guard` to the life of this body, beside those tied to it before. A body that is at its
     /// end already completes it at once, since nobody need poll it again.
     #[must_use]
@@ -206,6 +259,15 @@ impl Idle {
     }
 }
 
+impl Limit {
+    fn take(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Oversized> {
+        let octets = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let left = self.left.checked_sub(octets);
+        self.left = left.ok_or(Oversized(self.octets))?;
+        Ok(frame)
+    }
+}
+
 /// What broke a body, without its kind. SECURITY: hyper would reset the stream on the other side for
 /// the very reason this one was reset for, and reasons such as `REFUSED_STREAM` have a meaning there.
 fn in_words(error: &hyper::Error) -> BodyError {
@@ -221,6 +283,10 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
+        if let Some(broken) = &mut this.broken {
+            ready!(broken.delivered.as_mut().poll(cx));
+            return Poll::Ready(broken.why.take().map(Err));
+        }
         let polled = match &mut this.inner {
             Inner::Empty => Poll::Ready(None),
             Inner::Full(octets) => Poll::Ready(octets.take().map(|o| Ok(Frame::data(o)))),
@@ -231,6 +297,12 @@ impl HttpBody for Body {
         };
         if let (Poll::Pending, Some(guard)) = (&polled, &mut this.guard) {
             guard.awaited();
+        }
+        if let Some(patience) = this.patience {
+            says(match polled {
+                Poll::Pending => Waits::Source,
+                Poll::Ready(_) => Waits::Reader(patience),
+            });
         }
         let frame = match (polled, &mut this.idle) {
             (Poll::Ready(frame), None) => frame,
@@ -248,6 +320,10 @@ impl HttpBody for Body {
             None if this.announced_end && !this.is_end_stream() => {
                 Some(Err("the upload was reset before its end".into()))
             }
+            Some(Ok(frame)) => Some(match &mut this.limit {
+                Some(limit) => limit.take(frame).map_err(Into::into),
+                None => Ok(frame),
+            }),
             frame => frame,
         };
         let frame = match frame {
@@ -259,7 +335,16 @@ impl HttpBody for Body {
                 if let Some(mut guard) = this.guard.take() {
                     guard.broken_by(&error);
                 }
-                return Poll::Ready(Some(Err(error)));
+                let Some(delivery) = this.delivery.take() else {
+                    return Poll::Ready(Some(Err(error)));
+                };
+                // What it held on to is free.
+                this.inner = Inner::Empty;
+                this.broken = Some(Box::new(Broken {
+                    delivered: Box::pin(delivery.of_all_before()),
+                    why: Some(error),
+                }));
+                return self.poll_frame(cx);
             }
             Some(Ok(frame)) => frame,
         };
@@ -283,6 +368,7 @@ impl HttpBody for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.inner {
+            _ if self.broken.is_some() => false,
             Inner::Empty => true,
             Inner::Full(octets) => octets.is_none(),
             Inner::Incoming(body) => body.is_end_stream(),
@@ -292,6 +378,7 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
+            _ if self.broken.is_some() => SizeHint::default(),
             Inner::Empty => SizeHint::with_exact(0),
             Inner::Full(octets) => {
                 SizeHint::with_exact(octets.as_ref().map_or(0, |o| o.len() as u64))

@@ -12,6 +12,7 @@
 mod body;
 mod causes;
 mod cookies;
+mod delivery;
 mod deny;
 mod forwarded;
 mod hop;
@@ -20,11 +21,13 @@ mod limits;
 mod path;
 mod personal;
 mod scan;
+mod streams;
 mod target;
 
-pub use body::{Body, BodyError, Guard, Stalled, TrailerRule};
+pub use body::{Body, BodyError, Guard, Oversized, Stalled, TrailerRule};
 pub use causes::with_causes;
 pub use cookies::{is_own_cookie, join_cookies};
+pub use delivery::Delivery;
 pub use deny::{deny_request, deny_request_trailers, deny_response, deny_response_trailers};
 pub use forwarded::Facts;
 pub use hop::{Upgrade, UpgradeRefusal, strip_request, strip_response, websocket_upgrade};
@@ -35,4 +38,5 @@ pub use limits::{
 pub use path::{CanonicalPath, PathRefusal, canonical, map_path};
 pub use personal::carries_connection_authentication;
 pub use scan::{Fault, Scanned, Scanner};
+pub use streams::Streams;
 pub use target::{Unclear, check_clear};
