@@ -19,15 +19,15 @@ use appproxy::config::{
     AllowHosts, ConnectionLimits, ConnectorConfig, GatewayConfig, SecretSource, Validate,
 };
 use appproxy::model::{
-    Affinity, BackendProtocol, Endpoint, Finding, Front, HealthCheck, Host, HostHeader, Hsts,
-    Maintenance, PreAuthentication, RequestLimit,
+    Affinity, ApplicationLimits, BackendProtocol, Endpoint, Finding, Front, HealthCheck, Host,
+    HostHeader, Hsts, Maintenance, PreAuthentication, RequestLimit,
 };
 use proptest::prelude::*;
 
 const VALID: &str = "testdata/config/valid";
 const INVALID: &str = "testdata/config/invalid";
 const VALID_FILES: usize = 16;
-const INVALID_FILES: usize = 97;
+const INVALID_FILES: usize = 98;
 
 /// A word that stands in the invalid files wherever a secret might; it must never be repeated.
 const SECRET: &str = "hunter2";
@@ -167,6 +167,19 @@ fn how_requests_are_shared_out_is_as_written_or_as_usual() {
     assert_eq!(wiki.health_check, Some(check));
     assert_eq!(wiki.limits.requests, RequestLimit::Count(200));
     assert_eq!(wiki.limits.per_address, Some(20));
+    let rates = |limits: &ApplicationLimits| {
+        [limits.rate, limits.rate_per_address].map(|rate| rate.map(|rate| rate.to_string()))
+    };
+    let written = [Some("50/s".to_owned()), Some("1000/h".to_owned())];
+    assert_eq!(rates(&wiki.limits), written);
+    let bodies = [wiki, blog, mail].map(|application| application.limits.body);
+    assert_eq!(bodies, [None, Some(1 << 30), Some(1 << 16)]);
+    let of_gateway = config.rate_per_address.map(|rate| rate.to_string());
+    assert_eq!(of_gateway.as_deref(), Some("600/m"));
+    assert_eq!(
+        (config.requests_total, config.connections_are_written),
+        (900, true)
+    );
 
     assert_eq!(blog.affinity, Some(Affinity::Cookie));
     let check = HealthCheck {
@@ -178,6 +191,7 @@ fn how_requests_are_shared_out_is_as_written_or_as_usual() {
     assert_eq!(blog.health_check, Some(check));
     assert_eq!(blog.limits.requests, RequestLimit::Share(60));
     assert_eq!(blog.limits.per_address, None);
+    assert_eq!(rates(&blog.limits), [None, None]);
 
     assert_eq!((mail.affinity, &mail.health_check), (None, &None));
     assert_eq!(mail.limits.requests, RequestLimit::Share(100));
@@ -185,6 +199,11 @@ fn how_requests_are_shared_out_is_as_written_or_as_usual() {
     let config = gateway("testdata/config/valid/gateway-full.yaml");
     assert_eq!(config.requests_per_address, 512);
     assert_eq!(config.connections, ConnectionLimits::default());
+    assert_eq!(
+        (config.requests_total, config.connections_are_written),
+        (20_000, false)
+    );
+    assert_eq!(config.rate_per_address, None);
     for application in &config.applications {
         assert_eq!(application.limits.requests, RequestLimit::Share(80));
         assert_eq!(

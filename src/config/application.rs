@@ -7,12 +7,13 @@ use super::external;
 use super::field::Field;
 use super::file::did_you_mean;
 use super::front;
+use super::limits;
 use super::section::Section;
 use super::translation;
 use crate::model::{
     Affinity, Application, ApplicationLimits, ApplicationName, BackendProtocol, BackendTimeouts,
     Connectors, Endpoint, ExternalUrl, GroupName, Host, HostHeader, HostPattern, InternalHost,
-    InternalUrl, LinkTranslation, Place, PreAuthentication, RequestLimit, UrlError,
+    InternalUrl, LinkTranslation, Place, PreAuthentication, UrlError,
 };
 
 /// Keys of an application that the documents describe, not built yet.
@@ -57,8 +58,8 @@ pub(super) struct Common {
     pub(super) domain: Option<Option<Host>>,
     /// What `defaults:` says.
     pub(super) defaults: Defaults,
-    /// `limits.requests`, for every application that says nothing else.
-    pub(super) requests: RequestLimit,
+    /// Of `limits`, for every application that says nothing else.
+    pub(super) limits: ApplicationLimits,
     /// Whether `listen.http` is written.
     pub(super) serves_http: bool,
 }
@@ -139,14 +140,8 @@ fn draft(section: &Section<'_>, common: &Common) -> Draft {
         .optional("health_check")
         .map(|field| balancing::health_check(field, internal.as_ref()));
     let limits = match section.optional("limits") {
-        Some(field) => balancing::limits(field).map(|limits| ApplicationLimits {
-            requests: limits.requests.unwrap_or(common.requests),
-            per_address: limits.per_address,
-        }),
-        None => Some(ApplicationLimits {
-            requests: common.requests,
-            per_address: None,
-        }),
+        Some(field) => limits::application(field, common.limits),
+        None => Some(common.limits),
     };
     let front = front::front(section, outside, &common.defaults.front);
     if let Some(description) = section.optional("description") {

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ConnectionLimits;
 use super::field::Field;
 use super::file::did_you_mean;
 use super::section::Section;
-use crate::model::{Affinity, HealthCheck, InternalHost, InternalUrl, InternalUrls, RequestLimit};
+use crate::model::{Affinity, HealthCheck, InternalHost, InternalUrl, InternalUrls};
 
 /// From one question to the next where nothing is said, and the shortest time that can be: more
 /// often is load on every copy from every connector, and nothing anybody waits for.
@@ -16,9 +15,6 @@ const SHORTEST: Duration = Duration::from_secs(1);
 
 /// How long an answer may take where nothing is said.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// More requests than any gateway carries: whoever wants no limit writes this.
-const MOST_REQUESTS: u64 = 1_000_000;
 
 /// `internal_url`, or `internal_urls` for equal copies; exactly one of the two.
 pub(super) fn internal_urls(
@@ -164,82 +160,4 @@ fn interval(field: Field<'_>) -> Option<Duration> {
 fn status(field: Field<'_>) -> Option<u16> {
     // Below 200 nothing is an answer.
     field.number(200..=599).and_then(|n| u16::try_from(n).ok())
-}
-
-/// `limits` of an application, and what the gateway's have in common with them.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Limits {
-    pub(super) requests: Option<RequestLimit>,
-    pub(super) per_address: Option<u32>,
-}
-
-/// `limits` of the gateway.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct GatewayLimits {
-    pub(super) common: Limits,
-    pub(super) connections: ConnectionLimits,
-}
-
-pub(super) fn limits(field: Field<'_>) -> Option<Limits> {
-    field.section(&[], common_limits)?
-}
-
-pub(super) fn gateway_limits(field: Field<'_>) -> Option<GatewayLimits> {
-    field.section(&[], |section| {
-        let common = common_limits(section);
-        let usual = ConnectionLimits::default();
-        let count = |name, usual| section.optional(name).map_or(Some(usual), count);
-        let total = count("connections", usual.total);
-        let per_address = count("connections_per_address", usual.per_address);
-        Some(GatewayLimits {
-            common: common?,
-            connections: ConnectionLimits {
-                total: total?,
-                per_address: per_address?,
-            },
-        })
-    })?
-}
-
-fn common_limits(section: &Section<'_>) -> Option<Limits> {
-    let requests = section.optional("requests").map(request_limit);
-    let per_address = section.optional("requests_per_address").map(count);
-    Some(Limits {
-        requests: match requests {
-            Some(read) => Some(read?),
-            None => None,
-        },
-        per_address: match per_address {
-            Some(read) => Some(read?),
-            None => None,
-        },
-    })
-}
-
-fn count(field: Field<'_>) -> Option<u32> {
-    let number = field.number(1..=MOST_REQUESTS)?;
-    u32::try_from(number).ok()
-}
-
-fn request_limit(field: Field<'_>) -> Option<RequestLimit> {
-    let text = field.text()?;
-    let Some(share) = text.strip_suffix('%') else {
-        if text.bytes().all(|b| b.is_ascii_digit()) {
-            return count(field).map(RequestLimit::Count);
-        }
-        return field.refuse(
-            "wrong_type",
-            "a share of the places in tunnels or a number of requests belongs here",
-            "write a share such as `80%`, or a number such as `500`",
-        );
-    };
-    let plain = share.bytes().all(|b| b.is_ascii_digit());
-    match share.parse() {
-        Ok(share @ 1..=100) if plain => Some(RequestLimit::Share(share)),
-        _ => field.refuse(
-            "out_of_range",
-            "this is no share of the places in tunnels",
-            "write `1%` to `100%`, such as `80%`, or a number of requests",
-        ),
-    }
 }

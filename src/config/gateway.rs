@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::application::{self, Common};
 use super::applications;
-use super::balancing;
 use super::certificate;
 use super::drain;
 use super::field::Field;
 use super::file::{self, Kind};
 use super::findings::Findings;
 use super::front;
+use super::limits;
 use super::section::Section;
 use super::tunnel;
 use super::{CertificateFiles, GatewayConfig, GatewayPlaces, GatewayReading, Listen};
@@ -31,10 +31,6 @@ const LATER: &[&str] = &[
     "metrics",
     "admin",
 ];
-/// Requests of one client address at once. A quarter of the places that one connector has as it is
-/// delivered: enough for an office of hundreds behind one address, each with a WebSocket open, and
-/// not enough for one client to stand in everybody's way.
-const REQUESTS_PER_ADDRESS: u32 = 512;
 
 const LATER_LISTEN: &[&str] = &["admin"];
 const LATER_CERTIFICATE: &[&str] = &["pfx", "password", "acme"];
@@ -103,7 +99,7 @@ fn read(
     let tunnel = root.optional("tunnel").map(tunnel::gateway);
     let congestion = root.optional("congestion").map(tunnel::congestion);
     let drain = root.optional("drain").map(drain::gateway);
-    let limits = root.optional("limits").map(balancing::gateway_limits);
+    let limits = root.optional("limits").map(limits::gateway);
     let mut defaults = root
         .optional("defaults")
         .and_then(application::defaults)
@@ -113,10 +109,7 @@ fn read(
     let common = Common {
         domain: root.optional("default_domain").map(domain),
         defaults,
-        requests: limits
-            .flatten()
-            .and_then(|l| l.common.requests)
-            .unwrap_or_default(),
+        limits: limits.flatten().unwrap_or_default().usual,
         serves_http: listen.as_ref().is_none_or(|l| l.serves_http),
     };
     let tunnel = tunnel.unwrap_or_else(|| Some(Default::default()));
@@ -148,8 +141,11 @@ fn read(
             None => None,
         },
         drain: drain.unwrap_or_else(|| Some(Default::default()))?,
-        requests_per_address: limits.common.per_address.unwrap_or(REQUESTS_PER_ADDRESS),
+        requests_per_address: limits.requests_per_address,
+        requests_total: limits.requests_total,
+        rate_per_address: limits.rate_per_address,
         connections: limits.connections,
+        connections_are_written: limits.connections_are_written,
         applications: applications?.into_iter().map(Arc::new).collect(),
         workers,
     })

@@ -24,6 +24,7 @@ mod file;
 mod findings;
 mod front;
 mod gateway;
+mod limits;
 mod proxy;
 mod secret;
 mod section;
@@ -42,7 +43,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::model::{Application, CongestionControl, Endpoint, Finding, Host, Place, StreamWindow};
+use crate::model::{
+    Application, CongestionControl, Endpoint, Finding, Host, Place, Rate, StreamWindow,
+};
 
 /// Where a connector's file is where nobody says otherwise.
 pub const CONNECTOR_FILE: &str = "/etc/appproxy/connector.yaml";
@@ -87,8 +90,14 @@ pub struct GatewayConfig {
     pub drain: GatewayDrain,
     /// Requests of one client address that may be in tunnels at once.
     pub requests_per_address: u32,
+    /// Requests that may be in tunnels at once, all together.
+    pub requests_total: u32,
+    /// How fast requests of one client address may come, over all applications.
+    pub rate_per_address: Option<Rate>,
     /// Connections that people may have.
     pub connections: ConnectionLimits,
+    /// Somebody wrote how many they may have all together.
+    pub connections_are_written: bool,
     /// What is published.
     pub applications: Vec<Arc<Application>>,
     /// Worker threads; the number of cores where it is absent.

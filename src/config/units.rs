@@ -13,7 +13,7 @@ const DURATION_UNITS: [(&str, u64); 5] = [
     ("d", 86_400_000),
 ];
 
-const SIZE_UNITS: [(&str, u64); 2] = [("KiB", 1 << 10), ("MiB", 1 << 20)];
+const SIZE_UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
 /// Why a size was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +35,7 @@ impl SizeError {
     }
 
     pub(super) const fn remedy(&self) -> &'static str {
-        "write a whole number and its unit without a space: KiB or MiB, such as `1MiB`"
+        "write a whole number and its unit without a space: KiB, MiB or GiB, such as `1MiB`"
     }
 }
 
@@ -120,7 +120,12 @@ mod tests {
 
     #[test]
     fn sizes_need_their_unit() {
-        for (text, octets) in [("64KiB", 65_536), ("1MiB", 1_048_576), ("0KiB", 0)] {
+        for (text, octets) in [
+            ("64KiB", 65_536),
+            ("1MiB", 1_048_576),
+            ("0KiB", 0),
+            ("4GiB", 4 << 30),
+        ] {
             assert_eq!(size(text), Ok(octets), "{text}");
         }
         for (text, code) in [

@@ -21,7 +21,7 @@ use super::probing::tell;
 use super::published::Published;
 use super::respond::Failure;
 use super::tunnels::Tunnel;
-use crate::http::{Body, Guard, with_causes};
+use crate::http::{Body, BodyError, Guard, Oversized, with_causes};
 use crate::model::{Application, ErrorCode, Side};
 use crate::telemetry::AccessLine;
 use crate::telemetry::metrics::RETRIES;
@@ -72,6 +72,7 @@ impl Answered {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Upload {
     broken: Arc<AtomicBool>,
+    oversized: Arc<AtomicBool>,
     done: CancellationToken,
 }
 
@@ -84,8 +85,15 @@ impl Upload {
         body.with_guard(self.clone())
     }
 
-    fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Acquire)
+    /// Fails where it broke off: the request ends with it.
+    fn whole(&self) -> Result<(), Failure> {
+        if !self.broken.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(match self.oversized.load(Ordering::Acquire) {
+            true => too_large(),
+            false => broken_off(),
+        })
     }
 }
 
@@ -94,7 +102,9 @@ impl Guard for Upload {
         self.done.cancel();
     }
 
-    fn broken(&mut self) {
+    fn broken_by(&mut self, why: &BodyError) {
+        self.oversized
+            .store(why.is::<Oversized>(), Ordering::Release);
         self.broken.store(true, Ordering::Release);
     }
 }
@@ -159,8 +169,8 @@ impl Exchange<'_> {
                     copies.next = request.map(|request| *request);
                     (Attempt::NotProcessed, why, None)
                 }
-                Err(_) if self.upload.is_broken() => return Err(broken_off()),
                 Err(Unanswered::Lost { why, alive }) => {
+                    self.upload.whole()?;
                     deaths += 1;
                     // One tunnel that is lost is one failure, however many it carried.
                     if alive || tunnel.is_first_loss() {
@@ -379,6 +389,12 @@ fn again(request: &Request<Body>) -> Request<Body> {
         copy.extensions_mut().insert(protocol.clone());
     }
     copy
+}
+
+/// What a client sends is more than the application takes.
+pub(super) fn too_large() -> Failure {
+    let detail = "the request's body is larger than `limits.body` of the application";
+    Failure::new(ErrorCode::BodyTooLarge, detail).closing()
 }
 
 fn broken_off() -> Failure {

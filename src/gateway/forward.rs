@@ -115,6 +115,7 @@ pub(super) async fn forward(
         .admit(application, &errand.published.load, errand.facts.client)?;
     let upload = Upload::default();
     let request = compose(request, errand, &map, is_websocket)?
+        .map(|body| body.with_limit(application.limits.body))
         .map(|body| upload.follow(respond::count(access, body)));
     let origins = Origins::of(request.headers());
     let exchange = Exchange {
@@ -301,6 +302,7 @@ fn receive(
     }
     let body = Body::incoming(body)
         .with_trailers(rules::deny_response_trailers)
+        .with_patience(map.application().timeouts.idle)
         .with_guard(held);
     Ok(Forwarded {
         response: Response::from_parts(parts, body),

@@ -1,5 +1,5 @@
-//! How many requests an application and a client address may have in tunnels at once, counted
-//! exactly: whatever holds a number gives it back when it is dropped.
+//! How many requests an application, a client address and all together may have in tunnels at once,
+//! counted exactly: whatever holds a number gives it back when it is dropped.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,13 +20,48 @@ pub(super) struct Load {
     application: ApplicationName,
     limit: RequestLimit,
     /// Everywhere, and what still looks for a tunnel.
-    requests: AtomicU32,
+    requests: Gauge,
     /// At each of its internal URLs.
     urls: Box<[AtomicU32]>,
     /// In each of its connector groups.
     groups: Box<[AtomicU32]>,
-    /// Since it had so many, requests are refused; 0 where none are. It has recovered with half.
+}
+
+/// What there is now, and whether the log was told that more are refused.
+#[derive(Debug, Default)]
+struct Gauge {
+    now: AtomicU32,
+    /// Since there were so many; 0 where none are refused. It has recovered with half.
     refused_at: AtomicU32,
+}
+
+impl Gauge {
+    /// One more, where there are fewer than `most`.
+    fn add(&self, most: u32) -> bool {
+        add(&self.now, most)
+    }
+
+    /// One is refused; how many there are where it is the first one.
+    fn refuses(&self) -> Option<u32> {
+        let now = self.now.load(Ordering::Relaxed).max(1);
+        let first = self
+            .refused_at
+            .compare_exchange(0, now, Ordering::AcqRel, Ordering::Relaxed);
+        first.is_ok().then_some(now)
+    }
+
+    /// One has ended; how many are left where it has recovered with that.
+    fn ends(&self) -> Option<u32> {
+        let left = self.now.fetch_sub(1, Ordering::AcqRel) - 1;
+        let refused_at = self.refused_at.load(Ordering::Relaxed);
+        if refused_at == 0 || left > refused_at / 2 {
+            return None;
+        }
+        let ends =
+            self.refused_at
+                .compare_exchange(refused_at, 0, Ordering::AcqRel, Ordering::Relaxed);
+        ends.is_ok().then_some(left)
+    }
 }
 
 /// One request in a group on its way to an internal URL.
@@ -41,6 +76,7 @@ pub(super) struct Loading {
 #[derive(Debug)]
 pub(super) struct Ticket {
     load: Arc<Load>,
+    _of_all: OfAll,
     _client: Counted,
     _of_application: Option<Counted>,
 }
@@ -52,10 +88,9 @@ impl Load {
         Arc::new(Self {
             application: application.name.clone(),
             limit: application.limits.requests,
-            requests: AtomicU32::new(0),
+            requests: Gauge::default(),
             urls: zeros(application.internal.all().len()),
             groups: zeros(application.connectors.groups().len()),
-            refused_at: AtomicU32::new(0),
         })
     }
 
@@ -103,28 +138,16 @@ impl Load {
 
     /// The refusal of one more: one line in the log for the first, until half have ended.
     pub(super) fn refuse(&self) -> Failure {
-        let now = self.requests.load(Ordering::Relaxed).max(1);
-        let first = self
-            .refused_at
-            .compare_exchange(0, now, Ordering::AcqRel, Ordering::Relaxed);
-        if first.is_ok() {
-            tracing::warn!(application = %self.application, in_flight = now, limit = %describe(self.limit), "application has as many requests in tunnels as it may: further ones are refused");
+        if let Some(in_flight) = self.requests.refuses() {
+            tracing::warn!(application = %self.application, in_flight, limit = %describe(self.limit), "application has as many requests in tunnels as it may: further ones are refused");
         }
         let detail = "the application has as many requests in tunnels as it may";
         Failure::new(ErrorCode::TunnelBusy, detail).said()
     }
 
     fn ended(&self) {
-        let left = self.requests.fetch_sub(1, Ordering::AcqRel) - 1;
-        let refused_at = self.refused_at.load(Ordering::Relaxed);
-        if refused_at == 0 || left > refused_at / 2 {
-            return;
-        }
-        let ends =
-            self.refused_at
-                .compare_exchange(refused_at, 0, Ordering::AcqRel, Ordering::Relaxed);
-        if ends.is_ok() {
-            tracing::info!(application = %self.application, in_flight = left, "application is below its limit again");
+        if let Some(in_flight) = self.requests.ends() {
+            tracing::info!(application = %self.application, in_flight, "application is below its limit again");
         }
     }
 }
@@ -163,6 +186,8 @@ impl Drop for Ticket {
 pub(super) struct Clients {
     shards: Box<[Mutex<HashMap<Key, Count>>]>,
     most: u32,
+    all: Gauge,
+    most_of_all: u32,
 }
 
 /// A client, at the whole gateway or at one application.
@@ -175,6 +200,21 @@ struct Count {
     told: bool,
 }
 
+/// One of all requests.
+#[derive(Debug)]
+struct OfAll(Arc<Clients>);
+
+impl Drop for OfAll {
+    fn drop(&mut self) {
+        if let Some(in_flight) = self.0.all.ends() {
+            tracing::info!(
+                in_flight,
+                "the gateway is below its limit of requests again"
+            );
+        }
+    }
+}
+
 /// One request of a client.
 #[derive(Debug)]
 struct Counted {
@@ -183,18 +223,20 @@ struct Counted {
 }
 
 impl Clients {
-    /// Nobody; each may have `most` requests at once.
-    pub(super) fn new(most: u32) -> Arc<Self> {
+    /// Nobody; each may have `most` requests at once, and together they may have `most_of_all`.
+    pub(super) fn new(most: u32, most_of_all: u32) -> Arc<Self> {
         Arc::new(Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             most,
+            all: Gauge::default(),
+            most_of_all,
         })
     }
 
     /// Lets one more request of this application and this client into the tunnels.
     ///
     /// # Errors
-    /// `tunnel_busy` where the application has as many as it may. `throttled` where the client has:
+    /// `tunnel_busy` where the application has as many as it may, or all have. `throttled` where the client has:
     /// the places it wants are its own, the application serves everybody else, and no connector is
     /// to blame.
     pub(super) fn admit(
@@ -204,6 +246,8 @@ impl Clients {
         address: IpAddr,
     ) -> Result<Ticket, Failure> {
         let client = Client::at(address);
+        // First: nothing is done for those that come on top.
+        let of_all = self.begin()?;
         let counted = self.count((client, None), self.most)?;
         let of_application = match application.limits.per_address {
             Some(most) => Some(self.count((client, Some(application.name.clone())), most)?),
@@ -213,14 +257,30 @@ impl Clients {
             RequestLimit::Share(_) => u32::MAX,
             RequestLimit::Count(most) => most,
         };
-        if !add(&load.requests, most) {
+        if !load.requests.add(most) {
             return Err(load.refuse());
         }
         Ok(Ticket {
             load: Arc::clone(load),
+            _of_all: of_all,
             _client: counted,
             _of_application: of_application,
         })
+    }
+
+    fn begin(self: &Arc<Self>) -> Result<OfAll, Failure> {
+        if self.all.add(self.most_of_all) {
+            return Ok(OfAll(Arc::clone(self)));
+        }
+        if let Some(in_flight) = self.all.refuses() {
+            tracing::warn!(
+                in_flight,
+                limit = self.most_of_all,
+                "the gateway has as many requests in tunnels as it may: further ones are refused; see `limits.requests_total`"
+            );
+        }
+        let detail = "the gateway has as many requests in tunnels as it may";
+        Err(Failure::new(ErrorCode::TunnelBusy, detail).said())
     }
 
     fn count(self: &Arc<Self>, key: Key, most: u32) -> Result<Counted, Failure> {
@@ -289,7 +349,7 @@ mod tests {
     #[test]
     fn an_application_has_as_many_as_it_may_and_one_more_when_one_ends() {
         let (wiki, load) = limited(RequestLimit::Count(3), None);
-        let clients = Clients::new(100);
+        let clients = Clients::new(100, u32::MAX);
         let mut tickets: Vec<Ticket> = (0..3)
             .map(|n| clients.admit(&wiki, &load, address(n)).unwrap())
             .collect();
@@ -300,12 +360,12 @@ mod tests {
         tickets.pop();
         tickets.push(clients.admit(&wiki, &load, address(9)).unwrap());
         assert!(clients.admit(&wiki, &load, address(9)).is_err());
-        assert_ne!(load.refused_at.load(Ordering::Relaxed), 0);
+        assert_ne!(load.requests.refused_at.load(Ordering::Relaxed), 0);
         tickets.truncate(1);
-        assert_eq!(load.refused_at.load(Ordering::Relaxed), 0);
+        assert_eq!(load.requests.refused_at.load(Ordering::Relaxed), 0);
         tickets.clear();
         assert_eq!(
-            (entries(&clients), load.requests.load(Ordering::Relaxed)),
+            (entries(&clients), load.requests.now.load(Ordering::Relaxed)),
             (0, 0)
         );
     }
@@ -314,7 +374,7 @@ mod tests {
     fn an_address_has_as_many_as_it_may_everywhere_and_at_one_application() {
         let (wiki, load) = limited(RequestLimit::default(), Some(2));
         let (shop, other) = limited(RequestLimit::default(), None);
-        let clients = Clients::new(3);
+        let clients = Clients::new(3, u32::MAX);
         let admit = |application, load, n| clients.admit(application, load, address(n));
         let mut tickets = vec![
             admit(&wiki, &load, 1).unwrap(),
@@ -328,6 +388,30 @@ mod tests {
         tickets.clear();
         assert_eq!(entries(&clients), 0);
         assert!(admit(&wiki, &load, 1).is_ok());
+    }
+
+    #[test]
+    fn all_together_have_as_many_as_they_may() {
+        let (wiki, load) = limited(RequestLimit::default(), None);
+        let (shop, other) = limited(RequestLimit::default(), None);
+        let clients = Clients::new(100, 3);
+        let mut tickets: Vec<Ticket> = (0..3)
+            .map(|n| clients.admit(&wiki, &load, address(n)).unwrap())
+            .collect();
+        for n in 0..9 {
+            let refused = clients.admit(&shop, &other, address(n)).unwrap_err();
+            assert_eq!(refused.code(), ErrorCode::TunnelBusy);
+        }
+        assert_eq!(clients.all.refused_at.load(Ordering::Relaxed), 3);
+        // Who was refused for another reason holds nothing.
+        let (full, at_its_end) = limited(RequestLimit::Count(1), None);
+        tickets.truncate(1);
+        assert_eq!(clients.all.refused_at.load(Ordering::Relaxed), 0);
+        tickets.push(clients.admit(&full, &at_its_end, address(1)).unwrap());
+        assert!(clients.admit(&full, &at_its_end, address(1)).is_err());
+        tickets.push(clients.admit(&shop, &other, address(1)).unwrap());
+        drop(tickets);
+        assert_eq!(clients.all.now.load(Ordering::Relaxed), 0);
     }
 
     #[test]
@@ -346,7 +430,7 @@ mod tests {
     fn however_many_come_at_once_none_is_counted_twice_or_forgotten() {
         const MOST: u32 = 50;
         let (wiki, load) = limited(RequestLimit::Count(MOST), None);
-        let clients = Clients::new(MOST);
+        let clients = Clients::new(MOST, u32::MAX);
         let most = AtomicUsize::new(0);
         let now = AtomicUsize::new(0);
         std::thread::scope(|threads| {
@@ -374,7 +458,7 @@ mod tests {
         });
         assert!(most.load(Ordering::SeqCst) <= MOST as usize);
         assert_eq!(
-            (entries(&clients), load.requests.load(Ordering::SeqCst)),
+            (entries(&clients), load.requests.now.load(Ordering::SeqCst)),
             (0, 0)
         );
     }

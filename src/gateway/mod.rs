@@ -26,6 +26,7 @@ mod pipeline;
 mod presence;
 mod probing;
 mod published;
+mod rates;
 mod removal;
 mod renewal;
 mod respond;
@@ -63,6 +64,7 @@ use listener::{Door, Doors};
 use observe::Expiries;
 use presence::Presence;
 use probing::Probes;
+use rates::Rates;
 use returning::Returning;
 use route::RouteTable;
 use tunnels::Tunnels;
@@ -118,6 +120,8 @@ pub struct Gateway {
     tunnels: Tunnels,
     /// Who has requests in them.
     clients: Arc<Clients>,
+    /// How fast one address may ask for anything.
+    rates: Rates,
     /// Who is connected, tunnels apart.
     crowd: Arc<Crowd>,
     probes: Probes,
@@ -184,8 +188,12 @@ impl Gateway {
         let gateway = Arc::new(Self {
             table: RouteTable::new(&config.applications),
             tunnels: Tunnels::default(),
-            clients: Clients::new(config.requests_per_address),
-            crowd: Crowd::new(affordable(config.connections)),
+            clients: Clients::new(config.requests_per_address, config.requests_total),
+            rates: Rates::new(None, None, config.rate_per_address),
+            crowd: Crowd::new(affordable(
+                config.connections,
+                config.connections_are_written,
+            )),
             probes: Probes::default(),
             returning: Returning::known_to(&*store).await?,
             enrolment: Enrolment::new(
@@ -280,28 +288,26 @@ impl Gateway {
 
 /// The limits of connections, as far as this process may have so many descriptors. A quarter is left
 /// to tunnels, the store, and those that are about to be closed.
-fn affordable(written: ConnectionLimits) -> ConnectionLimits {
+fn affordable(wanted: ConnectionLimits, is_written: bool) -> ConnectionLimits {
     let Some(descriptors) = net::raise_descriptors() else {
-        return written;
+        return wanted;
     };
     let most = u32::try_from(descriptors / 4 * 3).unwrap_or(u32::MAX);
-    if written.total <= most {
-        return written;
+    if wanted.total <= most {
+        return wanted;
     }
-    let affordable = ConnectionLimits {
-        total: most,
-        ..written
-    };
     // What nobody wrote, nobody misses.
-    if written.total == ConnectionLimits::default().total {
-        return affordable;
+    if is_written {
+        tracing::warn!(
+            descriptors,
+            limit = most,
+            wanted = wanted.total,
+            "fewer connections than `limits.connections` says: raise the limit of open files \
+             (`LimitNOFILE=` of the service)"
+        );
     }
-    tracing::warn!(
-        descriptors,
-        limit = most,
-        wanted = written.total,
-        "fewer connections than `limits.connections` says: raise the limit of open files \
-         (`LimitNOFILE=` of the service)"
-    );
-    affordable
+    ConnectionLimits {
+        total: most,
+        ..wanted
+    }
 }

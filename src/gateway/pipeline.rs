@@ -1,16 +1,21 @@
 //! The life of a request, stage by stage, in one screen: route → authenticate → authorise →
 //! forward → respond. A stage leaves what the next one demands, so none can be skipped.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::CONNECTION;
+use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper_util::rt::TokioIo;
 
 use super::Gateway;
+use super::affinity::Client;
 use super::connection::Transport;
 use super::crowd::Busy;
+use super::exchange;
 use super::forward::{self, Errand, Forwarded, WebSocket};
 use super::front;
 use super::published::Published;
@@ -38,6 +43,7 @@ pub(super) async fn handle(
     let asked = Asked::of(request.method(), request.headers());
     let version = request.version();
     let mut closes = false;
+    let expects = request.headers().contains_key(EXPECT);
     let mut access = AccessLine::begin(id.clone(), transport.peer.ip(), &request);
     let mut routed = None;
     let decided = match refused {
@@ -54,13 +60,17 @@ pub(super) async fn handle(
     };
     let (mut response, websocket) = match decided {
         Ok(Answer::Forwarded(forwarded)) => (forwarded.response, forwarded.websocket),
-        Ok(Answer::Own(response)) => (response, None),
+        Ok(Answer::Own(response)) => {
+            closes |= expects;
+            (response, None)
+        }
         Err(failure) => {
             if !failure.is_said() {
                 log(&failure, &access);
             }
             access.failed(failure.code());
-            closes |= failure.closes();
+            // A body that was not asked for does not come, or comes all the same.
+            closes |= expects || failure.closes();
             (respond::failure(&failure, &asked, &id), None)
         }
     };
@@ -74,6 +84,11 @@ pub(super) async fn handle(
         fields.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     respond::mark(&mut response, &id);
+    if response.status().canonical_reason().is_none() {
+        // hyper has a word of its own for it.
+        let none = ReasonPhrase::from_static(b"");
+        response.extensions_mut().insert(none);
+    }
     match websocket {
         None => respond::carry(access, response).map(|body| body.with_guard(busy)),
         Some(websocket) => {
@@ -163,6 +178,26 @@ fn elsewhere(
     Err(no_route())
 }
 
+/// Holds a request to what its application takes of anybody.
+fn admit(
+    published: &Published,
+    client: IpAddr,
+    request: &Request<Incoming>,
+) -> Result<(), Failure> {
+    published.rates.admit(Client::at(client))?;
+    // One that does not say its length is measured on its way.
+    let length = request.body().size_hint().exact();
+    let limits = &published.application.limits;
+    if limits
+        .body
+        .zip(length)
+        .is_some_and(|(most, length)| length > most)
+    {
+        return Err(exchange::too_large());
+    }
+    Ok(())
+}
+
 async fn decide(
     gateway: &Gateway,
     mut about: About<'_>,
@@ -170,6 +205,8 @@ async fn decide(
 ) -> Result<Answer, Failure> {
     let (transport, id) = (about.transport, about.id);
     let bad = |why: String| Failure::new(ErrorCode::BadRequest, why).closing();
+    let client = transport.peer.ip();
+    gateway.rates.admit(Client::at(client))?;
     HeaderLimits::default()
         .check(request.headers())
         .map_err(|excess| Failure::new(ErrorCode::TooLarge, excess.to_string()))?;
@@ -210,10 +247,10 @@ async fn decide(
         let detail = "the application signs connections in, and HTTP/2 shares one";
         return Err(Failure::new(ErrorCode::Misdirected, detail));
     }
-    let client = transport.peer.ip();
     if let Some(own) = front::before(&published, client, path, &request, id)? {
         return Ok(Answer::Own(own));
     }
+    admit(&published, client, &request)?;
 
     // Authenticate, authorise.
     let facts = auth::Facts {

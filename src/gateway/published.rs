@@ -9,6 +9,7 @@ use super::affinity::Cookie;
 use super::failover::Failover;
 use super::limits::Load;
 use super::probing::Probe;
+use super::rates::Rates;
 use crate::model::{Affinity, Application, ExternalUrl};
 use crate::telemetry::RequestMeter;
 use crate::tunnel::{Profile, ProfileHash};
@@ -27,6 +28,8 @@ pub(crate) struct Published {
     pub(super) failover: Arc<Failover>,
     /// What it has in tunnels.
     pub(super) load: Arc<Load>,
+    /// How fast its requests may come.
+    pub(super) rates: Arc<Rates>,
     /// Keeps a visitor where it is, if a cookie does.
     pub(super) cookie: Option<Cookie>,
     /// What browsers are told of its host.
@@ -52,6 +55,11 @@ impl Published {
             meter: Arc::new(RequestMeter::new(application.name.as_str())),
             failover: Arc::default(),
             load: Load::of(application),
+            rates: Arc::new(Rates::new(
+                Some(application.name.clone()),
+                application.limits.rate,
+                application.limits.rate_per_address,
+            )),
             cookie: (application.affinity == Some(Affinity::Cookie)).then(cookie),
             probe: check.map(|check| Probe::new(check, profile)),
             hsts: application
@@ -79,6 +87,7 @@ impl Published {
             meter: Arc::clone(&self.meter),
             failover: Arc::clone(&self.failover),
             load: Arc::clone(&self.load),
+            rates: Arc::clone(&self.rates),
             hsts: self.hsts.clone(),
             asks_for_connections: Arc::clone(&self.asks_for_connections),
             shares_host,

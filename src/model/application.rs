@@ -1,5 +1,7 @@
 //! A published application.
 
+use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,13 +99,50 @@ pub struct HealthCheck {
     pub status: Vec<u16>,
 }
 
-/// How many requests an application may have in tunnels at once.
+/// How much an application may be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ApplicationLimits {
     /// All requests together.
     pub requests: RequestLimit,
     /// Those of one client address; `None`: only the gateway's own limit counts.
     pub per_address: Option<u32>,
+    /// How fast requests may come, all together.
+    pub rate: Option<Rate>,
+    /// How fast those of one client address may; beside the gateway's own limit.
+    pub rate_per_address: Option<Rate>,
+    /// Octets of a request's body; `None`: as many as there are.
+    pub body: Option<u64>,
+}
+
+/// So many requests in so long a time; as many may come at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub requests: NonZeroU32,
+    /// In how long.
+    pub per: RateUnit,
+}
+
+/// What rates are counted in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RateUnit {
+    /// One second.
+    Second,
+    /// One minute.
+    Minute,
+    /// One hour.
+    Hour,
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let per = match self.per {
+            RateUnit::Second => "s",
+            RateUnit::Minute => "m",
+            RateUnit::Hour => "h",
+        };
+        write!(f, "{}/{per}", self.requests)
+    }
 }
 
 /// How many requests at once.

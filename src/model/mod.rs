@@ -14,7 +14,8 @@ mod window;
 
 pub use application::{
     Affinity, Application, ApplicationLimits, BackendProtocol, BackendTimeouts, Connectors,
-    HealthCheck, HostHeader, InternalUrls, LinkTranslation, PreAuthentication, RequestLimit,
+    HealthCheck, HostHeader, InternalUrls, LinkTranslation, PreAuthentication, Rate, RateUnit,
+    RequestLimit,
 };
 pub use certificate::CertificateFiles;
 pub use code::{ErrorCode, Side};

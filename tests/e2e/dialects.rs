@@ -197,3 +197,88 @@ async fn an_upload_that_its_sender_breaks_off_is_not_the_applications_fault() {
     assert_eq!(connector.said("no answer from the application"), 0);
     assert_eq!(seen, 4);
 }
+
+/// Whatever it had sent is on its way to the visitor, and then comes the cut: never a clean end, and
+/// never one that swallows what stood before it.
+#[tokio::test]
+async fn all_that_an_application_sent_before_it_broke_off_arrives() {
+    const OCTETS: [usize; 4] = [0, 1, 20_000, 1_000_000];
+    let backend = Backend::raw(async |mut stream| {
+        let head = read_head(&mut stream).await;
+        let path = head.split(' ').nth(1).unwrap();
+        let (framing, octets) = path[1..].split_once('/').unwrap();
+        let octets: usize = octets.parse().unwrap();
+        let mut answer = b"HTTP/1.1 200 OK\r\n".to_vec();
+        let body = vec![b'o'; octets];
+        match framing {
+            "length" => answer.extend(b"Content-Length: 2000000\r\n\r\n"),
+            "chunks" => answer.extend(b"Transfer-Encoding: chunked\r\n\r\n"),
+            other => panic!("{other}"),
+        }
+        if framing == "chunks" {
+            for part in body.chunks(50_000) {
+                answer.extend(format!("{:x}\r\n", part.len()).bytes());
+                answer.extend(part);
+                answer.extend(b"\r\n");
+            }
+        } else {
+            answer.extend(body);
+        }
+        stream.write_all(&answer).await.unwrap();
+    })
+    .await;
+    let stand = Stand::new().application("app", &backend).start().await;
+    let mut seen = 0;
+    for client in both(&stand) {
+        for framing in ["length", "chunks"] {
+            for octets in OCTETS.repeat(5) {
+                let about = format!("{framing}, {octets} octets");
+                let request = Request::get(stand.url("app", &format!("/{framing}/{octets}")));
+                let request = request.body(Empty::<Bytes>::new()).unwrap();
+                let answer = within(&about, client.send(request)).await;
+                assert_eq!(answer.status(), StatusCode::OK, "{about}");
+                let (mut body, mut came) = (answer.into_body(), 0);
+                let end = loop {
+                    match within(&about, body.frame()).await {
+                        Some(Ok(frame)) => came += frame.into_data().unwrap().len(),
+                        end => break end,
+                    }
+                };
+                assert!(matches!(end, Some(Err(_))), "{about}: a clean end");
+                assert_eq!(came, octets, "{about}");
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 2 * 2 * 4 * 5);
+}
+
+/// A status without a name has none on the way out either; and who waits for a word before an
+/// upload learns that the connection ends with the refusal.
+#[tokio::test]
+async fn what_the_gateway_writes_of_its_own_is_by_the_letter() {
+    let backend = Backend::raw(async |mut stream| {
+        while !read_head(&mut stream).await.is_empty() {
+            let answer = "HTTP/1.1 299 Our Own Word\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let stand = Stand::new().application("app", &backend).start().await;
+    let port = stand.address().port();
+    let stream = stand.client().raw("app.localhost").await;
+    let request =
+        format!("GET / HTTP/1.1\r\nHost: app.localhost:{port}\r\nConnection: close\r\n\r\n");
+    let answer = crate::harness::exchange(stream, request.as_bytes()).await;
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 299 \r\n"), "{answer}");
+    let stream = stand.client().raw("app.localhost").await;
+    let request = format!(
+        "PUT /.appproxy/x HTTP/1.1\r\nHost: app.localhost:{port}\r\nExpect: 100-continue\r\n\
+         Content-Length: 10\r\n\r\n"
+    );
+    let answer = crate::harness::exchange(stream, request.as_bytes()).await;
+    let answer = String::from_utf8(answer).unwrap().to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 404 "), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+}

@@ -46,6 +46,7 @@ mod limits;
 mod load;
 mod ownership;
 mod pinning;
+mod rates;
 mod removal;
 mod restarts;
 mod routing;

@@ -14,6 +14,7 @@ mod page;
 mod words;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
@@ -42,6 +43,7 @@ pub(crate) struct Failure {
     detail: String,
     close: bool,
     said: bool,
+    again: Option<Duration>,
     closed: Option<Arc<Maintenance>>,
 }
 
@@ -53,6 +55,7 @@ impl Failure {
             detail: detail.into(),
             close: false,
             said: false,
+            again: None,
             closed: None,
         }
     }
@@ -77,8 +80,20 @@ impl Failure {
 
     /// It is for maintenance, of which the visitor is told what the operator wrote.
     pub(crate) fn closed_for(mut self, maintenance: &Arc<Maintenance>) -> Self {
+        self.again = maintenance.retry_after;
         self.closed = Some(Arc::clone(maintenance));
         self
+    }
+
+    /// Another attempt makes sense after this time.
+    pub(crate) const fn again_after(mut self, time: Duration) -> Self {
+        self.again = Some(time);
+        self
+    }
+
+    /// After which time another attempt makes sense, where it is known better than by the code.
+    pub(crate) const fn again(&self) -> Option<Duration> {
+        self.again
     }
 
     /// Whether the log was told of it.
@@ -208,8 +223,11 @@ pub(crate) fn failure(failure: &Failure, asked: &Asked, id: &RequestId) -> Respo
     if let Ok(answer) = HeaderValue::try_from(format!("gateway;error={code}")) {
         headers.insert(ANSWER, answer);
     }
-    let retry_after = closed.and_then(|closed| closed.retry_after);
-    let retry_after = retry_after.map(|time| time.as_secs().max(1));
+    // Whole seconds, and never before the time.
+    let retry_after = failure
+        .again()
+        .map(|time| time.as_millis().div_ceil(1000).max(1));
+    let retry_after = retry_after.and_then(|seconds| u64::try_from(seconds).ok());
     if let Some(seconds) = retry_after.or_else(|| words::retry_after(code).map(u64::from)) {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
