@@ -97,6 +97,7 @@ fuzz-tools: build-tools
 .PHONY: test-tools
 test-tools: build-tools $(NODE_MODULES) $(PYTHON_VENV)
 	@.ci/need chromium:chromium curl:curl git:git node:nodejs script:bsdutils ss:iproute2
+	@.ci/need haproxy:haproxy nginx:nginx-light
 	@.ci/need squid:squid tinyproxy:tinyproxy microsocks:microsocks mitmdump:mitmproxy
 	@cargo nextest --version >/dev/null 2>&1 || { echo "cargo-nextest is missing. Install with: cargo install cargo-nextest --locked" >&2; exit 1; }
 

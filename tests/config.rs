@@ -282,6 +282,9 @@ fn every_key_of_a_gateway_has_its_value() {
         config.listen.tunnel,
         addresses(&["[::]:8443", "192.0.2.1:9443"])
     );
+    let passes_on = config.listen.proxy_protocol.iter();
+    let passes_on: Vec<_> = passes_on.map(ToString::to_string).collect();
+    assert_eq!(passes_on, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8:1::/48"]);
     assert_eq!(config.drain.notice, Duration::from_secs(10));
     assert_eq!(config.drain.deadline, Duration::from_secs(120));
     let public: Vec<_> = config
@@ -301,7 +304,7 @@ fn every_key_of_a_gateway_has_its_value() {
     };
     assert_eq!(apps.chain, Path::new("/etc/appproxy/apps.pem"));
     assert_eq!(other.key, Path::new("testdata/config/valid/other.key"));
-    let place = "testdata/config/valid/gateway-full.yaml:15:30: certificates[1].key";
+    let place = "testdata/config/valid/gateway-full.yaml:16:30: certificates[1].key";
     assert_eq!(other.key_place.to_string(), place);
 
     let names: Vec<_> = config
@@ -358,7 +361,7 @@ fn what_a_gateway_need_not_say_has_a_default() {
     assert_eq!(config.store_key, None);
     assert_eq!(config.workers, None);
     assert!(config.listen.http.is_empty() && config.listen.public.is_empty());
-    assert!(config.listen.tunnel.is_empty());
+    assert!(config.listen.tunnel.is_empty() && config.listen.proxy_protocol.is_empty());
     assert_eq!(config.drain.notice, Duration::from_secs(5));
     assert_eq!(config.drain.deadline, Duration::from_secs(30));
     assert!(config.applications.is_empty());

@@ -149,7 +149,7 @@ fn message(field: Field<'_>) -> Option<Arc<str>> {
 }
 
 /// An address or a network.
-fn network(field: Field<'_>) -> Option<IpNet> {
+pub(super) fn network(field: Field<'_>) -> Option<IpNet> {
     let text = field.text()?;
     let network = match text.parse::<IpAddr>() {
         Ok(address) => Some(IpNet::from(address.to_canonical())),

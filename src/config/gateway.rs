@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::application::{self, Common};
 use super::applications;
 use super::certificate;
@@ -166,6 +168,9 @@ fn listen(field: Field<'_>) -> Option<Listeners> {
         let public = section
             .optional("public")
             .map(|f| f.distinct(Field::endpoint));
+        let proxy_protocol = section
+            .optional("proxy_protocol")
+            .map(|f| f.distinct(balancer));
         let metrics = section.optional("metrics").map(Field::metrics_listener);
         if https.is_none() {
             section.error_at_key(
@@ -203,11 +208,25 @@ fn listen(field: Field<'_>) -> Option<Listeners> {
                 https: https.flatten().unwrap_or_default(),
                 http: http.flatten().unwrap_or_default(),
                 tunnel: tunnel.flatten().unwrap_or_default(),
+                proxy_protocol: proxy_protocol.flatten().unwrap_or_default(),
                 public: public.flatten().unwrap_or_default(),
                 metrics: metrics.flatten(),
             },
         }
     })
+}
+
+/// Who passes connections on, and is believed about whose they are.
+fn balancer(field: Field<'_>) -> Option<IpNet> {
+    let network = front::network(field)?;
+    if network.prefix_len() == 0 {
+        return field.refuse(
+            "bad_network",
+            format!("`{network}` is everybody, who could then give themselves any address"),
+            "write the addresses of the load balancers",
+        );
+    }
+    Some(network)
 }
 
 fn store(field: Field<'_>, folder: &Path) -> Option<PathBuf> {

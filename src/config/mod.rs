@@ -218,6 +218,8 @@ pub struct Listen {
     pub http: Vec<SocketAddr>,
     /// For connectors alone, where a device that does not pass their TLS owns the https port.
     pub tunnel: Vec<SocketAddr>,
+    /// Sources that pass connections on, whose PROXY header says for whom.
+    pub proxy_protocol: Vec<IpNet>,
     /// Where connectors dial; printed into tokens.
     pub public: Vec<Endpoint>,
     /// Metrics and health, over plain HTTP; nowhere where it is absent.

@@ -16,7 +16,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::{self, Transport};
-use super::crowd::Seat;
+use super::passed_on::Arrival;
 use super::{Gateway, attach};
 use crate::net;
 use crate::telemetry::metrics::{CONNECTIONS_ACCEPTED, HANDSHAKE_FAILURES};
@@ -102,8 +102,8 @@ async fn accept(
                 failing = false;
                 gateway.accept_failing.store(false, Ordering::Relaxed);
                 accepted_here.increment(1);
-                let seat = gateway.crowd.arrives(peer.ip());
-                let task = serve(Arc::clone(&gateway), stream, peer, door, seat);
+                let arrival = Arrival::at(&gateway, peer.ip());
+                let task = serve(Arc::clone(&gateway), stream, peer, door, arrival);
                 gateway.connections.spawn(task);
             }
             Err(error) if is_of_one_connection(&error) => {}
@@ -129,14 +129,17 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 async fn serve(
     gateway: Arc<Gateway>,
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: SocketAddr,
     door: Door,
-    seat: Arc<Seat>,
+    arrival: Arrival,
 ) {
     // A mapped address is the IPv4 address it stands for, in rules and in the log.
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     net::tune_client(&stream);
+    let Some((peer, seat)) = arrival.owner(&gateway, &mut stream, peer).await else {
+        return;
+    };
     if door == Door::Http {
         return connection::serve(gateway, stream, Transport::plain(peer), seat).await;
     }

@@ -21,6 +21,7 @@ mod listener;
 #[cfg(test)]
 mod memory;
 mod observe;
+mod passed_on;
 mod pins;
 mod pipeline;
 mod presence;
@@ -62,6 +63,7 @@ use lifetime::Openings;
 use limits::Clients;
 use listener::{Door, Doors};
 use observe::Expiries;
+use passed_on::Balancers;
 use presence::Presence;
 use probing::Probes;
 use rates::Rates;
@@ -124,6 +126,8 @@ pub struct Gateway {
     rates: Rates,
     /// Who is connected, tunnels apart.
     crowd: Arc<Crowd>,
+    /// Who passes connections on.
+    balancers: Balancers,
     probes: Probes,
     returning: Returning,
     store: Arc<dyn Store>,
@@ -194,6 +198,7 @@ impl Gateway {
                 config.connections,
                 config.connections_are_written,
             )),
+            balancers: Balancers::new(config.listen.proxy_protocol),
             probes: Probes::default(),
             returning: Returning::known_to(&*store).await?,
             enrolment: Enrolment::new(

@@ -232,6 +232,15 @@ pub enum BackendProtocol {
     Http2,
 }
 
+/// A version of the PROXY protocol, in which a connection says first whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// A block of octets.
+    V2,
+}
+
 /// How long the connector waits for an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BackendTimeouts {

@@ -4,6 +4,7 @@ mod application;
 mod certificate;
 mod code;
 mod congestion;
+mod ends;
 mod finding;
 mod front;
 mod identity;
@@ -14,12 +15,13 @@ mod window;
 
 pub use application::{
     Affinity, Application, ApplicationLimits, BackendProtocol, BackendTimeouts, Connectors,
-    HealthCheck, HostHeader, InternalUrls, LinkTranslation, PreAuthentication, Rate, RateUnit,
-    RequestLimit,
+    HealthCheck, HostHeader, InternalUrls, LinkTranslation, PreAuthentication, ProxyProtocol, Rate,
+    RateUnit, RequestLimit,
 };
 pub use certificate::CertificateFiles;
 pub use code::{ErrorCode, Side};
 pub use congestion::CongestionControl;
+pub use ends::{Ends, NoEnds};
 pub use finding::{Finding, Place, Severity};
 pub use front::{Front, Hsts, Maintenance};
 pub use identity::Identity;

@@ -5,6 +5,7 @@ mod dial;
 mod dns;
 mod options;
 mod proxy;
+pub mod proxy_header;
 mod race;
 mod resolve;
 mod route;

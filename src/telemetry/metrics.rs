@@ -90,11 +90,13 @@ catalogue! {
     CONNECTIONS_OPEN = Gauge "appproxy_connections_open" []
         "Connections of people, and those of which it is not known yet whose they are.";
     CONNECTIONS_EVICTED = Counter "appproxy_connections_evicted_total" ["reason"]
-        "Idle connections that made room for others, by the limit that was reached: total or address.";
+        "Idle connections that made room for others, by the limit that was reached: total, address, or header, of those that wait for their PROXY header.";
     CONNECTIONS_REFUSED = Counter "appproxy_connections_refused_total" ["reason"]
         "Connections of people that were closed at once because none was idle, by the limit that was reached: total or address.";
     HANDSHAKE_FAILURES = Counter "appproxy_handshake_failures_total" []
         "TLS handshakes that did not come to their end.";
+    PROXY_HEADER_FAILURES = Counter "appproxy_proxy_header_failures_total" []
+        "Connections of sources of listen.proxy_protocol that were closed because their PROXY header was none.";
     TUNNELS = Gauge "appproxy_tunnels" ["group", "connector"]
         "Open tunnels of each enrolled connector.";
     TUNNEL_STREAMS = Gauge "appproxy_tunnel_streams" ["group", "connector"]

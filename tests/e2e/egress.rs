@@ -66,16 +66,15 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-fn program(name: &str) -> Command {
+/// A program that is installed where root finds it.
+pub(crate) fn program(name: &str) -> Command {
     for folder in ["/usr/sbin", "/usr/bin", "/usr/local/bin"] {
         let path = Path::new(folder).join(name);
         if path.exists() {
             return Command::new(path);
         }
     }
-    panic!(
-        "{name} is missing. Install with: sudo apt-get install squid tinyproxy microsocks mitmproxy"
-    );
+    panic!("{name} is missing: run `make test-tools`");
 }
 
 /// squid that wants `svc` and `hunter2`.

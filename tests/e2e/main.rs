@@ -45,6 +45,7 @@ mod identity;
 mod limits;
 mod load;
 mod ownership;
+mod passed_on;
 mod pinning;
 mod rates;
 mod removal;

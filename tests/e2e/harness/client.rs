@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -35,6 +36,8 @@ pub(crate) type Tls = TlsStream<TcpStream>;
 pub(crate) struct Client {
     address: SocketAddr,
     source: IpAddr,
+    /// Written first on every connection.
+    header: Arc<[u8]>,
     version: Version,
     http1: Arc<ClientConfig>,
     http2: Arc<ClientConfig>,
@@ -61,6 +64,7 @@ impl Client {
         Self {
             address,
             source: Ipv4Addr::LOCALHOST.into(),
+            header: Arc::default(),
             version: Version::HTTP_11,
             http1: authority.client_config(&["http/1.1"]),
             http2: authority.client_config(&["h2"]),
@@ -79,6 +83,14 @@ impl Client {
     pub(crate) fn at(&self, source: impl Into<IpAddr>) -> Self {
         Self {
             source: source.into(),
+            ..self.clone()
+        }
+    }
+
+    /// The same client, that writes these octets first on every connection.
+    pub(crate) fn saying(&self, header: impl Into<Vec<u8>>) -> Self {
+        Self {
+            header: header.into().into(),
             ..self.clone()
         }
     }
@@ -136,9 +148,11 @@ impl Client {
         socket
             .bind(SocketAddr::new(self.source, 0))
             .expect("an address of this machine");
-        within("a TCP connection", socket.connect(self.address))
+        let mut stream = within("a TCP connection", socket.connect(self.address))
             .await
-            .unwrap_or_else(|e| panic!("cannot connect to {}: {e}", self.address))
+            .unwrap_or_else(|e| panic!("cannot connect to {}: {e}", self.address));
+        stream.write_all(&self.header).await.expect("a connection");
+        stream
     }
 
     /// Opens a WebSocket over HTTP/1.1; the request may carry headers.

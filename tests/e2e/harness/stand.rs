@@ -24,6 +24,7 @@ pub(crate) struct Stand {
     tunnel_apart: bool,
     held: bool,
     metrics: bool,
+    listen_settings: Vec<(String, Value)>,
     gateway_settings: Vec<(String, Value)>,
     connector_settings: Vec<(String, Value)>,
     environment: Vec<(String, String)>,
@@ -66,6 +67,7 @@ impl Stand {
             tunnel_apart: false,
             held: false,
             metrics: false,
+            listen_settings: Vec::new(),
             gateway_settings: Vec::new(),
             connector_settings: Vec::new(),
             environment: Vec::new(),
@@ -137,6 +139,12 @@ impl Stand {
         self
     }
 
+    /// Sets a key of the gateway's `listen`.
+    pub(crate) fn listen(mut self, key: &str, value: Value) -> Self {
+        self.listen_settings.push((key.to_owned(), value));
+        self
+    }
+
     /// Sets a key at the top of the gateway's configuration; `{https}` stands for its port.
     pub(crate) fn gateway_setting(mut self, key: &str, value: Value) -> Self {
         self.gateway_settings.push((key.to_owned(), value));
@@ -192,6 +200,7 @@ impl Stand {
         if let Some(address) = metrics {
             config["listen"]["metrics"] = serde_json::json!(address.to_string());
         }
+        set(&mut config["listen"], &self.listen_settings);
         set(&mut config, &self.gateway_settings);
         fill(&mut config, &[("{https}", address.port().to_string())]);
         let gateway_file = folder.path().join(words::GATEWAY_FILE);

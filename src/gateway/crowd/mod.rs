@@ -2,7 +2,8 @@
 //!
 //! | stage | from | counts as |
 //! |---|---|---|
-//! | at the door | the accept | nobody's yet: it makes room as it waits |
+//! | unnamed | the accept, where a load balancer passes it on | no client's yet: its address stands in a header that is to come |
+//! | at the door | the accept, or the header's end | nobody's yet: it makes room as it waits |
 //! | a person's | the end of the TLS handshake | one of the limit; idle while no request or WebSocket is on it |
 //! | a connector's | the same | nothing: what takes its place is dropped |
 //!
@@ -10,8 +11,8 @@
 //! reserve beyond the limits, so whoever comes is always let in so far that it can show whose it is:
 //! people that fill the gateway keep no connector out.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+mod books;
+
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,11 +27,17 @@ use crate::config::ConnectionLimits;
 use crate::http::Guard;
 use crate::telemetry::metrics::{CONNECTIONS_EVICTED, CONNECTIONS_REFUSED};
 
+use books::{Group, Limit, Owner, Place, Stage, State};
+
 /// Places at the door beyond the limits, in total and of one address. A connector needs one for the
 /// time of a handshake; the oldest goes first, so it takes this many newcomers within a round trip
 /// to keep one out.
 const RESERVE: usize = 1024;
 const RESERVE_OF_ADDRESS: usize = 64;
+
+/// Connections whose header is still to come. A load balancer writes it at once, so more than a few are
+/// a fault of its, or somebody in its place: those are as many as the door has room for.
+const UNNAMED: usize = RESERVE;
 
 /// How long a connection that makes room has to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -50,64 +57,27 @@ pub(super) struct Crowd {
 struct ByReason {
     total: Counter,
     address: Counter,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// The number of the next place, and of the next moment at which one becomes idle.
-    next: u64,
-    places: HashMap<u64, Place>,
-    all: Group,
-    addresses: HashMap<Client, Group>,
-}
-
-/// The connections under one limit.
-#[derive(Debug, Default)]
-struct Group {
-    door: Part,
-    people: Part,
-    /// The log was told that the limit is reached.
-    told: bool,
-}
-
-#[derive(Debug, Default)]
-struct Part {
-    open: usize,
-    /// The idle ones, oldest first: the moment and the place.
-    idle: BTreeMap<u64, u64>,
-}
-
-#[derive(Debug)]
-struct Place {
-    client: Client,
-    stage: Stage,
-    /// The moment since which it is idle.
-    idle: Option<u64>,
-    leave: CancellationToken,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Door,
-    Person,
-}
-
-/// Which limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Limit {
-    Total,
-    Address,
+    header: Counter,
 }
 
 /// One connection's place. It is given back when the last request on it has ended too: a WebSocket
 /// outlives what serves its connection.
 #[derive(Debug)]
 pub(super) struct Seat {
+    held: Held,
+    requests: watch::Sender<usize>,
+}
+
+/// The place of a connection that a load balancer passes on, until it has said whose it is.
+#[derive(Debug)]
+pub(super) struct Unnamed(Held);
+
+/// A place, given back when this is dropped.
+#[derive(Debug)]
+struct Held {
     crowd: Arc<Crowd>,
     number: u64,
-    client: Client,
     leave: CancellationToken,
-    requests: watch::Sender<usize>,
 }
 
 /// A request or a WebSocket on a connection: it is not idle.
@@ -125,10 +95,12 @@ impl Crowd {
             evicted: ByReason {
                 total: CONNECTIONS_EVICTED.counter(&["total"]),
                 address: CONNECTIONS_EVICTED.counter(&["address"]),
+                header: CONNECTIONS_EVICTED.counter(&["header"]),
             },
             refused: ByReason {
                 total: CONNECTIONS_REFUSED.counter(&["total"]),
                 address: CONNECTIONS_REFUSED.counter(&["address"]),
+                header: CONNECTIONS_REFUSED.counter(&["header"]),
             },
         })
     }
@@ -138,49 +110,60 @@ impl Crowd {
     pub(super) fn arrives(self: &Arc<Self>, address: IpAddr) -> Arc<Seat> {
         let client = Client::at(address);
         let mut state = self.lock();
-        let of_address = state.addresses.get(&client).map_or(0, Group::open);
-        if of_address >= self.per_address + RESERVE_OF_ADDRESS {
-            self.evict(&mut state, client, Limit::Address, None);
+        self.make_room_at_the_door(&mut state, client);
+        Seat::new(self.enter(state, Owner::Client(client)))
+    }
+
+    /// Lets a connection in that a load balancer passes on: it counts in total, and for no address
+    /// until [`Unnamed::named`].
+    pub(super) fn arrives_unnamed(self: &Arc<Self>) -> Unnamed {
+        let mut state = self.lock();
+        if state.unnamed.open() >= UNNAMED {
+            self.evict(&mut state, Limit::Unnamed, None);
         }
+        Unnamed(self.enter(state, Owner::Unnamed))
+    }
+
+    fn enter(self: &Arc<Self>, mut state: MutexGuard<'_, State>, owner: Owner) -> Held {
         if state.all.open() >= self.total + RESERVE {
-            self.evict(&mut state, client, Limit::Total, None);
+            self.evict(&mut state, Limit::Total, None);
         }
         let number = state.number();
         let leave = CancellationToken::new();
         let place = Place {
-            client,
+            owner,
             stage: Stage::Door,
             idle: Some(number),
             leave: leave.clone(),
         };
         state.add(number, place);
-        drop(state);
-        Arc::new(Seat {
+        Held {
             crowd: Arc::clone(self),
             number,
-            client,
             leave,
-            requests: watch::Sender::new(0),
-        })
-    }
-
-    /// Whether people may have one more.
-    fn has_room(&self, state: &State, client: Client, limit: Limit) -> bool {
-        match limit {
-            Limit::Total => state.all.people.open < self.total,
-            Limit::Address => {
-                let group = state.addresses.get(&client);
-                group.is_none_or(|group| group.people.open < self.per_address)
-            }
         }
     }
 
-    /// Takes the oldest idle one under a limit out, and tells it to leave. Whether there was one.
-    fn evict(&self, state: &mut State, client: Client, limit: Limit, stage: Option<Stage>) -> bool {
-        let group = match limit {
-            Limit::Total => Some(&state.all),
-            Limit::Address => state.addresses.get(&client),
+    fn make_room_at_the_door(&self, state: &mut State, client: Client) {
+        let group = state.addresses.get(&client);
+        if group.map_or(0, Group::open) >= self.per_address + RESERVE_OF_ADDRESS {
+            self.evict(state, Limit::Address(client), None);
+        }
+    }
+
+    /// Whether people may have one more.
+    fn has_room(&self, state: &mut State, limit: Limit) -> bool {
+        let most = match limit {
+            Limit::Total => self.total,
+            Limit::Address(_) => self.per_address,
+            Limit::Unnamed => return true,
         };
+        state.under(limit).is_none_or(|g| g.people.open < most)
+    }
+
+    /// Takes the oldest idle one under a limit out, and tells it to leave. Whether there was one.
+    fn evict(&self, state: &mut State, limit: Limit, stage: Option<Stage>) -> bool {
+        let group = state.under(limit);
         let Some(oldest) = group.and_then(|group| group.oldest(stage)) else {
             return false;
         };
@@ -188,27 +171,28 @@ impl Crowd {
             place.leave.cancel();
         }
         self.evicted.of(limit).increment(1);
-        self.tell(state, client, limit);
+        self.tell(state, limit);
         true
     }
 
     /// One line in the log until there is room again.
-    fn tell(&self, state: &mut State, client: Client, limit: Limit) {
+    fn tell(&self, state: &mut State, limit: Limit) {
+        let group = state.under(limit);
+        if group.is_none_or(|group| std::mem::replace(&mut group.told, true)) {
+            return;
+        }
         match limit {
-            Limit::Total => {
-                if !std::mem::replace(&mut state.all.told, true) {
-                    tracing::warn!(
-                        limit = self.total,
-                        "people have as many connections as they may: the oldest idle ones are closed, and new ones where none is idle"
-                    );
-                }
+            Limit::Total => tracing::warn!(
+                limit = self.total,
+                "people have as many connections as they may: the oldest idle ones are closed, and new ones where none is idle"
+            ),
+            Limit::Address(client) => {
+                tracing::info!(%client, limit = self.per_address, "client address has as many connections as it may: its oldest idle ones are closed, and new ones where none is idle");
             }
-            Limit::Address => {
-                let group = state.addresses.get_mut(&client);
-                if group.is_some_and(|group| !std::mem::replace(&mut group.told, true)) {
-                    tracing::info!(%client, limit = self.per_address, "client address has as many connections as it may: its oldest idle ones are closed, and new ones where none is idle");
-                }
-            }
+            Limit::Unnamed => tracing::warn!(
+                limit = UNNAMED,
+                "too many connections of `listen.proxy_protocol` wait for their PROXY header: the oldest are closed"
+            ),
         }
     }
 
@@ -221,110 +205,81 @@ impl ByReason {
     fn of(&self, limit: Limit) -> &Counter {
         match limit {
             Limit::Total => &self.total,
-            Limit::Address => &self.address,
+            Limit::Address(_) => &self.address,
+            Limit::Unnamed => &self.header,
         }
     }
 }
 
-impl State {
-    fn number(&mut self) -> u64 {
-        self.next += 1;
-        self.next
-    }
-
-    fn groups(&mut self, client: Client) -> [&mut Group; 2] {
-        [&mut self.all, self.addresses.entry(client).or_default()]
-    }
-
-    fn add(&mut self, number: u64, place: Place) {
-        for group in self.groups(place.client) {
-            let part = group.part(place.stage);
-            part.open += 1;
-            if let Some(moment) = place.idle {
-                part.idle.insert(moment, number);
-            }
+impl Unnamed {
+    /// Whose it is, its header has said. There is room at the door, as there is for who comes alone.
+    pub(super) fn named(self, address: IpAddr) -> Arc<Seat> {
+        let Self(held) = self;
+        let client = Client::at(address);
+        let mut state = held.crowd.lock();
+        // One that had to make room is not there any more, and is told so.
+        if let Some(mut place) = state.remove(held.number) {
+            held.crowd.make_room_at_the_door(&mut state, client);
+            place.owner = Owner::Client(client);
+            state.add(held.number, place);
         }
-        self.places.insert(number, place);
+        drop(state);
+        Seat::new(held)
     }
 
-    fn remove(&mut self, number: u64) -> Option<Place> {
-        let place = self.places.remove(&number)?;
-        for group in self.groups(place.client) {
-            let part = group.part(place.stage);
-            part.open -= 1;
-            if let Some(moment) = place.idle {
-                part.idle.remove(&moment);
-            }
-        }
-        // Whoever has none leaves nothing behind.
-        if let Entry::Occupied(group) = self.addresses.entry(place.client)
-            && group.get().open() == 0
-        {
-            group.remove();
-        }
-        Some(place)
-    }
-}
-
-impl Group {
-    fn open(&self) -> usize {
-        self.door.open + self.people.open
-    }
-
-    fn part(&mut self, stage: Stage) -> &mut Part {
-        match stage {
-            Stage::Door => &mut self.door,
-            Stage::Person => &mut self.people,
-        }
-    }
-
-    /// The oldest idle one, of a stage or of both.
-    fn oldest(&self, stage: Option<Stage>) -> Option<u64> {
-        let first = |part: &Part| part.idle.first_key_value().map(|(at, who)| (*at, *who));
-        let [door, person] = [
-            first(&self.door).filter(|_| stage != Some(Stage::Person)),
-            first(&self.people).filter(|_| stage != Some(Stage::Door)),
-        ];
-        door.into_iter().chain(person).min().map(|(_, who)| who)
+    /// Waits until it has to make room.
+    pub(super) async fn leaves(&self) {
+        self.0.leave.cancelled().await;
     }
 }
 
 impl Seat {
+    fn new(held: Held) -> Arc<Self> {
+        Arc::new(Self {
+            held,
+            requests: watch::Sender::new(0),
+        })
+    }
+
     /// It is a person's from now on. `false` where it has to go, since nobody else is idle or it had
     /// to make room already.
     #[must_use]
     pub(super) fn enters(&self) -> bool {
-        let crowd = &self.crowd;
+        let crowd = &self.held.crowd;
         let mut state = crowd.lock();
-        let Some(mut place) = state.remove(self.number) else {
+        let Some(mut place) = state.remove(self.held.number) else {
             return false;
+        };
+        let own = match place.owner {
+            Owner::Client(client) => Limit::Address(client),
+            Owner::Unnamed => Limit::Unnamed,
         };
         // Room made under the first is room under the second. In the other order a stranger's could be
         // closed for one that is refused all the same.
-        for limit in [Limit::Address, Limit::Total] {
-            let has_room = crowd.has_room(&state, self.client, limit);
-            if !has_room && !crowd.evict(&mut state, self.client, limit, Some(Stage::Person)) {
+        for limit in [own, Limit::Total] {
+            let has_room = crowd.has_room(&mut state, limit);
+            if !has_room && !crowd.evict(&mut state, limit, Some(Stage::Person)) {
                 crowd.refused.of(limit).increment(1);
-                crowd.tell(&mut state, self.client, limit);
+                crowd.tell(&mut state, limit);
                 return false;
             }
         }
         place.stage = Stage::Person;
         place.idle = Some(state.number());
-        state.add(self.number, place);
+        state.add(self.held.number, place);
         true
     }
 
     /// A request begins.
     pub(super) fn takes(self: &Arc<Self>) -> Busy {
-        let mut state = self.crowd.lock();
+        let mut state = self.held.crowd.lock();
         self.requests.send_modify(|count| *count += 1);
         self.sets_idle(&mut state, None);
         Busy(Arc::clone(self))
     }
 
     fn ends(&self) {
-        let mut state = self.crowd.lock();
+        let mut state = self.held.crowd.lock();
         self.requests.send_modify(|count| *count -= 1);
         if *self.requests.borrow() == 0 {
             let now = state.number();
@@ -334,15 +289,15 @@ impl Seat {
 
     fn sets_idle(&self, state: &mut State, idle: Option<u64>) {
         // One that had to make room is not there any more.
-        if let Some(mut place) = state.remove(self.number) {
+        if let Some(mut place) = state.remove(self.held.number) {
             place.idle = idle;
-            state.add(self.number, place);
+            state.add(self.held.number, place);
         }
     }
 
     /// Waits until it has to make room.
     pub(super) async fn leaves(&self) {
-        self.leave.cancelled().await;
+        self.held.leave.cancelled().await;
     }
 
     /// Waits until it has had its time to say goodbye, and no request is on it.
@@ -368,7 +323,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Held {
     fn drop(&mut self) {
         let mut state = self.crowd.lock();
         state.remove(self.number);
@@ -412,7 +367,7 @@ mod tests {
     }
 
     fn left(seat: &Seat) -> bool {
-        seat.leave.is_cancelled()
+        seat.held.leave.is_cancelled()
     }
 
     #[test]
@@ -484,6 +439,38 @@ mod tests {
         drop(busy);
     }
 
+    #[test]
+    fn one_that_is_passed_on_counts_for_nobody_until_it_is_named() {
+        let crowd = crowd(10, 2);
+        let mine = [person(&crowd, 1).unwrap(), person(&crowd, 1).unwrap()];
+        let unnamed: Vec<_> = (0..UNNAMED).map(|_| crowd.arrives_unnamed()).collect();
+        assert_eq!(crowd.lock().all.open(), 2 + UNNAMED);
+        assert_eq!(crowd.lock().addresses.len(), 1);
+        // There are as many as may wait: the oldest goes, and nobody who has a name.
+        let one_more = crowd.arrives_unnamed();
+        let gone = |unnamed: &Unnamed| unnamed.0.leave.is_cancelled();
+        assert!(gone(&unnamed[0]) && !gone(&unnamed[1]) && !gone(&one_more));
+        assert!(crowd.lock().unnamed.told);
+        // Named, each is one of its address, under the limit of that.
+        let mut named = unnamed.into_iter().map(|one| one.named(address(1)));
+        assert!(!named.next().unwrap().enters());
+        let second = named.next().unwrap();
+        assert!(second.enters() && left(&mine[0]) && !left(&mine[1]));
+        let at_door: Vec<_> = named.by_ref().take(RESERVE_OF_ADDRESS).collect();
+        assert!(at_door.iter().all(|seat| !left(seat)));
+        let _last = named.next().unwrap();
+        // Two are people's, so the door of the address is full, and the oldest idle one is a person.
+        assert!(left(&mine[1]) && !left(&at_door[0]));
+        drop(named);
+        assert!(crowd.lock().unnamed.told, "one waits");
+        let stranger = one_more.named(address(2));
+        assert!(!crowd.lock().unnamed.told);
+        drop((stranger, at_door, second, mine, _last));
+        let state = crowd.lock();
+        assert!(state.places.is_empty() && state.addresses.is_empty());
+        assert_eq!((state.unnamed.open(), state.all.open()), (0, 0));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_idle_since_its_last_request_and_over_when_none_is_on_it() {
         const IDLE: Duration = Duration::from_secs(300);
@@ -535,7 +522,7 @@ mod tests {
                 prop_assert_eq!(sum, state.all.open());
                 prop_assert_eq!(state.places.len(), sum);
                 for (seat, busy) in &seats {
-                    if let Some(place) = state.places.get(&seat.number) {
+                    if let Some(place) = state.places.get(&seat.held.number) {
                         prop_assert_eq!(place.idle.is_none(), !busy.is_empty());
                     } else {
                         prop_assert!(left(seat));
