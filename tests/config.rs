@@ -20,14 +20,14 @@ use appproxy::config::{
 };
 use appproxy::model::{
     Affinity, ApplicationLimits, BackendProtocol, Endpoint, Finding, Front, HealthCheck, Host,
-    HostHeader, Hsts, Maintenance, PreAuthentication, RequestLimit,
+    HostHeader, Hsts, Maintenance, PreAuthentication, ProxyProtocol, RequestLimit,
 };
 use proptest::prelude::*;
 
 const VALID: &str = "testdata/config/valid";
 const INVALID: &str = "testdata/config/invalid";
 const VALID_FILES: usize = 16;
-const INVALID_FILES: usize = 98;
+const INVALID_FILES: usize = 99;
 
 /// A word that stands in the invalid files wherever a secret might; it must never be repeated.
 const SECRET: &str = "hunter2";
@@ -345,6 +345,10 @@ fn every_key_of_a_gateway_has_its_value() {
     );
     assert_eq!(blog.timeouts.first_byte, Duration::from_secs(180));
     assert_eq!(blog.timeouts.idle, Duration::from_secs(300));
+    let versions = config.applications.iter().map(|a| a.proxy_protocol);
+    let versions: Vec<_> = versions.collect();
+    let (v1, v2) = (Some(ProxyProtocol::V1), Some(ProxyProtocol::V2));
+    assert_eq!(versions, [None, v2, None, v1, None, None]);
     assert_eq!(
         sites.external.to_string(),
         "https://*.sites.example.com:8443/"

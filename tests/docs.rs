@@ -262,7 +262,7 @@ fn every_configuration_in_the_documents_loads() {
         let findings: Vec<String> = findings.iter().flatten().map(Finding::to_string).collect();
         assert_eq!(findings, Vec::<String>::new(), "{name}");
     }
-    assert_eq!(texts.len(), 21, "configurations in the documents");
+    assert_eq!(texts.len(), 22, "configurations in the documents");
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn application(pre_authentication: Vec<PreAuthentication>) -> Arc<Application> {
         alternates: Vec::new(),
         backend_protocol: BackendProtocol::default(),
         connection_authentication: false,
+        proxy_protocol: None,
     })
 }
 

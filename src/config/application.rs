@@ -13,7 +13,7 @@ use super::translation;
 use crate::model::{
     Affinity, Application, ApplicationLimits, ApplicationName, BackendProtocol, BackendTimeouts,
     Connectors, Endpoint, ExternalUrl, GroupName, Host, HostHeader, HostPattern, InternalHost,
-    InternalUrl, LinkTranslation, Place, PreAuthentication, UrlError,
+    InternalUrl, LinkTranslation, Place, PreAuthentication, ProxyProtocol, UrlError,
 };
 
 /// Keys of an application that the documents describe, not built yet.
@@ -132,6 +132,7 @@ fn draft(section: &Section<'_>, common: &Common) -> Draft {
     let timeouts = timeouts(section, common.defaults.timeouts);
     let backend_protocol = backend_protocol(section, common.defaults.backend_protocol);
     let connection_authentication = connection_authentication(section, backend_protocol);
+    let proxy_protocol = proxy_protocol(section);
     let affinity = match section.optional("affinity") {
         Some(field) => balancing::affinity(field),
         None => Some(common.defaults.affinity),
@@ -161,6 +162,7 @@ fn draft(section: &Section<'_>, common: &Common) -> Draft {
             timeouts,
             backend_protocol,
             connection_authentication,
+            proxy_protocol: proxy_protocol?,
             affinity: affinity?,
             health_check: match health_check {
                 Some(read) => Some(read?),
@@ -317,6 +319,22 @@ fn connection_authentication(section: &Section<'_>, protocol: BackendProtocol) -
         );
     }
     wanted
+}
+
+fn proxy_protocol(section: &Section<'_>) -> Option<Option<ProxyProtocol>> {
+    let Some(field) = section.optional("proxy_protocol") else {
+        return Some(None);
+    };
+    let text = field.text()?;
+    match text {
+        "v1" => Some(Some(ProxyProtocol::V1)),
+        "v2" => Some(Some(ProxyProtocol::V2)),
+        _ => field.refuse(
+            "bad_value",
+            format!("`{text}` is no version of the PROXY protocol"),
+            "write `v1` or `v2`, as the application expects it, or remove the line",
+        ),
+    }
 }
 
 fn backend_timeout(field: Field<'_>) -> Option<Duration> {

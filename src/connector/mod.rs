@@ -29,6 +29,7 @@ mod reach;
 mod refusal;
 mod register;
 mod renewal;
+mod says;
 mod serve;
 mod serving;
 mod shared;

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::pinned::Turn;
+use super::says::Says;
 use super::trust::Asked;
 use super::upload::Upload;
 use crate::http::{Body, Guard};
@@ -31,6 +32,9 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// Idle connections to one application.
 const PER_TARGET: usize = 128;
 
+/// Idle connections that say whose they are, to all applications: each is of use to one client alone.
+const OF_CLIENTS: usize = 1024;
+
 /// For a connection that was used before to be ready; another one is dialled then.
 const READY: Duration = Duration::from_secs(1);
 
@@ -43,6 +47,18 @@ const SWEEP: Duration = Duration::from_secs(1);
 pub(super) struct Target {
     pub(super) scheme: Scheme,
     pub(super) endpoint: Endpoint,
+    /// Whose it says that it is, where the application is told so. It carries nobody else's requests.
+    pub(super) says: Option<Says>,
+}
+
+impl Target {
+    /// The same place, of nobody: what is known of it is known for all.
+    pub(super) fn of_nobody(&self) -> Self {
+        Self {
+            says: None,
+            ..self.clone()
+        }
+    }
 }
 
 /// Connections that can stand in for one another: to one target, with the same offer made to it.
@@ -138,6 +154,12 @@ impl Pool {
             return;
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let keep = match key.target.says {
+            None => keep,
+            Some(_) if of_clients(&idle) >= OF_CLIENTS => return,
+            // A visitor who is gone leaves it to nobody: it is not to stand in the application's way.
+            Some(_) => keep.min(IDLE),
+        };
         let connections = idle.entry(key).or_default();
         if connections.len() < PER_TARGET {
             connections.push(Idle {
@@ -161,6 +183,11 @@ impl Pool {
             !connections.is_empty()
         });
     }
+}
+
+fn of_clients(idle: &HashMap<Key, Vec<Idle>>) -> usize {
+    let of_clients = idle.iter().filter(|(key, _)| key.target.says.is_some());
+    of_clients.map(|(_, connections)| connections.len()).sum()
 }
 
 async fn sweep(pool: Weak<Pool>) {
@@ -226,6 +253,7 @@ mod tests {
     use tokio::io::DuplexStream;
 
     use super::*;
+    use crate::model::ProxyProtocol;
 
     async fn connection() -> (Connection, DuplexStream) {
         let (near, far) = tokio::io::duplex(1024);
@@ -247,6 +275,7 @@ mod tests {
             target: Target {
                 scheme: Scheme::Http,
                 endpoint: Endpoint::parse(endpoint).unwrap(),
+                says: None,
             },
             wanted,
         }
@@ -329,6 +358,39 @@ mod tests {
             took >= Duration::from_secs(4) && took <= Duration::from_secs(5),
             "{took:?}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_says_whose_it_is_is_for_that_client_alone_and_not_for_long() {
+        let pool = Pool::new();
+        let mut far = Vec::new();
+        let of = |client: u16| {
+            let ends = format!("192.0.2.7:{client} 198.51.100.1:443");
+            let mut key = key("wiki:80", BackendProtocol::Http1);
+            key.target.says = Some(Says::of_client(ProxyProtocol::V2, ends.parse().unwrap()));
+            key
+        };
+        for client in 0..3 {
+            let (connection, end) = connection().await;
+            far.push(end);
+            pool.put(of(client), connection, LONGEST);
+        }
+        assert!(
+            pool.take(&key("wiki:80", BackendProtocol::Http1), soon())
+                .await
+                .is_none()
+        );
+        assert!(pool.take(&of(3), soon()).await.is_none());
+        assert!(pool.take(&of(1), soon()).await.is_some());
+        assert!(pool.take(&of(1), soon()).await.is_none());
+        tokio::time::advance(IDLE).await;
+        assert!(pool.take(&of(2), soon()).await.is_none());
+        for client in 0..=u16::try_from(OF_CLIENTS).unwrap() {
+            let (connection, end) = connection().await;
+            far.push(end);
+            pool.put(of(client), connection, LONGEST);
+        }
+        assert_eq!(pool.len(), OF_CLIENTS);
     }
 
     #[tokio::test]

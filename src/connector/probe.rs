@@ -12,6 +12,7 @@ use super::backend::Backend;
 use super::fault::BackendError;
 use super::pool::Target;
 use super::profiles::Profiles;
+use super::says::Says;
 use crate::http::Body;
 use crate::model::{Endpoint, ErrorCode, Scheme};
 use crate::tunnel::control::Up;
@@ -92,7 +93,11 @@ async fn try_it(
         other => return Err(malformed(format!("there is no scheme `{other}`"))),
     };
     let endpoint = Endpoint::parse(&probe.target).map_err(|e| malformed(e.to_string()))?;
-    let target = Target { scheme, endpoint };
+    let target = Target {
+        scheme,
+        endpoint,
+        says: Says::for_probe(&profile),
+    };
     let trial = async {
         let Some(path) = &probe.path else {
             backend.reach(&target, &profile).await?;
@@ -147,6 +152,7 @@ mod tests {
         let target = Target {
             scheme: Scheme::Http,
             endpoint: Endpoint::parse("wiki.corp.local:8888").unwrap(),
+            says: None,
         };
         let made = request("/healthz?full=1", Some("wiki.corp.local"), &target).unwrap();
         assert_eq!(made.uri(), "/healthz?full=1");

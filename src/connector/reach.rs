@@ -70,8 +70,15 @@ impl Reach {
         wanted: BackendProtocol,
         deadline: Instant,
     ) -> Result<Fresh, BackendError> {
-        let Target { scheme, endpoint } = target;
-        let stream = self.dial(endpoint, deadline).await?;
+        let Target {
+            scheme,
+            endpoint,
+            says,
+        } = target;
+        let mut stream = self.dial(endpoint, deadline).await?;
+        if let Some(says) = says {
+            says.write(&mut stream, endpoint, deadline).await?;
+        }
         let asked = Arc::new(Asked::default());
         match (scheme, wanted) {
             (Scheme::Http, BackendProtocol::Http1) => speak_http1(stream, asked).await,

@@ -20,10 +20,11 @@ use super::flight::{Flight, InFlight};
 use super::pinned::{Client, Pinned};
 use super::pool::Target;
 use super::profiles::Profiles;
+use super::says::Says;
 use super::status::Status;
 use super::tunnel::REASON;
 use crate::http::{self as rules, Body, BodyError, Guard, Stalled, with_causes};
-use crate::model::{ApplicationName, Endpoint, ErrorCode, Scheme, Side};
+use crate::model::{ApplicationName, Endpoint, Ends, ErrorCode, Scheme, Side};
 use crate::telemetry::printable;
 use crate::tunnel::{Profile, ProfileHash, wire};
 use crate::upgrade::{self, Cut};
@@ -75,11 +76,12 @@ impl Server {
         mut request: Request<Incoming>,
         flight: Flight,
     ) -> Result<Response<Body>, BackendError> {
-        let errand = Errand::take(&mut request)?;
+        let mut errand = Errand::take(&mut request)?;
         let Some(profile) = self.profiles.get(&errand.profile).await else {
             let detail = format!("the gateway never sent the profile {}", errand.profile);
             return Err(BackendError::new(ErrorCode::TunnelLost, detail));
         };
+        errand.target.says = Says::for_request(&profile, errand.ends)?;
         if request.method() == Method::CONNECT {
             return self.websocket(request, &errand, &profile, flight).await;
         }
@@ -239,6 +241,8 @@ struct Errand {
     profile: ProfileHash,
     /// The client connection that has a connection of its own.
     client: Option<String>,
+    /// The client's connection as the client sees it.
+    ends: Option<Ends>,
 }
 
 /// The longest name of a client connection; a gateway's are shorter.
@@ -279,16 +283,28 @@ impl Errand {
                 _ => return Err(malformed("it names its client connection badly")),
             },
         };
+        let ends = match fields.remove(wire::CLIENT) {
+            None => None,
+            Some(ends) => {
+                let ends = ends.to_str().ok().and_then(|ends| ends.parse().ok());
+                Some(ends.ok_or_else(|| malformed("it names its client badly"))?)
+            }
+        };
         fields.remove(wire::APPLICATION);
         fields.remove(wire::REQUEST_ID);
         fields.insert(HOST, authority);
         *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
         *request.version_mut() = Version::HTTP_11;
-        let target = Target { scheme, endpoint };
+        let target = Target {
+            scheme,
+            endpoint,
+            says: None,
+        };
         Ok(Self {
             target,
             profile: ProfileHash::from_field(&profile),
             client,
+            ends,
         })
     }
 }

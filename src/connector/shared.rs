@@ -284,7 +284,8 @@ impl Shared {
     /// Whether the application is known to choose HTTP/1.1.
     pub(super) fn speaks_http1(&self, target: &Target) -> bool {
         let groups = self.groups();
-        let until = groups.get(target).and_then(|group| group.http1_until);
+        let group = groups.get(&target.of_nobody());
+        let until = group.and_then(|group| group.http1_until);
         until.is_some_and(|until| Instant::now() < until)
     }
 
@@ -307,7 +308,7 @@ impl Shared {
     /// Notes that the application chose HTTP/1.1.
     pub(super) fn chose_http1(&self, target: &Target) {
         let mut groups = self.groups();
-        let group = groups.entry(target.clone()).or_default();
+        let group = groups.entry(target.of_nobody()).or_default();
         group.http1_until = Some(Instant::now() + REMEMBERED);
     }
 
@@ -417,6 +418,7 @@ mod tests {
 
     fn target() -> Target {
         Target {
+            says: None,
             scheme: Scheme::Http,
             endpoint: Endpoint::parse("wiki:80").unwrap(),
         }
@@ -552,6 +554,7 @@ mod tests {
 
     fn other_target(number: usize) -> Target {
         Target {
+            says: None,
             scheme: Scheme::Http,
             endpoint: Endpoint::parse(&format!("wiki{number}:80")).unwrap(),
         }

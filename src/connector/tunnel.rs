@@ -21,7 +21,7 @@ use super::supervisor::Shared;
 use crate::http::Body;
 use crate::model::{Endpoint, ErrorCode};
 use crate::telemetry::printable;
-use crate::tunnel::control::{self, Down, Messages, PROTOCOL_VERSION, Up};
+use crate::tunnel::control::{self, Down, Feature, Messages, PROTOCOL_VERSION, Up};
 use crate::tunnel::{link, wire};
 
 /// What a gateway is told of a tunnel that is given up: nobody ends what is still in it.
@@ -97,6 +97,7 @@ impl Tunnel {
                 time: supervisor.clock.now().0,
                 max_streams: link::streams(supervisor.stream_window),
                 software: env!("CARGO_PKG_VERSION").to_owned(),
+                features: Feature::OURS.to_vec(),
             },
             control: Mutex::default(),
             renewal: Arc::clone(&supervisor.renewal),

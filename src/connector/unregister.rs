@@ -109,6 +109,7 @@ async fn tell<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         // It carries no requests.
         max_streams: 0,
         software: env!("CARGO_PKG_VERSION").to_owned(),
+        features: Vec::new(),
     };
     timeout(DEADLINE, converse(tls, hello))
         .await

@@ -24,7 +24,7 @@ use crate::http::Body;
 use crate::store::Seen;
 use crate::telemetry::metrics::TUNNELS_REFUSED;
 use crate::telemetry::printable;
-use crate::tunnel::control::{self, Down, Messages, PROTOCOL_VERSION, Up};
+use crate::tunnel::control::{self, Down, Feature, Messages, PROTOCOL_VERSION, Up};
 use crate::tunnel::link::{self, Places};
 use crate::tunnel::{Tied, wire};
 
@@ -120,6 +120,7 @@ async fn attach(
                 requests,
                 places: Places::new(hello.max_streams, gateway.stream_window),
                 control: sender.clone(),
+                features: hello.features.clone(),
                 cut: cut.clone(),
             };
             gateway.tunnels.add(new).map_err(Ended::from)
@@ -200,6 +201,7 @@ struct Hello {
     version: u32,
     max_streams: u32,
     software: String,
+    features: Vec<Feature>,
 }
 
 /// Reads the connector's hello.
@@ -212,12 +214,14 @@ async fn greet(
             version,
             max_streams,
             software,
+            features,
             ..
         }) => {
             let hello = Hello {
                 version,
                 max_streams,
                 software: printable(&software, SOFTWARE),
+                features,
             };
             Ok((messages, hello))
         }

@@ -62,6 +62,8 @@ pub(super) struct Tried {
 pub(super) enum Nobody {
     /// No connector of the groups is connected.
     NoConnector,
+    /// None of those that are connected can do what the application depends on.
+    TooOld,
     /// Every tunnel of the groups is full.
     AllFull,
     /// The application has its share of the places.
@@ -147,17 +149,21 @@ impl Tunnels {
 }
 
 fn nobody(groups: &[(usize, &Group)], wanted: &Wanted<'_>) -> Nobody {
-    let usable = |group: &'_ Group, also: fn(&Tunnel) -> bool| {
+    let usable = |group: &'_ Group, also: &dyn Fn(&Tunnel) -> bool| {
         let mut tunnels = group.tunnels.iter();
         tunnels.any(|t| t.usable() && also(t) && !wanted.lost(t))
     };
-    if !groups.iter().any(|(_, group)| usable(group, |_| true)) {
+    let knows = |tunnel: &Tunnel| tunnel.knows(wanted.application);
+    if !groups.iter().any(|(_, group)| usable(group, &|_| true)) {
         return Nobody::NoConnector;
+    }
+    if !groups.iter().any(|(_, group)| usable(group, &knows)) {
+        return Nobody::TooOld;
     }
     // Where no place is left, it is not the application's share that is in the way.
     let mut free = groups
         .iter()
-        .filter(|(_, group)| usable(group, |tunnel| !tunnel.is_full()));
+        .filter(|(_, group)| usable(group, &|tunnel| knows(tunnel) && !tunnel.is_full()));
     match free.any(|(at, group)| wanted.load.has_its_share(*at, group.places())) {
         true => Nobody::HasItsShare,
         false => Nobody::AllFull,
@@ -327,10 +333,15 @@ impl<'g> Search<'g, '_> {
     fn ways(&self, tunnel: &Arc<Tunnel>) -> Option<Arc<Ways>> {
         // SECURITY: a tunnel that offers few places, or none, has always the fewest requests:
         // chosen by load alone it would be chosen always, and have the whole group refused.
-        if !tunnel.usable() || tunnel.is_full() || self.wanted.lost(tunnel) {
+        let application = self.wanted.application;
+        if !tunnel.usable()
+            || !tunnel.knows(application)
+            || tunnel.is_full()
+            || self.wanted.lost(tunnel)
+        {
             return None;
         }
-        Some(tunnel.ways(self.wanted.application))
+        Some(tunnel.ways(application))
     }
 
     fn may(&self, tunnel: &Arc<Tunnel>, ways: &Ways, url: usize, apart: Apart) -> bool {

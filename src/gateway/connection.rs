@@ -20,7 +20,7 @@ use super::pins::Pins;
 use super::scanned::{Scan, Scanned};
 use super::{Gateway, pipeline};
 use crate::http::{Delivery, Streams};
-use crate::model::Scheme;
+use crate::model::{Ends, Scheme};
 
 /// For the whole head of a request, and for an idle connection until its next one.
 const HEAD: Duration = Duration::from_secs(30);
@@ -55,8 +55,10 @@ const SEND_BUFFER: usize = 256 * 1024;
 /// How a request came in.
 #[derive(Debug, Clone)]
 pub(crate) struct Transport {
-    /// The other end of the connection.
+    /// The client, be it at the other end or behind who passes its connection on.
     pub(crate) peer: SocketAddr,
+    /// The client's connection.
+    pub(super) ends: Ends,
     pub(crate) scheme: Scheme,
     h2: bool,
     /// What it holds on to.
@@ -65,9 +67,10 @@ pub(crate) struct Transport {
 
 impl Transport {
     /// Plain HTTP/1.1.
-    pub(crate) fn plain(peer: SocketAddr) -> Self {
+    pub(crate) fn plain(ends: Ends) -> Self {
         Self {
-            peer,
+            peer: ends.source(),
+            ends,
             scheme: Scheme::Http,
             h2: false,
             pins: Arc::default(),
@@ -75,9 +78,10 @@ impl Transport {
     }
 
     /// TLS, with the protocol that ALPN chose.
-    pub(crate) fn tls(peer: SocketAddr, h2: bool) -> Self {
+    pub(crate) fn tls(ends: Ends, h2: bool) -> Self {
         Self {
-            peer,
+            peer: ends.source(),
+            ends,
             scheme: Scheme::Https,
             h2,
             pins: Arc::default(),

@@ -270,14 +270,14 @@ impl Exchange<'_> {
     async fn first(&self, may_try: bool) -> Result<Lease, Failure> {
         let mut chosen = self.choose(&[], may_try);
         let groups = self.application.connectors.groups();
-        if matches!(chosen, Err(Nobody::NoConnector))
+        if matches!(chosen, Err(Nobody::NoConnector | Nobody::TooOld))
             && let Some((until, _waits)) = self.gateway.returning.wait_for(groups)
         {
             loop {
                 // Begun before the look, so that none falls between the two.
                 let another = self.gateway.tunnels.another();
                 chosen = self.choose(&[], may_try);
-                let waits = matches!(chosen, Err(Nobody::NoConnector));
+                let waits = matches!(chosen, Err(Nobody::NoConnector | Nobody::TooOld));
                 if !waits || timeout_at(until, another).await.is_err() {
                     break;
                 }
@@ -294,6 +294,10 @@ impl Exchange<'_> {
             Nobody::NoConnector => (
                 ErrorCode::NoConnector,
                 "no connector of the groups is connected",
+            ),
+            Nobody::TooOld => (
+                ErrorCode::NoConnector,
+                "the connectors of the groups are too old for `proxy_protocol`, upgrade them",
             ),
             Nobody::AllFull => (
                 ErrorCode::TunnelBusy,

@@ -23,7 +23,7 @@ use super::published::Published;
 use super::respond::{self, Failure};
 use crate::auth::Permit;
 use crate::http::{self as rules, Body, Guard, Upgrade};
-use crate::model::{Affinity, Captured, ErrorCode, Host, RequestId, Scheme};
+use crate::model::{Affinity, Captured, Ends, ErrorCode, Host, RequestId, Scheme};
 use crate::telemetry::AccessLine;
 use crate::translate::{self, UrlMap};
 use crate::tunnel::wire;
@@ -44,6 +44,8 @@ pub(super) struct Errand<'a> {
     /// Facts for the application.
     pub(super) facts: rules::Facts<'a>,
     pub(super) id: &'a RequestId,
+    /// The client's connection.
+    pub(super) ends: Ends,
     /// What the client connection holds on to, where the application signs connections in.
     pub(super) pins: Option<&'a Pins>,
 }
@@ -188,6 +190,9 @@ fn compose(
     put(fields, wire::APPLICATION, application.name.as_str())?;
     put(fields, wire::REQUEST_ID, errand.id.as_str())?;
     put(fields, wire::PROFILE, errand.published.hash.as_str())?;
+    if application.proxy_protocol.is_some() {
+        put(fields, wire::CLIENT, &errand.ends.to_string())?;
+    }
     let body = if is_websocket {
         // The connector makes a key of its own: it is the one that checks the answer.
         fields.remove(SEC_WEBSOCKET_KEY);

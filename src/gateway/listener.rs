@@ -18,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 use super::connection::{self, Transport};
 use super::passed_on::Arrival;
 use super::{Gateway, attach};
+use crate::model::Ends;
 use crate::net;
 use crate::telemetry::metrics::{CONNECTIONS_ACCEPTED, HANDSHAKE_FAILURES};
 use crate::tunnel::tls::{ALPN_ENROL, ALPN_TUNNEL};
@@ -134,14 +135,18 @@ async fn serve(
     door: Door,
     arrival: Arrival,
 ) {
-    // A mapped address is the IPv4 address it stands for, in rules and in the log.
-    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     net::tune_client(&stream);
-    let Some((peer, seat)) = arrival.owner(&gateway, &mut stream, peer).await else {
+    // It has none where it is gone already.
+    let Ok(here) = stream.local_addr() else {
         return;
     };
+    let own = Ends::new(peer, here);
+    let Some((ends, seat)) = arrival.owner(&gateway, &mut stream, own).await else {
+        return;
+    };
+    let peer = ends.source();
     if door == Door::Http {
-        return connection::serve(gateway, stream, Transport::plain(peer), seat).await;
+        return connection::serve(gateway, stream, Transport::plain(ends), seat).await;
     }
     let arrived = tokio::select! {
         arrived = handshake(&gateway, stream, peer, door) => arrived,
@@ -150,7 +155,7 @@ async fn serve(
     match arrived {
         Ok(Some(Arrived::Person(stream))) => {
             let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            connection::serve(gateway, stream, Transport::tls(peer, h2), seat).await;
+            connection::serve(gateway, stream, Transport::tls(ends, h2), seat).await;
         }
         Ok(Some(Arrived::Connector(stream))) => {
             // It has shown its certificate: it takes no place of people's.

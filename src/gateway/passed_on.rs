@@ -128,16 +128,16 @@ impl Arrival {
         }
     }
 
-    /// Whose the connection is, and its place; `None` where it is to be closed. Of the stream nothing
-    /// is read but the header.
+    /// The client's connection, `own` where nobody passes it on, and its place; `None` where it is to
+    /// be closed. Of the stream nothing is read but the header.
     pub(super) async fn owner(
         self,
         gateway: &Gateway,
         stream: &mut TcpStream,
-        peer: SocketAddr,
-    ) -> Option<(SocketAddr, Arc<Seat>)> {
+        own: Ends,
+    ) -> Option<(Ends, Arc<Seat>)> {
         let unnamed = match self {
-            Self::Own(seat) => return Some((peer, seat)),
+            Self::Own(seat) => return Some((own, seat)),
             Self::PassedOn(unnamed) => unnamed,
         };
         let header = tokio::select! {
@@ -146,13 +146,13 @@ impl Arrival {
         };
         match header {
             Ok(of) => {
-                let client = of.map_or(peer, |ends| ends.source());
-                Some((client, unnamed.named(client.ip())))
+                let ends = of.unwrap_or(own);
+                Some((ends, unnamed.named(ends.source().ip())))
             }
             // Whether the port is open, a load balancer finds out in this way.
             Err(Unread::Ended(0)) => None,
             Err(why) => {
-                gateway.balancers.closed(peer, &why);
+                gateway.balancers.closed(own.source(), &why);
                 None
             }
         }

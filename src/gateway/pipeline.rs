@@ -279,6 +279,7 @@ async fn decide(
             id,
         },
         id,
+        ends: transport.ends,
         pins: application
             .connection_authentication
             .then_some(&*transport.pins),

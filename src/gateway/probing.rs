@@ -110,7 +110,8 @@ fn one_of_each(gateway: &Gateway, application: &Application) -> Vec<Arc<Tunnel>>
     let mut seen: HashSet<&ConnectorId> = HashSet::new();
     tunnels
         .flat_map(|group| &group.tunnels)
-        .filter(|tunnel| tunnel.usable() && seen.insert(&tunnel.connector))
+        .filter(|tunnel| tunnel.usable() && tunnel.knows(application))
+        .filter(|tunnel| seen.insert(&tunnel.connector))
         .cloned()
         .collect()
 }

@@ -45,7 +45,8 @@ pub(crate) struct Published {
 impl Published {
     /// An application under its first external URL.
     pub(super) fn new(application: &Arc<Application>, shares_host: bool) -> Self {
-        let profile = Profile::new(&application.timeouts, application.backend_protocol);
+        let profile = Profile::new(&application.timeouts, application.backend_protocol)
+            .with_proxy_protocol(application.proxy_protocol);
         let cookie = || Cookie::of(&application.external);
         let check = application.health_check.as_ref();
         let text = profile.text();

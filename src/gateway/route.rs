@@ -240,6 +240,7 @@ pub(super) mod tests {
             alternates: Vec::new(),
             backend_protocol: BackendProtocol::default(),
             connection_authentication: false,
+            proxy_protocol: None,
         })
     }
 

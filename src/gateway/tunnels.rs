@@ -15,7 +15,7 @@ use super::waiting::{Unanswered, Waiting};
 use crate::http::Body;
 use crate::model::{Application, ConnectorId, GroupName};
 use crate::tunnel::ProfileHash;
-use crate::tunnel::control::{self, Down};
+use crate::tunnel::control::{self, Down, Feature};
 use crate::tunnel::link::{Place, Places};
 
 /// One mutually authenticated connection from a connector.
@@ -27,6 +27,8 @@ pub(crate) struct Tunnel {
     requests: SendRequest<Body>,
     places: Arc<Places>,
     control: control::Sender,
+    /// What its connector can do that older ones cannot.
+    features: Vec<Feature>,
     /// Profiles the connector has been told.
     told: Mutex<HashSet<ProfileHash>>,
     /// The connector wants no new requests.
@@ -138,6 +140,11 @@ impl Tunnel {
         self.health.of(&self.connector, application)
     }
 
+    /// Whether its connector can do what the application depends on.
+    pub(super) fn knows(&self, application: &Application) -> bool {
+        application.proxy_protocol.is_none() || self.features.contains(&Feature::ProxyProtocol)
+    }
+
     /// Whether it can be given requests.
     pub(super) fn usable(&self) -> bool {
         !self.draining.is_cancelled() && !self.cut.is_cancelled() && !self.requests.is_closed()
@@ -197,6 +204,7 @@ pub(crate) struct NewTunnel {
     pub(crate) requests: SendRequest<Body>,
     pub(crate) places: Arc<Places>,
     pub(crate) control: control::Sender,
+    pub(crate) features: Vec<Feature>,
     pub(crate) cut: CancellationToken,
 }
 
@@ -234,6 +242,7 @@ impl Tunnels {
             requests: new.requests,
             places: new.places,
             control: new.control,
+            features: new.features,
             told: Mutex::default(),
             draining: CancellationToken::new(),
             cut: new.cut,

@@ -34,6 +34,8 @@ pub struct Application {
     pub backend_protocol: BackendProtocol,
     /// It signs connections in (NTLM), and not requests: each connection of a client has one to it.
     pub connection_authentication: bool,
+    /// In which way a connection to it says first whose it is; `None`: it says nothing.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// By what a visitor stays with one connector and one internal URL; `None`: by nothing.
     pub affinity: Option<Affinity>,
     /// How it is asked whether it is alive; `None`: it is not asked, visitors find out.

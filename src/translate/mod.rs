@@ -45,6 +45,7 @@ mod tests {
             alternates: Vec::new(),
             backend_protocol: BackendProtocol::default(),
             connection_authentication: false,
+            proxy_protocol: None,
         }
     }
 

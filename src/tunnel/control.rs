@@ -43,6 +43,9 @@ pub enum Up {
         max_streams: u32,
         /// The version of the program.
         software: String,
+        /// What it can do that connectors of this protocol version could not from the beginning.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        features: Vec<Feature>,
     },
     /// It stops: no new requests, please.
     Drain {
@@ -73,6 +76,23 @@ pub enum Up {
     /// Something a newer connector says.
     #[serde(other)]
     Unknown,
+}
+
+/// What a connector can do that older ones cannot, where an application may depend on it: such a
+/// request goes to none that does not say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Feature {
+    /// It says in a PROXY header whose a connection to an application is.
+    ProxyProtocol,
+    /// Something a newer connector can do.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Feature {
+    /// What this version can do.
+    pub const OURS: &[Self] = &[Self::ProxyProtocol];
 }
 
 /// From the gateway to the connector.
@@ -320,6 +340,24 @@ mod tests {
             messages.next::<Up>().await,
             Err(ControlError::Syntax(_))
         ));
+    }
+
+    #[test]
+    fn a_connector_of_before_features_has_none_and_a_newer_one_may_have_others() {
+        let hello = |features| {
+            let text = format!(
+                r#"{{"type":"hello","version":1,"id":"i","instance":"n","time":1,"max_streams":2,"software":"0"{features}}}"#
+            );
+            match serde_json::from_str(&text) {
+                Ok(Up::Hello { features, .. }) => features,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(hello(""), []);
+        assert_eq!(
+            hello(r#","features":["fly","proxy_protocol"]"#),
+            [Feature::Unknown, Feature::ProxyProtocol]
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{BackendProtocol, BackendTimeouts};
+use crate::model::{BackendProtocol, BackendTimeouts, ProxyProtocol};
 
 /// An application's settings that bind the connector.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,19 @@ pub struct Profile {
     /// What is spoken with the application. A gateway of before this setting does not send it.
     #[serde(default, skip_serializing_if = "Protocol::is_http1")]
     protocol: Protocol,
+    /// In which version a connection says first whose it is. A connector of before this setting is
+    /// told no such profile: it has not the feature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proxy_protocol: Option<Version>,
+}
+
+/// A version of the PROXY protocol as it is written in a profile. Another one is no profile: to say
+/// nothing, or something else, would be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Version {
+    V1,
+    V2,
 }
 
 /// A protocol as it is written in a profile. One that a newer gateway knows and this version does
@@ -62,6 +75,20 @@ impl Profile {
                 BackendProtocol::Http1 => Protocol::Http1,
                 BackendProtocol::Http2 => Protocol::Http2,
             },
+            proxy_protocol: None,
+        }
+    }
+
+    /// The same where connections say first whose they are.
+    #[must_use]
+    pub fn with_proxy_protocol(self, version: Option<ProxyProtocol>) -> Self {
+        let version = version.map(|version| match version {
+            ProxyProtocol::V1 => Version::V1,
+            ProxyProtocol::V2 => Version::V2,
+        });
+        Self {
+            proxy_protocol: version,
+            ..self
         }
     }
 
@@ -87,6 +114,15 @@ impl Profile {
             Protocol::Http1 => BackendProtocol::Http1,
             Protocol::Http2 => BackendProtocol::Http2,
         }
+    }
+
+    /// In which version a connection says first whose it is, where it does.
+    #[must_use]
+    pub fn proxy_protocol(&self) -> Option<ProxyProtocol> {
+        self.proxy_protocol.map(|version| match version {
+            Version::V1 => ProxyProtocol::V1,
+            Version::V2 => ProxyProtocol::V2,
+        })
     }
 
     /// How long to wait for a connection.
@@ -182,5 +218,19 @@ mod tests {
         let http2 = Profile::new(&BackendTimeouts::default(), BackendProtocol::Http2);
         assert_eq!(Profile::parse(&http2.text()).unwrap(), http2);
         assert_ne!(http2.text(), plain().text());
+    }
+
+    #[test]
+    fn a_version_of_the_proxy_protocol_is_in_the_name_and_an_unknown_one_is_refused() {
+        for version in [None, Some(ProxyProtocol::V1), Some(ProxyProtocol::V2)] {
+            let profile = plain().with_proxy_protocol(version);
+            assert_eq!(profile.proxy_protocol(), version);
+            assert_eq!(Profile::parse(&profile.text()).unwrap(), profile);
+            assert_eq!(profile.text() == plain().text(), version.is_none());
+        }
+        let newer = plain()
+            .text()
+            .replacen('{', r#"{"proxy_protocol":"v3","#, 1);
+        assert!(Profile::parse(&newer).is_err());
     }
 }

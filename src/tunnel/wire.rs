@@ -20,6 +20,9 @@ pub const PROFILE: HeaderName = HeaderName::from_static("appproxy-profile");
 /// The client connection a request came on, where the application signs connections in. Never the
 /// client's word, and nobody can guess it.
 pub const CONNECTION: HeaderName = HeaderName::from_static("appproxy-connection");
+/// Both ends of the client's connection ([`Ends`](crate::model::Ends) as text), where the application
+/// is to know them from its own.
+pub const CLIENT: HeaderName = HeaderName::from_static("appproxy-client");
 /// On an answer: the connector has no answer of the application, for this reason.
 pub const ERROR: HeaderName = HeaderName::from_static("appproxy-error");
 /// Beside [`ERROR`]: what happened, for the log.
@@ -73,9 +76,10 @@ pub fn take_error(fields: &mut HeaderMap) -> Option<(ErrorCode, String)> {
 /// Keeps secret and ever-changing values out of the compression table, where each would push out
 /// one that repeats.
 pub fn mark_sensitive(fields: &mut HeaderMap) {
-    const NAMES: [HeaderName; 7] = [
+    const NAMES: [HeaderName; 8] = [
         REQUEST_ID,
         CONNECTION,
+        CLIENT,
         http::header::AUTHORIZATION,
         http::header::COOKIE,
         http::header::SET_COOKIE,

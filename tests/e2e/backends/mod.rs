@@ -3,6 +3,7 @@
 mod frames;
 mod http2;
 mod keep_alive;
+mod proxy_protocol;
 mod tls;
 
 use serde_json::Value;
