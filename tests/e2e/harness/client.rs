@@ -145,9 +145,14 @@ impl Client {
     /// A TCP connection, to stop half way through the handshake.
     pub(crate) async fn tcp(&self) -> TcpStream {
         let socket = TcpSocket::new_v4().expect("a socket");
-        socket
-            .bind(SocketAddr::new(self.source, 0))
-            .expect("an address of this machine");
+        // To bind takes a port of those from which listeners get theirs, and one that is free for a
+        // moment, while a gateway or an application restarts, would be taken by chance. To connect
+        // takes others.
+        if self.source != Ipv4Addr::LOCALHOST {
+            socket
+                .bind(SocketAddr::new(self.source, 0))
+                .expect("an address of this machine");
+        }
         let mut stream = within("a TCP connection", socket.connect(self.address))
             .await
             .unwrap_or_else(|e| panic!("cannot connect to {}: {e}", self.address));

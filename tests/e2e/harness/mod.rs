@@ -37,9 +37,9 @@ pub(crate) use stand::{Running, Stand};
 pub(crate) use strict::{Read, Seen, read as read_strictly};
 pub(crate) use tools::browse;
 
-/// How long anything may take that a test waits for: long enough for a machine with other work, and
-/// reached only by a test that fails.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+/// How long anything may take that a test waits for: long enough for a slow machine with other work,
+/// and reached only by a test that fails. Half of what nextest leaves a test.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Waits for what nothing tells of, such as a count of the kernel's.
 pub(crate) async fn until(what: &str, met: impl Fn() -> bool) {
