@@ -166,6 +166,7 @@ impl Guard for Place {}
 mod tests {
     use hyper_util::rt::TokioIo;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::time::Instant;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
@@ -207,7 +208,6 @@ mod tests {
 
     #[tokio::test]
     async fn each_end_says_its_own_window_and_the_connector_how_many_streams_it_takes() {
-        const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         const MAX_CONCURRENT_STREAMS: u16 = 3;
         const INITIAL_WINDOW_SIZE: u16 = 4;
         for (octets, streams) in [(64 << 10, 1024), (4 << 20, 511)] {
@@ -235,6 +235,129 @@ mod tests {
             assert!(said.contains(&most), "{said:?}");
             serving.abort();
         }
+    }
+
+    /// DESIGN section 4: PING every 5 s with 5 s to answer, from both ends, also while idle.
+    const LOST_AFTER: Duration = Duration::from_secs(10);
+
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+    /// The gateway's end or the connector's, of a tunnel without a request.
+    #[derive(Debug, Clone, Copy)]
+    enum End {
+        Gateway,
+        Connector,
+    }
+
+    /// Runs an end until it gives the other up.
+    async fn live(end: End, stream: DuplexStream) -> hyper::Error {
+        let stream = TokioIo::new(stream);
+        match end {
+            End::Gateway => {
+                let tied = Tied::to(CancellationToken::new());
+                let handshake = client(&tied, StreamWindow::USUAL)
+                    .handshake::<_, crate::http::Body>(stream)
+                    .await;
+                let (_requests, connection) = handshake.unwrap();
+                connection.await.unwrap_err()
+            }
+            End::Connector => {
+                let service = hyper::service::service_fn(|_| {
+                    let answer = hyper::Response::new(crate::http::Body::empty());
+                    std::future::ready(Ok::<_, std::convert::Infallible>(answer))
+                });
+                let serving = server(StreamWindow::USUAL).serve_connection(stream, service);
+                serving.await.unwrap_err()
+            }
+        }
+    }
+
+    /// The other end: says what HTTP/2 begins with and then nothing but answers to PINGs, each this
+    /// long after it came and as many as this.
+    async fn answer(end: End, stream: DuplexStream, delay: Duration, count: usize) {
+        const SETTINGS: u8 = 4;
+        const PING: u8 = 6;
+        const ACK: u8 = 1;
+        let (mut read, mut write) = tokio::io::split(stream);
+        match end {
+            End::Gateway => drop(read.read_exact(&mut [0; PREFACE.len()]).await.unwrap()),
+            End::Connector => write.write_all(PREFACE).await.unwrap(),
+        }
+        let settings = [0, 0, 0, SETTINGS, 0, 0, 0, 0, 0];
+        write.write_all(&settings).await.unwrap();
+        let mut answered = 0;
+        let mut head = [0; 9];
+        // The end that is asked for may have given this one up.
+        while read.read_exact(&mut head).await.is_ok() {
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; usize::try_from(length).unwrap()];
+            read.read_exact(&mut payload).await.unwrap();
+            let [.., kind, flags, _, _, _, _] = head;
+            if kind == SETTINGS && flags & ACK == 0 {
+                let acknowledged = [0, 0, 0, SETTINGS, ACK, 0, 0, 0, 0];
+                write.write_all(&acknowledged).await.unwrap();
+            }
+            if kind == PING && flags & ACK == 0 && answered < count {
+                answered += 1;
+                tokio::time::sleep(delay).await;
+                let acknowledged = [0, 0, 8, PING, ACK, 0, 0, 0, 0];
+                if write.write_all(&acknowledged).await.is_err()
+                    || write.write_all(&payload).await.is_err()
+                {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// After how long each end gives up another that answers so many PINGs, each after this delay.
+    async fn given_up(delay: Duration, count: usize) -> Vec<Duration> {
+        let mut all = Vec::new();
+        for end in [End::Gateway, End::Connector] {
+            let (near, far) = duplex(1 << 16);
+            let since = Instant::now();
+            let answering = tokio::spawn(answer(end, far, delay, count));
+            let error = live(end, near).await;
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            assert_eq!(source.as_deref(), Some("keep-alive timed out"), "{end:?}");
+            all.push(since.elapsed());
+            answering.abort();
+        }
+        all
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_falls_silent_is_lost_after_ten_seconds_and_not_earlier() {
+        // Timers go by whole milliseconds, each of them rounded up.
+        let tick = Duration::from_millis(50);
+        for answered in [0, 1, 20] {
+            let last = u32::try_from(answered).unwrap() * PING;
+            for after in given_up(Duration::ZERO, answered).await {
+                let due = last + LOST_AFTER;
+                assert!((due..due + tick).contains(&after), "{answered}: {after:?}");
+            }
+        }
+        // An answer that is late by a moment is none.
+        let late = PING + tick;
+        for after in given_up(late, usize::MAX).await {
+            let due = LOST_AFTER;
+            assert!((due..due + tick).contains(&after), "{after:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_answers_in_its_five_seconds_is_never_lost() {
+        let hour = Duration::from_secs(3600);
+        for delay in [Duration::ZERO, PING - Duration::from_millis(5)] {
+            let lost = tokio::time::timeout(hour, given_up(delay, usize::MAX)).await;
+            assert!(lost.is_err(), "{delay:?}: {lost:?}");
+        }
+        // And two of ours, which is what there is.
+        let (near, far) = duplex(1 << 16);
+        let both = async {
+            tokio::join!(live(End::Gateway, near), live(End::Connector, far));
+        };
+        assert!(tokio::time::timeout(hour, both).await.is_err());
     }
 
     #[test]
