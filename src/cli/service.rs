@@ -186,7 +186,9 @@ mod tests {
             }
         });
         tokio::time::sleep(Duration::from_secs(2)).await;
-        assert!(signs.try_iter().count() >= 30);
+        // Half of the time, and not more often.
+        let given = signs.try_iter().count();
+        assert!((39..=41).contains(&given), "{given}");
         answers.store(false, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_secs(1)).await;
         while signs.try_recv().is_ok() {}

@@ -189,6 +189,70 @@ mod tests {
         assert_eq!(back_off.soon - now, S / 2);
     }
 
+    /// When connectors with two tunnels each dial a gateway that lost all of them at once and can be
+    /// reached again after this time, counted from the loss.
+    fn dials(connectors: usize, away: Duration) -> Vec<Duration> {
+        let mut seed = 0_u64;
+        let mut random = move || {
+            // SplitMix64.
+            seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            mixed ^ (mixed >> 31)
+        };
+        let begun = Instant::now();
+        let lost = begun + 60 * S;
+        let mut dials = Vec::new();
+        for _ in 0..connectors {
+            let mut back_off = BackOff::new();
+            back_off.worked(begun);
+            for _ in 0..2 {
+                back_off.lost(lost, 60 * S, random());
+            }
+            let mut open = 0;
+            while open < 2 {
+                let now = back_off.until(false);
+                dials.push(now - lost);
+                if now - lost < away {
+                    back_off.failed(now, random());
+                } else {
+                    back_off.worked(now);
+                    open += 1;
+                }
+            }
+        }
+        dials.sort();
+        dials
+    }
+
+    /// A dial and its handshake have 5 s at most: so all are back within 15 s of the gateway's return.
+    #[tokio::test(start_paused = true)]
+    async fn a_hundred_connectors_are_back_soon_and_are_no_storm() {
+        const CONNECTORS: usize = 100;
+        const TENTH: Duration = Duration::from_millis(100);
+        // Tunnels are cut and the gateway is there; it restarts; and it is away for long.
+        for (away, dialled) in [(0, 2), (3, 8), (60, 30)] {
+            let away = away * S;
+            let dials = dials(CONNECTORS, away);
+            let last = *dials.last().unwrap();
+            assert!(last <= away + MOST, "{away:?}: the last after {last:?}");
+            assert!(
+                (2 * CONNECTORS..=dialled * CONNECTORS).contains(&dials.len()),
+                "{away:?}: {} dials",
+                dials.len()
+            );
+            let within = |from: &Duration| {
+                let until = dials.partition_point(|at| *at < *from + TENTH);
+                until - dials.partition_point(|at| at < from)
+            };
+            let worst = dials.iter().map(within).max().unwrap();
+            assert!(
+                worst <= CONNECTORS,
+                "{away:?}: {worst} in a tenth of a second"
+            );
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_another_tunnel_found_out_since_is_newer() {
         let now = Instant::now();

@@ -366,3 +366,148 @@ impl<'g> Search<'g, '_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    use hyper_util::rt::TokioIo;
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::tunnels::NewTunnel;
+    use super::*;
+    use crate::gateway::route::tests::application;
+    use crate::model::{ConnectorId, GroupName, InternalUrl, InternalUrls, StreamWindow};
+    use crate::tunnel::link::{self, Places};
+    use crate::tunnel::{Tied, control};
+
+    /// Connectors with two tunnels each, and an application of so many copies. Nothing is sent: who
+    /// is chosen is all there is to see, and time goes by as the test has it.
+    struct Rig {
+        tunnels: Tunnels,
+        application: Arc<Application>,
+        load: Arc<Load>,
+        /// What a tunnel lives by.
+        _alive: Vec<Box<dyn std::any::Any>>,
+    }
+
+    fn connector(number: u8) -> ConnectorId {
+        ConnectorId::from_random([number; 12])
+    }
+
+    impl Rig {
+        async fn new(connectors: u8, copies: u8) -> Self {
+            let mut wiki = (*application("wiki", "https://wiki.example.com/", "http://a/")).clone();
+            let urls = (0..copies).map(|n| InternalUrl::parse(&format!("http://copy-{n}/")));
+            wiki.internal = InternalUrls::new(urls.map(Result::unwrap).collect()).unwrap();
+            let (tunnels, mut alive) = (Tunnels::default(), Vec::<Box<dyn std::any::Any>>::new());
+            for number in (0..connectors).flat_map(|number| [number; 2]) {
+                let (near, far) = tokio::io::duplex(4096);
+                let client = link::client(&Tied::to(CancellationToken::new()), StreamWindow::USUAL);
+                let (requests, connection) = client.handshake(TokioIo::new(near)).await.unwrap();
+                let (control, body) = control::channel();
+                let new = NewTunnel {
+                    connector: connector(number),
+                    group: GroupName::new("default").unwrap(),
+                    requests,
+                    places: Places::new(1000, StreamWindow::USUAL),
+                    control,
+                    cut: CancellationToken::new(),
+                };
+                tunnels.add(new).unwrap();
+                alive.push(Box::new((far, connection, body)));
+            }
+            Self {
+                tunnels,
+                load: Load::of(&wiki),
+                application: Arc::new(wiki),
+                _alive: alive,
+            }
+        }
+
+        fn choose(&self) -> Lease {
+            let wanted = Wanted {
+                application: &self.application,
+                load: &self.load,
+                tried: &[],
+                may_try: true,
+                wish: Wish::Anybody,
+                pinned: None,
+            };
+            self.tunnels.choose(&wanted).unwrap()
+        }
+
+        /// Sends so many requests, so many at once, each of which is answered after what `takes` says
+        /// of its way, and counts them by connector and copy.
+        async fn send(
+            &self,
+            requests: usize,
+            at_once: usize,
+            takes: impl Fn(&Lease) -> Duration,
+        ) -> HashMap<(ConnectorId, usize), usize> {
+            let mut served = HashMap::new();
+            let mut under_way: Vec<(Instant, Duration, Lease)> = Vec::new();
+            let mut sent = 0;
+            while sent < requests || !under_way.is_empty() {
+                while sent < requests && under_way.len() < at_once {
+                    let lease = self.choose();
+                    let takes = takes(&lease);
+                    under_way.push((Instant::now() + takes, takes, lease));
+                    sent += 1;
+                }
+                let ends = under_way.iter().map(|(end, ..)| *end);
+                let (first, end) = ends.enumerate().min_by_key(|(_, end)| *end).unwrap();
+                tokio::time::advance(end.saturating_duration_since(Instant::now())).await;
+                let (_, took, lease) = under_way.swap_remove(first);
+                let health = &lease.ways.to(lease.url).health;
+                health.answered(took, Instant::now());
+                let way = (lease.tunnel.connector.clone(), lease.url);
+                *served.entry(way).or_default() += 1;
+            }
+            served
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_four_connectors_the_faster_carry_more_by_far_equals_alike_and_none_nothing() {
+        const REQUESTS: usize = 1200;
+        let delays = [1, 1, 40, 160].map(Duration::from_millis);
+        let rig = Rig::new(4, 1).await;
+        let number = |id: &ConnectorId| (0..4).find(|&n| connector(n) == *id).unwrap();
+        let takes = |lease: &Lease| delays[usize::from(number(&lease.tunnel.connector))];
+        let served = rig.send(REQUESTS, 16, takes).await;
+        let of = |n| served.get(&(connector(n), 0)).copied().unwrap_or_default();
+        let all = [0, 1, 2, 3].map(of);
+        assert_eq!(all.iter().sum::<usize>(), REQUESTS);
+        let [one, other, slow, slower] = all;
+        // Of two choices both are slow ones in a sixth of the cases; the rest goes to the fast.
+        assert!(one + other > 2 * (slow + slower), "{all:?}");
+        assert!(slow > slower && slower > 0, "{all:?}");
+        // Equals share evenly.
+        assert!(one.min(other) * 2 > one.max(other), "{all:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn copies_and_connectors_that_are_equal_share_the_work_evenly() {
+        const REQUESTS: usize = 600;
+        let rig = Rig::new(2, 3).await;
+        for takes in [1, 30].map(Duration::from_millis) {
+            let served = rig.send(REQUESTS, 16, |_| takes).await;
+            assert_eq!(served.values().sum::<usize>(), REQUESTS);
+            assert_eq!(served.len(), 6, "{served:?}");
+            let sum = |is: &dyn Fn(&(ConnectorId, usize)) -> bool| -> usize {
+                let ways = served.iter().filter(|(way, _)| is(way));
+                ways.map(|(_, count)| count).sum()
+            };
+            for copy in 0..3 {
+                let count = sum(&|(_, url)| *url == copy);
+                assert!(count > REQUESTS / 6, "{copy}: {served:?}");
+            }
+            for number in 0..2 {
+                let count = sum(&|(id, _)| *id == connector(number));
+                assert!(count > REQUESTS / 3, "{number}: {served:?}");
+            }
+        }
+    }
+}

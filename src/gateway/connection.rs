@@ -245,3 +245,60 @@ fn http2_builder() -> http2::Builder<Streams> {
         .enable_connect_protocol();
     builder
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+    use http_body_util::Empty;
+    use hyper::body::Bytes;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+    /// When a connection ends whose client says this and then nothing.
+    async fn open_for(h2: bool, said: &[u8]) -> Duration {
+        let (near, mut client) = tokio::io::duplex(1 << 16);
+        client.write_all(said).await.unwrap();
+        let service = service_fn(async |_: Request<Incoming>| {
+            Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+        });
+        let (stream, since) = (TokioIo::new(near), Instant::now());
+        // However it ends.
+        match h2 {
+            true => drop(http2_builder().serve_connection(stream, service).await),
+            false => drop(http1_builder().serve_connection(stream, service).await),
+        }
+        since.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_less_than_a_request_is_closed_in_its_time_and_not_earlier() {
+        let spoke = CancellationToken::new();
+        let since = Instant::now();
+        silence(&spoke).await;
+        let mut cases = vec![("HTTP/2 without a request", HEAD, since.elapsed())];
+        for (what, h2, said, due) in [
+            ("nothing", false, &b""[..], HEAD),
+            ("half a head", false, b"GET / HTTP/1.1\r\nHo", HEAD),
+            (
+                "a request, and no other",
+                false,
+                b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+                HEAD,
+            ),
+            ("no answer to PING", true, PREFACE, 2 * PING),
+        ] {
+            cases.push((what, due, open_for(h2, said).await));
+        }
+        assert_eq!(cases.len(), 5);
+        for (what, due, open) in cases {
+            // Timers go by whole milliseconds.
+            let late = due + Duration::from_millis(5);
+            assert!((due..late).contains(&open), "{what}: {open:?}");
+        }
+        assert_eq!((HEAD.as_secs(), 2 * PING.as_secs()), (30, 40));
+    }
+}

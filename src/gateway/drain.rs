@@ -132,3 +132,35 @@ pub(super) async fn run(gateway: &Gateway) -> bool {
         .is_ok();
     answered && closed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::gateway::observe::tests::{NOW, gateway};
+
+    /// Timers go by whole milliseconds.
+    const TICK: Duration = Duration::from_millis(5);
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_given_notice_where_nobody_is_and_who_stays_is_waited_for_to_the_deadline() {
+        let (unused, _) = gateway(&Clock::manual(NOW)).await;
+        let since = Instant::now();
+        assert!(run(&unused).await);
+        assert!(since.elapsed() < TICK, "{:?}", since.elapsed());
+
+        let (used, _) = gateway(&Clock::manual(NOW)).await;
+        let GatewayDrain { notice, deadline } = used.drain.times;
+        let _connection = used.connections.token();
+        let since = Instant::now();
+        let closes = async {
+            used.drain.closes().await;
+            since.elapsed()
+        };
+        let (ended, closed) = tokio::join!(run(&used), closes);
+        assert!(!ended, "it was cut");
+        assert!((notice..notice + TICK).contains(&closed), "{closed:?}");
+        let took = since.elapsed();
+        assert!((deadline..deadline + TICK).contains(&took), "{took:?}");
+    }
+}

@@ -223,3 +223,46 @@ async fn handshake(
         .map_err(late)??;
     Ok(Some(arrived(stream)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::gateway::observe::tests::{NOW, gateway};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handshake_has_ten_seconds_and_not_less_however_slowly_it_comes() {
+        let (gateway, _) = gateway(&Clock::manual(NOW)).await;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // Nothing, an octet, and the head of a record with a ClientHello that never ends.
+        for said in [&b""[..], &[0x16], &[0x16, 3, 1, 1, 0, 1, 0, 0, 252]] {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let (stream, peer) = listener.accept().await.unwrap();
+            client.write_all(said).await.unwrap();
+            let trickle = async {
+                loop {
+                    sleep(Duration::from_secs(1)).await;
+                    if said.len() > 1 {
+                        client.write_all(b"x").await.unwrap();
+                    }
+                }
+            };
+            let since = Instant::now();
+            let error = tokio::select! {
+                arrived = handshake(&gateway, stream, peer, Door::Https) => arrived.err(),
+                () = trickle => unreachable!(),
+            };
+            assert_eq!(error.unwrap().kind(), io::ErrorKind::TimedOut);
+            let open = since.elapsed();
+            // Timers go by whole milliseconds.
+            let late = Duration::from_millis(10_005);
+            assert!((HANDSHAKE..late).contains(&open), "{said:?}: {open:?}");
+        }
+    }
+}

@@ -182,7 +182,7 @@ fn count(count: usize) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
     use std::sync::Arc;
     use std::sync::atomic::Ordering;
@@ -195,11 +195,11 @@ mod tests {
     use crate::model::{ConnectorId, GroupName, HostPattern};
     use crate::store::{NewToken, Seen, SpendToken, Store as _};
 
-    const NOW: Timestamp = Timestamp(1_800_000_000);
+    pub(in crate::gateway) const NOW: Timestamp = Timestamp(1_800_000_000);
     const MINUTE: Duration = Duration::from_secs(60);
 
     /// A gateway without a listener, over a store in memory.
-    async fn gateway(clock: &Clock) -> (Arc<Gateway>, Arc<Memory>) {
+    pub(in crate::gateway) async fn gateway(clock: &Clock) -> (Arc<Gateway>, Arc<Memory>) {
         let store = Arc::new(Memory::default());
         let text = "version: 1\nkind: gateway\nlisten: { https: [\"[::]:443\"] }\nstore: sqlite:x\n\
                     certificates: [{ chain: a, key: b }]\n";

@@ -79,3 +79,40 @@ async fn version(mut connection: SqliteConnection) -> Result<(SqliteConnection, 
         .await?;
     Ok((connection, version))
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::raw_sql;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::store::StoreKeys;
+
+    /// Within a second a removed connector is cut: the gateway cuts at once what it hears of here.
+    #[tokio::test]
+    async fn what_another_process_writes_is_noticed_within_a_quarter_of_a_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.db");
+        let key = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+        let keys = StoreKeys::parse(&key.into()).unwrap();
+        open::prepare(&path, &keys).await.unwrap();
+        let mut other = open::options(&path).connect().await.unwrap();
+        // From here on time goes by only where nothing but a timer is waited for.
+        tokio::time::pause();
+        let watch = Watch::start(&path);
+        // That it is there at all is news.
+        watch.changed().await.unwrap();
+        for sql in [
+            "CREATE TABLE t (x)",
+            "INSERT INTO t VALUES (1)",
+            "DROP TABLE t",
+        ] {
+            let changed = watch.changed();
+            raw_sql(sql).execute(&mut other).await.unwrap();
+            let written = Instant::now();
+            changed.await.unwrap();
+            let noticed = written.elapsed();
+            assert!(noticed <= Duration::from_millis(250), "{sql}: {noticed:?}");
+        }
+    }
+}

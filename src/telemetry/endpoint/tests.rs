@@ -221,7 +221,8 @@ async fn half_heads_on_every_place_keep_nobody_out_and_the_oldest_go_first() {
     assert!(began.elapsed() < HEAD, "{:?}", began.elapsed());
 }
 
-#[tokio::test]
+// Time stands still, so that nothing here is owed to a deadline.
+#[tokio::test(start_paused = true)]
 async fn whatever_happens_on_the_network_the_socket_of_the_machine_has_places_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("status.sock");
@@ -252,7 +253,9 @@ async fn whatever_happens_on_the_network_the_socket_of_the_machine_has_places_of
         stream.write_all(b"GET /healthz HT").await.unwrap();
         half.push(stream);
     }
-    let answer = timeout(HEAD, ask(&path, "/healthz")).await.unwrap();
+    let began = tokio::time::Instant::now();
+    let answer = ask(&path, "/healthz").await;
     assert!(answer.ends_with("alive\n"), "{answer}");
+    assert!(began.elapsed() < HEAD, "{:?}", began.elapsed());
     assert_eq!(thing.asked.load(Ordering::Acquire), CONNECTIONS);
 }
