@@ -89,7 +89,7 @@ async fn at_the_limit_the_oldest_idle_connection_makes_room_and_what_is_in_use_s
     })
     .await;
     assert_eq!(sum(&counts, "appproxy_connections_evicted_total"), 3.0);
-    assert_eq!(stand.gateway().said(FULL), 1);
+    until("that it is said", || stand.gateway().said(FULL) == 1).await;
 
     // A connector is none of them.
     let config = stand.enrol(words::GROUP).await;
@@ -141,7 +141,10 @@ async fn an_address_makes_room_among_its_own_connections_alone() {
     })
     .await;
     assert_eq!(sum(&counts, "appproxy_connections_evicted_total"), 1.0);
-    assert_eq!(stand.gateway().said(FULL_ADDRESS), 1);
+    until("that it is said", || {
+        stand.gateway().said(FULL_ADDRESS) == 1
+    })
+    .await;
     application.go.send_replace(true);
     for answer in held {
         assert_eq!(within("an answer", answer).await.unwrap(), 200);

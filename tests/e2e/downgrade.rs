@@ -2,7 +2,6 @@
 //! way in, what floods is bounded, and whoever is beside it is served.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
@@ -10,14 +9,13 @@ use http_body_util::Empty;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf};
 use tokio::time::timeout;
 
-use crate::harness::{Connection, Read, Running, Seen, Stand, Tls, read_strictly, within};
+use crate::harness::{
+    Connection, DEADLINE, Read, Running, Seen, Stand, Tls, read_strictly, within,
+};
 use crate::smuggling::{Connections, origin};
 
 /// The cases there are at least, floods apart.
 const CASES: usize = 60;
-
-/// How long one case may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -691,7 +689,7 @@ async fn play(stand: &Running, octets: &[u8]) -> Came {
         let (came, ()) = tokio::join!(came(&mut read), write);
         came
     };
-    timeout(PATIENCE, play).await.unwrap_or(Came::Nothing)
+    timeout(DEADLINE, play).await.unwrap_or(Came::Nothing)
 }
 
 async fn next(read: &mut ReadHalf<Tls>) -> Option<(u8, u8, u32, Vec<u8>)> {
@@ -880,7 +878,7 @@ async fn flood(stand: &Running, octets: &[u8]) -> &'static str {
         "ended"
     };
     let both = async { tokio::join!(read, write).0 };
-    timeout(PATIENCE * 2, both).await.unwrap_or("stuck")
+    timeout(DEADLINE, both).await.unwrap_or("stuck")
 }
 
 #[tokio::test]

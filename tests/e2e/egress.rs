@@ -38,16 +38,27 @@ impl Proxy {
             start: Box::new(start),
             folder,
         };
-        proxy.begin().await;
+        // It cannot be handed a listener, so somebody else may have got the port before it.
+        within("a proxy that listens", async {
+            while !proxy.begins().await {
+                proxy.port = free_port();
+            }
+        })
+        .await;
         proxy
     }
 
-    async fn begin(&mut self) {
+    /// Starts it on its port; whether it listens there, and has not ended.
+    async fn begins(&mut self) -> bool {
         let mut command = (self.start)(self.folder.path(), self.port);
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        self.process = Some(Process::start("proxy", &mut command));
+        let process = self.process.insert(Process::start("proxy", &mut command));
         let address: SocketAddr = ([127, 0, 0, 1], self.port).into();
-        until("the proxy", || StdStream::connect(address).is_ok()).await;
+        until("the proxy", || {
+            process.has_ended() || StdStream::connect(address).is_ok()
+        })
+        .await;
+        !process.has_ended()
     }
 
     async fn end(&mut self) {
@@ -222,11 +233,11 @@ async fn squid_with_a_password_carries_everything_and_names_what_is_wrong() {
     carries(&stand).await;
 
     // It dies and comes back.
-    let before = stand.tunnels();
+    until("both tunnels", || stand.tunnels() == (2, 0)).await;
     proxy.end().await;
-    until("the tunnels' end", || stand.tunnels().1 == before.0).await;
-    proxy.begin().await;
-    until("a tunnel", || stand.tunnels().0 > before.0).await;
+    until("the tunnels' end", || stand.tunnels().1 == 2).await;
+    within("its return", async { while !proxy.begins().await {} }).await;
+    until("a tunnel", || stand.tunnels().0 > 2).await;
 
     let told = format!(
         "cannot reach {GATEWAY}:{} through the proxy",

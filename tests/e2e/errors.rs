@@ -266,7 +266,8 @@ impl Faults {
             .collect();
         hosts.insert("gateway.localhost".to_owned(), json!(["127.0.0.1"]));
         let dns = json!({ "servers": [ignorant_name_server().await.to_string()], "hosts": hosts });
-        let quick = json!({ "timeouts": { "connect": "300ms", "first_byte": "300ms" } });
+        // One limit each: under the others a busy machine would be late.
+        let quick = |limit: &str| json!({ "timeouts": { limit: "300ms" } });
         let full_url = format!("http://full.corp.internal:{}/", full.port());
         let mut stand = Stand::new()
             .environment("SSL_CERT_FILE", roots.to_str().unwrap())
@@ -293,12 +294,12 @@ impl Faults {
             .tls_application("other-name", &other_name, Value::Null)
             .tls_application("stranger", &stranger, Value::Null)
             .tls_application("not-tls", &plain, Value::Null)
-            .application_with("late", &silent, quick.clone())
-            .tls_application("mute-tls", &silent, quick.clone())
+            .application_with("late", &silent, quick("first_byte"))
+            .tls_application("mute-tls", &silent, quick("connect"))
             .application_with(
                 "full",
                 &silent,
-                json!({ "timeouts": quick["timeouts"], "internal_url": full_url }),
+                json!({ "timeouts": quick("connect")["timeouts"], "internal_url": full_url }),
             );
         for (name, backend) in &bad {
             stand = stand.application(name, backend);

@@ -108,12 +108,11 @@ impl Load {
     }
 
     /// Ends them; all their requests must have been answered by the application.
-    async fn end(self) -> usize {
+    async fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
             assert_eq!(client.await.unwrap(), Vec::<String>::new());
         }
-        self.answered.load(Ordering::Relaxed)
     }
 }
 
@@ -131,14 +130,19 @@ async fn a_short_lived_certificate_is_renewed_over_and_over_and_no_request_fails
     for _ in 0..3 {
         let last = *ends.last().unwrap();
         until("another certificate", || kept(&stand, 1).not_after > last).await;
-        ends.push(kept(&stand, 1).not_after);
-        // At two thirds of its life, so never near its end.
-        assert!(Clock::system().now().0 < last.0 - 2, "{ends:?}");
+        let new = kept(&stand, 1);
+        ends.push(new.not_after);
+        // Before the other's end, whenever this is looked at; that it is at two thirds of its life is
+        // a unit's test.
+        assert!(new.issued < last, "{new:?} {ends:?}");
     }
     let end_of_third = ends[2];
     until_time("the end of the third certificate", end_of_third).await;
-    let answers = load.end().await;
-    assert!(answers > 100, "{answers}");
+    until("many answers", || {
+        load.answered.load(Ordering::Relaxed) > 100
+    })
+    .await;
+    load.end().await;
     let now = kept(&stand, 1);
     assert_eq!(
         (&now.id, now.public_key_hash),
@@ -151,14 +155,20 @@ async fn a_short_lived_certificate_is_renewed_over_and_over_and_no_request_fails
         0
     );
     assert_eq!(count(stand.gateway(), "certificate not renewed"), 0);
-    // One renewal at a time: as many as certificates, and of tunnels two for each certificate that
-    // has ended and the two that there are.
-    let renewed = count(&connector, "certificate renewed");
-    assert!((3..=4).contains(&renewed), "{renewed}");
-    assert_eq!(count(stand.gateway(), "certificate renewed"), renewed);
+    // One renewal at a time, as many as the time that has passed has room for, and of tunnels two for
+    // each certificate.
+    let renewed = || count(&connector, "certificate renewed");
+    until("both ends' word on each", || {
+        count(stand.gateway(), "certificate renewed") == renewed()
+    })
+    .await;
     let (opened, closed) = stand.tunnels();
+    let renewed = renewed();
+    let passed = kept(&stand, 1).not_after.0 - first.not_after.0;
+    let most = usize::try_from(passed / 9).unwrap();
+    assert!((3..=most).contains(&renewed), "{renewed} in {passed} s");
     assert!(
-        (6..=10).contains(&opened),
+        (6..=2 * (renewed + 1)).contains(&opened),
         "{opened} opened, {closed} closed"
     );
     assert_eq!(connectors(&stand).await.len(), 1);
@@ -167,7 +177,7 @@ async fn a_short_lived_certificate_is_renewed_over_and_over_and_no_request_fails
 #[tokio::test]
 async fn an_ended_certificate_is_renewed_late_unless_it_was_removed_or_the_grace_is_over() {
     let backend = Backend::text("hello").await;
-    let mut stand = stand(&backend, "10s", "20s").connectors(3).start().await;
+    let mut stand = stand(&backend, "10s", "1h").connectors(3).start().await;
     let files: Vec<PathBuf> = (1..=3)
         .map(|n| stand.folder().join(format!("connector-{n}.yaml")))
         .collect();
@@ -201,7 +211,9 @@ async fn an_ended_certificate_is_renewed_late_unless_it_was_removed_or_the_grace
     assert_eq!((answer.status.as_u16(), answer.text()), (200, "hello"));
     let late = stand
         .gateway()
-        .line("late", |l| l.contains("renewed_late"))
+        .line("late", |l| {
+            l.contains("renewed_late") && l.contains(old[0].id.as_str())
+        })
         .await;
     let late: Value = serde_json::from_str(&late).unwrap();
     assert_eq!(late["connector"], old[0].id.as_str());
@@ -229,7 +241,12 @@ async fn an_ended_certificate_is_renewed_late_unless_it_was_removed_or_the_grace
     drop(waiting);
 
     // And once the grace is over only a new token helps.
-    let over = kept(&stand, 3).not_after.0 + 20;
+    let text = fs::read_to_string(stand.gateway_file()).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    config["tunnel"]["renewal_grace"] = json!("2s");
+    fs::write(stand.gateway_file(), config.to_string()).unwrap();
+    stand.restart_gateway().await;
+    let over = kept(&stand, 3).not_after.0 + 2;
     until_time("the end of the grace", Timestamp(over)).await;
     let late = stand.spawn_connector(&files[2]);
     assert_eq!(late.ended().await.code(), Some(1));
@@ -310,8 +327,7 @@ async fn the_authority_is_rotated_under_load_and_nobody_notices() {
         until(&what, || authorities(&stand, connector) == 1).await;
     }
     // Tunnels that were opened with a certificate of the old one are given up, gently.
-    let (opened, _) = stand.tunnels();
-    assert!(opened >= 8, "{opened}");
+    until("two tunnels of each", || stand.tunnels().0 >= 8).await;
     let gone = |line: &str| line.contains("authority of its certificate counts no more");
     stand
         .gateway()
@@ -320,7 +336,11 @@ async fn the_authority_is_rotated_under_load_and_nobody_notices() {
     let token = stand.token(words::GROUP).await;
     let file = register(&mut stand, &token).await;
     stand.start_connector(&file).await;
-    assert!(load.end().await > 20);
+    until("some answers", || {
+        load.answered.load(Ordering::Relaxed) > 20
+    })
+    .await;
+    load.end().await;
 
     // A token of the old authority is worthless, and the one that was away is told what to do.
     let spent = stand.connector_file();
@@ -334,11 +354,11 @@ async fn the_authority_is_rotated_under_load_and_nobody_notices() {
     );
     let file = stand.folder().join("connector-2.yaml");
     let late = stand.spawn_connector(&file);
-    let line = late.says("no tunnel; trying again").await;
-    assert!(
-        line.contains("register it again with a new token"),
-        "{line}"
-    );
+    let told = |line: &str| {
+        words::message(line).as_deref() == Some("no tunnel; trying again")
+            && line.contains("register it again with a new token")
+    };
+    late.line("what to do", told).await;
 }
 
 async fn register(stand: &mut Running, token: &str) -> PathBuf {
@@ -459,9 +479,9 @@ async fn a_clock_that_is_wrong_is_said_by_how_much_and_in_which_direction() {
     let mut seen = 0;
     for (off, wanted) in [
         (0, None),
-        (-59, None),
-        (-200, Some((200, "behind"))),
-        (10_800, Some((10_800, "ahead of"))),
+        (-30, None),
+        (-200, Some("behind")),
+        (10_800, Some("ahead of")),
     ] {
         let log = Log::default();
         let writer = log.clone();
@@ -472,7 +492,8 @@ async fn a_clock_that_is_wrong_is_said_by_how_much_and_in_which_direction() {
         // The test has one thread, and so has the connector.
         let _guard = tracing::subscriber::set_default(subscriber);
         let config = ConnectorConfig::load(&file).unwrap();
-        let clock = Clock::manual(Timestamp(Clock::system().now().0 + off));
+        let began = Clock::system().now().0;
+        let clock = Clock::manual(Timestamp(began + off));
         let trust = connector::BackendTrust::load(&config.backend_tls, clock.now()).unwrap();
         let stop = CancellationToken::new();
         let running = tokio::spawn(connector::run(
@@ -488,12 +509,14 @@ async fn a_clock_that_is_wrong_is_said_by_how_much_and_in_which_direction() {
         // Two tunnels, one clock, one sentence at most.
         let said = log.lines("this host's clock is");
         assert_eq!(said.len(), usize::from(wanted.is_some()), "{said:?}");
-        if let Some((wanted, direction)) = wanted {
+        if let Some(direction) = wanted {
             let (_, sentence) = said[0].split_once("clock is ").unwrap();
             let (seconds, rest) = sentence.split_once(' ').unwrap();
-            // The test's clock stands still while the gateway's goes on.
+            // The test's clock stands still while the gateway's goes on, for as long as this took.
+            let took = Clock::system().now().0 - began;
             let seconds: i64 = seconds.parse().unwrap();
-            assert!((seconds - wanted).abs() <= 5, "{sentence}");
+            let ahead = seconds * off.signum();
+            assert!((off - took..=off).contains(&ahead), "{sentence}");
             assert_eq!(rest, format!("s {direction} the gateway's: {remedy}"));
         }
         stop.cancel();

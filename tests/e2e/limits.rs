@@ -211,7 +211,7 @@ async fn an_address_has_as_many_as_it_may_over_all_applications() {
     ask(&mut statuses, client, "https://one.localhost/wait", 9);
     assert_eq!(next(&mut statuses, 5).await, vec![throttled(); 5]);
     slow.are_waiting(6).await;
-    assert_eq!(stand.gateway().said(ADDRESS), 2);
+    until("that it is said", || stand.gateway().said(ADDRESS) == 2).await;
     // Somebody else is somebody else.
     let neighbour = client.at(Ipv4Addr::new(127, 0, 0, 9));
     ask(&mut statuses, &neighbour, "https://two.localhost/", 2);
@@ -251,7 +251,7 @@ async fn one_application_cannot_take_every_place_of_a_group() {
         2,
     );
     assert_eq!(next(&mut statuses, 2).await, [good(), good()]);
-    assert_eq!(stand.gateway().said(REFUSES), 1);
+    until("that it is said", || stand.gateway().said(REFUSES) == 1).await;
     statuses.shutdown().await;
     until("it has recovered", || stand.gateway().said(RECOVERS) == 1).await;
 }

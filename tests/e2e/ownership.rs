@@ -1,7 +1,7 @@
 //! Hundreds of clients at once, and cuts on both sides where chance has them: every octet that a
 //! client or the application receives belongs to the request it is taken for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::harness::{Backend, Client, Connection, Read, Seen, Stand, Tls, read_strictly, within};
+use crate::harness::{
+    Backend, Client, Connection, Read, Seen, Stand, Tls, read_strictly, until, within,
+};
 
 const HTTP1_CLIENTS: u64 = 240;
 /// On each HTTP/2 connection.
@@ -154,6 +156,8 @@ fn is_owned(id: u64, is_answer: bool, at: usize, found: &[u8]) -> bool {
 struct Book {
     wrong: Mutex<Vec<String>>,
     seen: Mutex<BTreeMap<String, usize>>,
+    /// Requests whose head the application has had.
+    arrived: Mutex<BTreeSet<u64>>,
 }
 
 impl Book {
@@ -194,6 +198,7 @@ async fn serve(mut stream: TcpStream, book: Arc<Book>) {
         let Some(plan) = head(&mut stream, &mut buffer).await else {
             return;
         };
+        book.arrived.lock().unwrap().insert(plan.id);
         let early = matches!(plan.act, Act::Early | Act::EarlyEnd);
         if plan.act == Act::CutBefore {
             book.saw("application CutBefore");
@@ -588,9 +593,13 @@ async fn http2(mut connection: Connection, number: u64, port: u16, book: Arc<Boo
             .body(body.boxed_unsync());
         let answer = connection.send(request.unwrap());
         if leaves {
-            let early = tokio::time::timeout(std::time::Duration::from_millis(20), answer).await;
+            // As soon as there is something to leave.
+            let arrived = || book.arrived.lock().unwrap().contains(&plan.id);
+            tokio::select! {
+                _ = answer => {}
+                () = until("the request at the application", arrived) => {}
+            }
             book.saw("client LeavesUpload");
-            drop(early);
             continue;
         }
         let answer = within("an answer over HTTP/2", answer).await;

@@ -5,13 +5,11 @@ use std::cell::Cell;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Empty, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Bytes, Frame};
 use serde_json::Value;
-use tokio::time::Instant;
 
 use crate::harness::{Backend, Output, Process, Running, Stand, body, within, words};
 
@@ -70,7 +68,7 @@ fn count(process: &Process, message: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_removed_connector_is_cut_within_a_second_and_cannot_come_back() {
+async fn a_removed_connector_is_cut_and_cannot_come_back() {
     let backend = endless().await;
     let mut stand = Stand::new().application("wiki", &backend).start().await;
     let request = Request::get("https://wiki.localhost/")
@@ -85,8 +83,8 @@ async fn a_removed_connector_is_cut_within_a_second_and_cannot_come_back() {
     let id = ids(&stand).await.remove(0);
     nth(&stand.connectors()[0], words::TUNNEL_OPEN, 2).await;
 
+    // Within a second; that is tests of the store, which notices it, and of the gateway, which cuts.
     let output = gateway(&stand, &["connector", "remove", &id]).await;
-    let removed = Instant::now();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(
         output.stderr,
@@ -97,12 +95,8 @@ async fn a_removed_connector_is_cut_within_a_second_and_cannot_come_back() {
     // The stream in flight ends, and not as if it were whole.
     let end = within("the stream's end", answer.frame()).await;
     assert!(end.is_some_and(|frame| frame.is_err()));
-    let took = removed.elapsed();
-    assert!(took < Duration::from_secs(1), "{took:?}");
     let connector = stand.connectors().remove(0);
     assert_eq!(connector.ended().await.code(), Some(1));
-    let took = removed.elapsed();
-    assert!(took < Duration::from_secs(1), "{took:?}");
     assert_eq!(count(&connector, TOLD), 2);
     assert_eq!(connector.log().last().unwrap(), ENDS);
     let line = stand.gateway().says("connector removed, tunnels cut").await;
@@ -183,11 +177,8 @@ async fn a_removal_bites_while_the_gateway_is_busy_and_hits_nobody_else() {
             .code(),
         Some(0)
     );
-    let removed = Instant::now();
     let connector = stand.connectors().remove(0);
     assert_eq!(connector.ended().await.code(), Some(1));
-    let took = removed.elapsed();
-    assert!(took < Duration::from_secs(1), "{took:?}");
     let at_removal = answered.load(Ordering::Relaxed);
     within("more answers", async {
         while answered.load(Ordering::Relaxed) < at_removal + 100 {
@@ -334,7 +325,17 @@ async fn tokens_and_connectors_are_looked_after_with_a_gateway_and_without() {
         if !running {
             stand.stop_gateway().await;
         }
-        let connector = list(&stand, "connector").await.remove(0);
+        // It is seen again when its second tunnel opens, and maybe between two looks.
+        let (connector, table) = within("two looks at the same", async {
+            loop {
+                let before = list(&stand, "connector").await;
+                let table = gateway(&stand, &["connector", "list"]).await.success();
+                if list(&stand, "connector").await == before {
+                    return (before[0].clone(), table);
+                }
+            }
+        })
+        .await;
         let text = |key: &str| connector[key].as_str().unwrap().to_owned();
         assert_eq!(
             (text("group"), &connector["removed"]),
@@ -342,7 +343,6 @@ async fn tokens_and_connectors_are_looked_after_with_a_gateway_and_without() {
         );
         let at = connector["seen"]["at"].as_str().unwrap();
         assert_eq!(connector["seen"]["address"], "127.0.0.1");
-        let table = gateway(&stand, &["connector", "list"]).await.success();
         let rows: Vec<Vec<&str>> = table
             .lines()
             .map(|l| l.split_whitespace().collect())

@@ -24,19 +24,15 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::harness::{Backend, Read, Reply, Running, Stand, read_strictly, replies};
+use crate::harness::{Backend, DEADLINE, Read, Reply, Running, Stand, read_strictly, replies};
 
 /// The cases there are at least.
 const CASES: usize = 250;
-
-/// How long one case may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 struct Case {
@@ -211,7 +207,7 @@ async fn send(stand: &Running, case: &Case) -> Result<Vec<u8>, String> {
         write
     };
     let both = async { tokio::join!(write, read.read_to_end(&mut answer)).1 };
-    let ended = timeout(PATIENCE, both).await;
+    let ended = timeout(DEADLINE, both).await;
     match ended {
         Ok(Ok(_)) => Ok(answer),
         Ok(Err(e)) => Err(format!("{e}, behind {}", answer.escape_ascii())),

@@ -5,20 +5,12 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use crate::faults::{BROKEN, Load};
 use crate::harness::{Backend, Relay, Running, Stand, Weather, until, within};
 
 /// Clients that send one request after the other.
 const WORKERS: usize = 8;
-
-/// What is sent into a tunnel that has fallen silent is answered by the other within this time: PING
-/// gives the tunnel up after ten seconds.
-const ANSWERED: Duration = Duration::from_secs(12);
-
-/// When the weather is fair again the tunnel is back within this time.
-const BACK: Duration = Duration::from_secs(15);
 
 /// Requests answered in each kind of weather.
 const ENOUGH: usize = 200;
@@ -45,11 +37,7 @@ async fn two_relays(backend: &Backend) -> (Running, [Relay; 2]) {
 
 /// Waits until both tunnels stand, however often each was lost before.
 async fn both_stand(stand: &Running) {
-    until("both tunnels", || {
-        let (open, closed) = stand.tunnels();
-        open - closed == 2
-    })
-    .await;
+    until("both tunnels", || stand.standing() == 2).await;
 }
 
 /// One connector's way is bad, the other's is good: every request is one without a body, so none of
@@ -85,18 +73,16 @@ async fn whatever_one_tunnel_goes_through_no_safe_request_fails() {
         let mut started = JoinSet::new();
         for _ in 0..20 {
             let (client, url) = (stand.client().clone(), stand.url("wiki", "/"));
-            let since = Instant::now();
-            started.spawn(async move { (client.get(&url).await.status, since.elapsed()) });
+            started.spawn(async move { client.get(&url).await.status });
         }
-        for (status, took) in within("those sent into silence", started.join_all()).await {
-            assert!(status == 200 && took < ANSWERED, "{status} after {took:?}");
+        // PING gives the tunnel up, and what was sent into it is answered by the other.
+        for status in within("those sent into silence", started.join_all()).await {
+            assert_eq!(status, 200);
         }
         until("the tunnel's end", || stand.tunnels().1 > before.1).await;
         load.answers(ENOUGH).await;
         relay.turns(Weather::Fair);
-        let fair = Instant::now();
         both_stand(&stand).await;
-        assert!(fair.elapsed() < BACK, "back after {:?}", fair.elapsed());
     }
     // An answer whose body was on its way cannot be had again. Each worker had one under way at
     // most, each of the six times, and the gateway had taken its head.

@@ -560,6 +560,7 @@ async fn nonsense_on_the_control_stream_ends_the_tunnel_and_not_the_connector() 
         assert!(!line.contains('\u{1b}'), "{line}");
     }
     let same = "the gateway's new authorities cannot be used";
+    connector.says(same).await;
     assert_eq!(connector.said(same), 1);
     let clocks = |line: &&String| line.contains("this host's clock");
     assert_eq!(connector.log().iter().filter(clocks).count(), 0);
@@ -613,19 +614,19 @@ async fn a_gateway_that_refuses_a_version_is_quoted_in_the_connectors_log_and_st
         }
     };
     let said = format!("the gateway refuses this connector: {reason}");
-    let connector = stand.connectors().last().unwrap();
+    let connector = stand.connectors().pop().unwrap();
     let told = connector.line("the refusal in the connector's log", |line| {
         line.contains(&said)
     });
-    let told = tokio::select! {
-        told = told => told,
+    let config = config.display().to_string();
+    let arguments = ["connector", "status", "--config", &config].map(str::to_owned);
+    // Refused until the end: silence would be another reason.
+    let (told, status) = tokio::select! {
+        both = async { (told.await, stand.program(&arguments, "").await) } => both,
         () = refuses => unreachable!(),
     };
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!(told["level"], "WARN", "{told}");
-    let config = config.display().to_string();
-    let arguments = ["connector", "status", "--config", &config].map(str::to_owned);
-    let status = stand.program(&arguments, "").await;
     assert_eq!(status.status.code(), Some(1));
     let row = status.stdout.lines().find(|line| line.contains(&of_rogue));
     assert!(

@@ -131,10 +131,34 @@ impl Process {
         self.shared.state().lines.clone()
     }
 
+    /// Looks at the lines of the log so far, where they are too many to be copied.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&[String]) -> T) -> T {
+        look(&self.shared.state().lines)
+    }
+
     /// How many lines of the log had this message so far.
     pub(crate) fn said(&self, message: &str) -> usize {
         let state = self.shared.state();
         state.messages.get(message).copied().unwrap_or_default()
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.shared.state().exit.is_some()
+    }
+
+    /// The processor's time that it has taken so far, whatever else the machine did.
+    pub(crate) fn worked(&self) -> Duration {
+        // As proc(5) counts, from behind the name in brackets.
+        const USER: usize = 14 - 3;
+        const SYSTEM: usize = 15 - 3;
+        // Linux's USER_HZ is 100, whatever its own clock.
+        const TICK: Duration = Duration::from_millis(10);
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.id)).expect("it runs");
+        let (_, fields) = text.rsplit_once(") ").expect("a line of the kernel");
+        let fields: Vec<&str> = fields.split(' ').collect();
+        let ticks = |at: usize| fields[at].parse::<u32>().expect("a number");
+        TICK * (ticks(USER) + ticks(SYSTEM))
     }
 
     /// How much memory the process occupies, in MiB.

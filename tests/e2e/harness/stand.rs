@@ -1,5 +1,6 @@
 //! A stand: one gateway, its connectors and the applications behind them, in a folder of their own.
 
+use std::collections::HashSet;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -343,6 +344,24 @@ impl Running {
     pub(crate) fn tunnels(&self) -> (usize, usize) {
         let said = |message| self.gateway.said(message);
         (said(words::TUNNEL_OPEN), said(words::TUNNEL_CLOSED))
+    }
+
+    /// How many tunnels the gateway has. What ended before it was a tunnel, as on a busy machine a
+    /// handshake may, has a last word too and was never one.
+    pub(crate) fn standing(&self) -> usize {
+        let mut peers = HashSet::new();
+        self.gateway.look(|lines| {
+            for line in lines.iter().filter(|line| line.contains("\"tunnel ")) {
+                let line: Value = serde_json::from_str(line).unwrap_or_default();
+                let peer = line["peer"].to_string();
+                if line["message"] == words::TUNNEL_OPEN {
+                    peers.insert(peer);
+                } else if line["message"] == words::TUNNEL_CLOSED {
+                    peers.remove(&peer);
+                }
+            }
+        });
+        peers.len()
     }
 
     /// The gateway's process.
