@@ -31,8 +31,8 @@ e2e: test-tools ## the end-to-end tests alone
 	cargo nextest run --test e2e
 
 .PHONY: soak
-soak: test-tools ## the long forms of end-to-end tests: as many restarts as one dares
-	SOAK=1 cargo nextest run --test e2e -E 'test(/^restarts::/)'
+soak: test-tools ## the long forms of end-to-end tests: restarts, gigabytes, thousands of connections, testssl
+	SOAK=1 cargo nextest run --profile soak --run-ignored all --test e2e -E 'test(/^(restarts::|beds::(heavy|tls)::)/)'
 
 # How long, in seconds. No sanitizer: there is no unsafe code, and without one stable Rust will do.
 FUZZ_SECONDS ?= 60
@@ -98,6 +98,10 @@ fuzz-tools: build-tools
 test-tools: build-tools $(NODE_MODULES) $(PYTHON_VENV)
 	@.ci/need chromium:chromium curl:curl git:git node:nodejs script:bsdutils ss:iproute2
 	@.ci/need haproxy:haproxy nginx:nginx-light
+	@.ci/need h2load:nghttp2-client litmus:litmus apache2:apache2-bin sslscan:sslscan testssl:testssl.sh
+	@.ci/need php:php-cli
+	@[ -f /usr/share/mediawiki/maintenance/install.php ] || .ci/need wiki:mediawiki
+	@php -m | grep -qx pdo_sqlite || .ci/need pdo_sqlite:php-sqlite3
 	@.ci/need squid:squid tinyproxy:tinyproxy microsocks:microsocks mitmdump:mitmproxy
 	@cargo nextest --version >/dev/null 2>&1 || { echo "cargo-nextest is missing. Install with: cargo install cargo-nextest --locked" >&2; exit 1; }
 

@@ -14,14 +14,11 @@
     clippy::too_many_lines,
     reason = "many cases over one stand are one test, since each test starts its own servers"
 )]
-#![expect(
-    dead_code,
-    reason = "a harness for the capabilities that are tested next"
-)]
 
 mod affinity;
 mod attacks;
 mod backends;
+mod beds;
 mod browser;
 mod choice;
 mod copies;

@@ -158,6 +158,13 @@ impl Backend {
         Self { address, task }
     }
 
+    /// An application that another process is, at this port.
+    pub(crate) fn elsewhere(port: u16) -> Self {
+        let address = ([127, 0, 0, 1], port).into();
+        let task = tokio::spawn(async {});
+        Self { address, task }
+    }
+
     /// A port that refuses: it was bound a moment ago and nobody listens there.
     pub(crate) async fn refusing() -> Self {
         let mut backend = Self::raw(|_| async {}).await;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::watch;
 
-use super::{within, words};
+use super::{DEADLINE, within, words};
 
 /// How long a process that a test leaves may take to end after SIGTERM before it is killed. Shorter
 /// than a gateway's notice to its clients: a test that wants to see the drain waits for the end.
@@ -298,6 +298,17 @@ pub(crate) async fn run(
     environment: &[(&str, &str)],
     input: &str,
 ) -> Output {
+    run_for(DEADLINE, program, arguments, environment, input).await
+}
+
+/// The same for a command that may take this long.
+pub(crate) async fn run_for(
+    time: Duration,
+    program: &str,
+    arguments: &[impl AsRef<OsStr>],
+    environment: &[(&str, &str)],
+    input: &str,
+) -> Output {
     use tokio::io::AsyncWriteExt as _;
 
     let mut command = tokio::process::Command::new(program);
@@ -314,7 +325,7 @@ pub(crate) async fn run(
         .spawn()
         .unwrap_or_else(|e| panic!("cannot start {program}: {e}"));
     let mut stdin = child.stdin.take().expect("standard input is piped");
-    within(&format!("running {program}"), async {
+    let output = async {
         let write = async {
             // A command that does not read its input closes it early.
             let _ = stdin.write_all(input.as_bytes()).await;
@@ -327,8 +338,10 @@ pub(crate) async fn run(
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
-    })
-    .await
+    };
+    tokio::time::timeout(time, output)
+        .await
+        .unwrap_or_else(|_| panic!("{program}: no end within {} s", time.as_secs()))
 }
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
 //! Clients that are programs: curl, and a browser.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
 use super::Running;
 use super::process::{self, Output};
+
+/// How long all steps together may take; each has a shorter deadline of its own.
+const VISIT: Duration = Duration::from_secs(60);
 
 impl Running {
     /// Runs curl with these arguments, with the authority trusted and every `*.localhost` name, which
@@ -59,7 +63,8 @@ pub(crate) async fn browse(keys: &[&str], hosts: &[&str], steps: &Value) -> Valu
     for host in hosts {
         arguments.extend(["--resolve".to_owned(), format!("{host}=127.0.0.1")]);
     }
-    let output = process::run("node", &arguments, &[], &steps.to_string()).await;
+    let input = steps.to_string();
+    let output = process::run_for(VISIT, "node", &arguments, &[], &input).await;
     assert_ne!(output.status.code(), Some(2), "{}", output.stderr);
     serde_json::from_str(&output.stdout).unwrap_or_else(|e| {
         panic!(

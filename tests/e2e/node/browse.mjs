@@ -17,6 +17,9 @@
 //   {"file": SELECTOR, "with": TEXT}   -> {}         chooses a file of this content
 //   {"view": "light"|"dark", "width": PIXELS} -> {}
 //   {"look": SELECTOR}                 -> {ground, content}  its colour, and how wide the page is
+//   {"press": KEYS}                    -> {}         such as "Control+i"
+//   {"fetch": PATH}                    -> {status, text}     as the page's own script would
+//   {"socket": PATH}                   -> {url}      until a WebSocket of this path has received a message
 //
 // Printed: {steps, console, failed, hosts}: an answer a step, the errors of the console with their URLs, the
 // requests that got no answer, and each host:port that was asked for anything. A step that fails
@@ -57,6 +60,7 @@ const browser = await chromium.launch({
 });
 const seen = { steps: [], console: [], failed: [], hosts: [] };
 const hosts = new Set();
+const sockets = new Map();
 try {
   const page = await browser.newPage();
   page.setDefaultTimeout(DEADLINE_MS);
@@ -67,7 +71,12 @@ try {
     seen.failed.push(`${request.url()}: ${request.failure()?.errorText}`));
   const asked = (url) => hosts.add(new URL(url).host);
   page.on('request', (request) => /^(https?|wss?):/.test(request.url()) && asked(request.url()));
-  page.on('websocket', (socket) => asked(socket.url()));
+  page.on('websocket', (socket) => {
+    asked(socket.url());
+    sockets.set(socket, socket.waitForEvent('framereceived', { timeout: DEADLINE_MS }));
+    // Whoever waits for it learns of its failure; of another's nobody need know.
+    sockets.get(socket).catch(() => {});
+  });
   for (const step of steps) {
     seen.steps.push(await take(page, step));
   }
@@ -123,6 +132,22 @@ async function take(page, step) {
       ground: getComputedStyle(element).backgroundColor,
       content: document.documentElement.scrollWidth,
     }));
+  }
+  if ('press' in step) {
+    await page.keyboard.press(step.press);
+    return {};
+  }
+  if ('fetch' in step) {
+    return page.evaluate(async (path) => {
+      const response = await fetch(path);
+      return { status: response.status, text: await response.text() };
+    }, step.fetch);
+  }
+  if ('socket' in step) {
+    const wanted = (socket) => new URL(socket.url()).pathname === step.socket;
+    const socket = [...sockets.keys()].find(wanted) ?? (await page.waitForEvent('websocket', wanted));
+    await sockets.get(socket);
+    return { url: socket.url() };
   }
   throw new Error(`unknown step ${JSON.stringify(step)}`);
 }

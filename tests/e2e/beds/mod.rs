@@ -1,0 +1,87 @@
+//! Other people's tools and applications: what they see through the proxy is what they see without it.
+
+mod browser;
+mod conformance;
+mod grpc;
+mod heavy;
+mod http2;
+mod socketio;
+mod tls;
+mod webdav;
+
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::harness::{Backend, Process, until, within};
+
+/// How long a tool may take that goes through its cases: below what ends a test that hangs.
+const TOOL: Duration = Duration::from_secs(100);
+
+/// Whether the long forms are wanted (`make soak`).
+fn is_soak() -> bool {
+    std::env::var_os("SOAK").is_some()
+}
+
+/// A program or file of `tests/e2e/python`.
+fn python(name: &str) -> String {
+    format!("{}/tests/e2e/python/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A program or file of `tests/e2e/node`.
+fn node(name: &str) -> String {
+    format!("{}/tests/e2e/node/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A server that is a program of ours: it prints its port first.
+struct Server {
+    port: u16,
+    _child: Child,
+}
+
+impl Server {
+    async fn start(program: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|e| panic!("{program}: {e}: run `make test-tools`"));
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = within("the server's port", lines.next_line()).await;
+        let port = line.unwrap().expect("a port").parse().expect("a port");
+        Self {
+            port,
+            _child: child,
+        }
+    }
+
+    fn backend(&self) -> Backend {
+        Backend::elsewhere(self.port)
+    }
+}
+
+/// A server that takes a port and cannot choose one, or would not say which.
+async fn server_at(name: &str, start: impl Fn(u16) -> std::process::Command) -> (Process, u16) {
+    let port = StdListener::bind("127.0.0.1:0").unwrap();
+    let port = port.local_addr().unwrap().port();
+    let mut command = start(port);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let process = Process::start(name, &mut command);
+    let address: SocketAddr = ([127, 0, 0, 1], port).into();
+    until(&format!("{name} to listen"), || {
+        StdStream::connect(address).is_ok()
+    })
+    .await;
+    (process, port)
+}
+
+/// A path as an argument.
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of ours")
+}
