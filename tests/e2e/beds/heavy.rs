@@ -111,7 +111,7 @@ fn is_constant(stand: &mut Running, before: [(&'static str, u64); 2]) {
     ];
     for ((name, before), peak) in before.into_iter().zip(peaks) {
         let peak = peak / MIB as u64;
-        println!("{name}: {before} MiB before, {peak} MiB at most");
+        eprintln!("{name}: {before} MiB before, {peak} MiB at most");
         assert!(peak < before + GROWTH, "{name}: {before} MiB, then {peak}");
     }
 }
@@ -265,7 +265,7 @@ async fn five_thousand_websockets_stay_open() {
     }
     for ((name, before), (_, now)) in before.into_iter().zip(memory(&mut stand)) {
         let each = now.saturating_sub(before) * 1024 / COUNT as u64;
-        println!("{name}: {COUNT} WebSockets take {each} KiB each, {now} MiB in all");
+        eprintln!("{name}: {COUNT} WebSockets take {each} KiB each, {now} MiB in all");
     }
     drop(sockets);
     let answer = stand.get("https://app.localhost/").await;
@@ -367,7 +367,7 @@ async fn slow_connections_leave_the_others_alone() {
         assert_eq!(beside.len(), 16 * rounds);
         let p99 = |times: &[Duration]| times[times.len() * 99 / 100];
         let (alone, beside) = (p99(alone), p99(beside));
-        println!("{version}: p99 {alone:?} alone, {beside:?} beside {slow} slow connections");
+        eprintln!("{version}: p99 {alone:?} alone, {beside:?} beside {slow} slow connections");
         // Where other tests run beside this one, the time says nothing.
         if is_soak() {
             assert!(beside <= alone * 2, "{version}: {alone:?}, then {beside:?}");
@@ -376,6 +376,6 @@ async fn slow_connections_leave_the_others_alone() {
     drop(held);
     assert_eq!(stand.get("https://app.localhost/small").await.text(), "ok");
     for (name, now) in memory(&mut stand) {
-        println!("{name}: {now} MiB with {slow} slow connections");
+        eprintln!("{name}: {now} MiB with {slow} slow connections");
     }
 }
