@@ -2,6 +2,7 @@
 //! forms.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -65,15 +66,26 @@ async fn digest(mut octets: Incoming) -> String {
     format!("{:?}", digest.finish())
 }
 
+/// An application, and the octets that it has given so far.
+async fn application() -> (Backend, Arc<AtomicU64>) {
+    let given = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&given);
+    let backend = Backend::answering(move |request| answer(request, Arc::clone(&count))).await;
+    (backend, given)
+}
+
 /// `/down/N` gives N pieces; `/up` answers with the digest of what it got; `/stall` reads nothing
 /// and answers when nobody waits any more; else `ok`.
-async fn answer(request: Request<Incoming>) -> Response<ResponseBody> {
+async fn answer(request: Request<Incoming>, given: Arc<AtomicU64>) -> Response<ResponseBody> {
     let path = request.uri().path().to_owned();
     match path.split('/').nth(1).unwrap_or_default() {
         "down" => {
             let count = path.rsplit('/').next().unwrap().parse().unwrap();
-            let body = pieces(count).map_err(Into::into).boxed_unsync();
-            Response::new(body)
+            let body = pieces(count).map_frame(move |frame| {
+                given.fetch_add(PIECE as u64, Ordering::Relaxed);
+                frame
+            });
+            Response::new(body.map_err(Into::into).boxed_unsync())
         }
         "up" => Response::new(body(digest(request.into_body()).await)),
         "stall" => {
@@ -121,7 +133,7 @@ async fn large_bodies_pass_whole_both_ways_in_constant_memory() {
     // A quarter of what passes each way: up and down at once, over each version.
     let count = short_or_long(128, 2048) * MIB / PIECE;
     let wanted = tokio::task::spawn_blocking(move || digest_of(count));
-    let backend = Backend::answering(answer).await;
+    let (backend, _) = application().await;
     let mut stand = stand(&backend, 1).await;
     let client = stand.client().clone();
     let before = memory(&mut stand);
@@ -302,10 +314,11 @@ async fn good(client: &Client, url: &str, connections: usize, each: usize) -> Ve
     times
 }
 
-#[tokio::test]
+// Clients, slow ones and the application beside one another, or they would slow each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_connections_leave_the_others_alone() {
     let slow = short_or_long(200, 2_000);
-    let backend = Backend::answering(answer).await;
+    let (backend, given) = application().await;
     let mut stand = stand(&backend, 4).await;
     let client = stand.client().clone();
     let url = stand.url("app", "/small");
@@ -332,6 +345,15 @@ async fn slow_connections_leave_the_others_alone() {
         connection.write_all(part).await.unwrap();
         connection.flush().await.unwrap();
         held.push(connection);
+    }
+    // Until what lies between the application and those who do not read is full: filling it is work.
+    let mut look = tokio::time::interval(Duration::from_millis(500));
+    // The first comes at once.
+    look.tick().await;
+    let mut before = u64::MAX;
+    while before != given.load(Ordering::Relaxed) {
+        before = given.load(Ordering::Relaxed);
+        look.tick().await;
     }
     // A few octets more of each head and body, again and again, as those do who hold connections.
     let stop = Arc::new(watch::Sender::new(false));
