@@ -412,6 +412,7 @@ mod tests {
                     group: GroupName::new("default").unwrap(),
                     requests,
                     places: Places::new(1000, StreamWindow::USUAL),
+                    features: Vec::new(),
                     control,
                     cut: CancellationToken::new(),
                 };

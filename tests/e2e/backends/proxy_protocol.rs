@@ -230,12 +230,15 @@ async fn take_header(stream: &mut TcpStream) -> Option<Option<Ends>> {
     None
 }
 
+/// What came on a connection: whose it says that it is, and a request's head.
+type Told = (Option<Ends>, String);
+
 /// An application that answers with whose a connection is, and its number; it agrees to WebSockets
 /// and ends them at once.
 struct Telling {
     backend: Backend,
     /// Headers and heads, as they came.
-    seen: Arc<Mutex<Vec<(Option<Ends>, String)>>>,
+    seen: Arc<Mutex<Vec<Told>>>,
 }
 
 impl Telling {
@@ -257,8 +260,10 @@ impl Telling {
                     if is_over {
                         return;
                     }
-                    let whose =
-                        of.map_or("nobody".to_owned(), |ends| ends.source().ip().to_string());
+                    let whose = of.map_or_else(
+                        || "nobody".to_owned(),
+                        |ends| ends.source().ip().to_string(),
+                    );
                     let text = format!("{whose} {number}");
                     let key = head
                         .lines()
