@@ -50,9 +50,9 @@ struct Shared {
 #[derive(Default)]
 struct State {
     lines: Vec<String>,
-    /// How often each message came. The log of a gateway under load is too long to be read again
-    /// and again by a test that waits.
-    messages: HashMap<String, usize>,
+    /// Where each message stands. The log of a gateway under load is too long to be read again and
+    /// again by a test that waits.
+    messages: HashMap<String, Vec<usize>>,
     exit: Option<ExitStatus>,
 }
 
@@ -131,15 +131,17 @@ impl Process {
         self.shared.state().lines.clone()
     }
 
-    /// Looks at the lines of the log so far, where they are too many to be copied.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&[String]) -> T) -> T {
-        look(&self.shared.state().lines)
+    /// The lines of the log so far that have this message.
+    pub(crate) fn lines(&self, message: &str) -> Vec<String> {
+        let state = self.shared.state();
+        let found = state.messages.get(message).into_iter().flatten();
+        found.map(|&at| state.lines[at].clone()).collect()
     }
 
     /// How many lines of the log had this message so far.
     pub(crate) fn said(&self, message: &str) -> usize {
         let state = self.shared.state();
-        state.messages.get(message).copied().unwrap_or_default()
+        state.messages.get(message).map_or(0, Vec::len)
     }
 
     /// Whether it has ended.
@@ -256,9 +258,10 @@ fn follow(log: impl Read, child: &mut Child, shared: &Shared, notify: &watch::Se
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
         let message = words::message(&text);
         let mut state = shared.state();
+        let at = state.lines.len();
         state.lines.push(text);
         if let Some(message) = message {
-            *state.messages.entry(message).or_default() += 1;
+            state.messages.entry(message).or_default().push(at);
         }
         drop(state);
         notify.send_replace(());

@@ -1,6 +1,6 @@
 //! A stand: one gateway, its connectors and the applications behind them, in a folder of their own.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -349,19 +349,23 @@ impl Running {
     /// How many tunnels the gateway has. What ended before it was a tunnel, as on a busy machine a
     /// handshake may, has a last word too and was never one.
     pub(crate) fn standing(&self) -> usize {
-        let mut peers = HashSet::new();
-        self.gateway.look(|lines| {
-            for line in lines.iter().filter(|line| line.contains("\"tunnel ")) {
-                let line: Value = serde_json::from_str(line).unwrap_or_default();
-                let peer = line["peer"].to_string();
-                if line["message"] == words::TUNNEL_OPEN {
-                    peers.insert(peer);
-                } else if line["message"] == words::TUNNEL_CLOSED {
-                    peers.remove(&peer);
-                }
+        let peers = |message| {
+            let lines = self.gateway.lines(message).into_iter();
+            lines.map(|line| {
+                let line: Value = serde_json::from_str(&line).expect("JSON of our own");
+                line["peer"].to_string()
+            })
+        };
+        let mut open: HashMap<String, usize> = HashMap::new();
+        for peer in peers(words::TUNNEL_OPEN) {
+            *open.entry(peer).or_default() += 1;
+        }
+        for peer in peers(words::TUNNEL_CLOSED) {
+            if let Some(count) = open.get_mut(&peer) {
+                *count = count.saturating_sub(1);
             }
-        });
-        peers.len()
+        }
+        open.into_values().sum()
     }
 
     /// The gateway's process.
