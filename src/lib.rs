@@ -17,7 +17,7 @@
 //!
 //! | stage | where | what it does | when it fails |
 //! |---|---|---|---|
-//! | accept | `gateway/listener` | one task a connection, TLS under a deadline; ALPN tells people, connectors and enrolment apart | closed |
+//! | accept | `gateway/listener` | one task a connection, whose a load balancer's is, TLS under a deadline; ALPN tells people, connectors and enrolment apart | closed |
 //! | connection | `gateway/connection` | HTTP/1.1 or HTTP/2 under limits | closed, the client's fault |
 //! | route | `gateway/route` | host and path → application, from an immutable table | `no_route`, `bad_request` |
 //! | authenticate | [`auth`] | request → identity | a challenge, or refused |

@@ -269,6 +269,18 @@ fn what_a_gateway_says_for_its_applications_is_as_written_or_nothing() {
 }
 
 #[test]
+fn who_passes_connections_on_and_who_is_told_so_is_as_written() {
+    let config = gateway("testdata/config/valid/gateway-full.yaml");
+    let passes_on = config.listen.proxy_protocol.iter();
+    let passes_on: Vec<_> = passes_on.map(ToString::to_string).collect();
+    assert_eq!(passes_on, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8:1::/48"]);
+    let versions = config.applications.iter().map(|a| a.proxy_protocol);
+    let versions: Vec<_> = versions.collect();
+    let (v1, v2) = (Some(ProxyProtocol::V1), Some(ProxyProtocol::V2));
+    assert_eq!(versions, [None, v2, None, v1, None, None]);
+}
+
+#[test]
 fn every_key_of_a_gateway_has_its_value() {
     let config = gateway("testdata/config/valid/gateway-full.yaml");
     let addresses =
@@ -282,9 +294,6 @@ fn every_key_of_a_gateway_has_its_value() {
         config.listen.tunnel,
         addresses(&["[::]:8443", "192.0.2.1:9443"])
     );
-    let passes_on = config.listen.proxy_protocol.iter();
-    let passes_on: Vec<_> = passes_on.map(ToString::to_string).collect();
-    assert_eq!(passes_on, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8:1::/48"]);
     assert_eq!(config.drain.notice, Duration::from_secs(10));
     assert_eq!(config.drain.deadline, Duration::from_secs(120));
     let public: Vec<_> = config
@@ -345,10 +354,6 @@ fn every_key_of_a_gateway_has_its_value() {
     );
     assert_eq!(blog.timeouts.first_byte, Duration::from_secs(180));
     assert_eq!(blog.timeouts.idle, Duration::from_secs(300));
-    let versions = config.applications.iter().map(|a| a.proxy_protocol);
-    let versions: Vec<_> = versions.collect();
-    let (v1, v2) = (Some(ProxyProtocol::V1), Some(ProxyProtocol::V2));
-    assert_eq!(versions, [None, v2, None, v1, None, None]);
     assert_eq!(
         sites.external.to_string(),
         "https://*.sites.example.com:8443/"

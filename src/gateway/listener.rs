@@ -23,7 +23,7 @@ use crate::net;
 use crate::telemetry::metrics::{CONNECTIONS_ACCEPTED, HANDSHAKE_FAILURES};
 use crate::tunnel::tls::{ALPN_ENROL, ALPN_TUNNEL};
 
-/// From the TCP connection to the end of the TLS handshake.
+/// From the TCP connection, or the end of its PROXY header, to the end of the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// After a failed accept: the usual reason is that no file descriptors are left, and then trying

@@ -135,8 +135,6 @@ async fn haproxy_tells_the_clients_address_in_both_versions() {
                 "{how}"
             );
         }
-        let (mut socket, _) = client.websocket(url.replacen("https", "wss", 1)).await;
-        let _ = socket.close(None).await;
 
         let balancer = Balancer::start(stand.plain_address(), how);
         let plain = connect(STRANGER, balancer.address).await;
