@@ -339,8 +339,9 @@ async fn slow_connections_leave_the_others_alone() {
         format!("GET /down/256 HTTP/1.1\r\nHost: {authority}\r\n\r\n"),
     ];
     let mut held = Vec::new();
+    let far = client.far();
     for number in 0..slow {
-        let mut connection = client.raw("app.localhost").await;
+        let mut connection = far.raw("app.localhost").await;
         let part = parts[number % parts.len()].as_bytes();
         connection.write_all(part).await.unwrap();
         connection.flush().await.unwrap();

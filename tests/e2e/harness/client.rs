@@ -38,6 +38,7 @@ pub(crate) struct Client {
     source: IpAddr,
     /// Written first on every connection.
     header: Arc<[u8]>,
+    is_far: bool,
     version: Version,
     http1: Arc<ClientConfig>,
     http2: Arc<ClientConfig>,
@@ -65,6 +66,7 @@ impl Client {
             address,
             source: Ipv4Addr::LOCALHOST.into(),
             header: Arc::default(),
+            is_far: false,
             version: Version::HTTP_11,
             http1: authority.client_config(&["http/1.1"]),
             http2: authority.client_config(&["h2"]),
@@ -91,6 +93,15 @@ impl Client {
     pub(crate) fn saying(&self, header: impl Into<Vec<u8>>) -> Self {
         Self {
             header: header.into().into(),
+            ..self.clone()
+        }
+    }
+
+    /// The same client with the segments of an Ethernet and a small window, where loopback's would put
+    /// megabytes into the kernel's buffers.
+    pub(crate) fn far(&self) -> Self {
+        Self {
+            is_far: true,
             ..self.clone()
         }
     }
@@ -152,6 +163,11 @@ impl Client {
             socket
                 .bind(SocketAddr::new(self.source, 0))
                 .expect("an address of this machine");
+        }
+        if self.is_far {
+            socket.set_recv_buffer_size(32 * 1024).expect("a socket");
+            let socket = socket2::SockRef::from(&socket);
+            socket.set_tcp_mss(1460).expect("a socket");
         }
         let mut stream = within("a TCP connection", socket.connect(self.address))
             .await
