@@ -297,7 +297,8 @@ impl Exchange<'_> {
             ),
             Nobody::TooOld => (
                 ErrorCode::NoConnector,
-                "the connectors of the groups are too old for `proxy_protocol`, upgrade them",
+                "the connectors of the groups are too old for `proxy_protocol` or \
+                 `connection_authentication` of the application, upgrade them",
             ),
             Nobody::AllFull => (
                 ErrorCode::TunnelBusy,

@@ -142,7 +142,9 @@ impl Tunnel {
 
     /// Whether its connector can do what the application depends on.
     pub(super) fn knows(&self, application: &Application) -> bool {
-        application.proxy_protocol.is_none() || self.features.contains(&Feature::ProxyProtocol)
+        let has = |feature| self.features.contains(&feature);
+        (application.proxy_protocol.is_none() || has(Feature::ProxyProtocol))
+            && (!application.connection_authentication || has(Feature::ConnectionAuthentication))
     }
 
     /// Whether it can be given requests.

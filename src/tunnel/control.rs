@@ -85,6 +85,8 @@ pub enum Up {
 pub enum Feature {
     /// It says in a PROXY header whose a connection to an application is.
     ProxyProtocol,
+    /// It keeps a connection to an application for one client connection, which the request names.
+    ConnectionAuthentication,
     /// Something a newer connector can do.
     #[serde(other)]
     Unknown,
@@ -92,7 +94,7 @@ pub enum Feature {
 
 impl Feature {
     /// What this version can do.
-    pub const OURS: &[Self] = &[Self::ProxyProtocol];
+    pub const OURS: &[Self] = &[Self::ProxyProtocol, Self::ConnectionAuthentication];
 }
 
 /// From the gateway to the connector.

@@ -383,6 +383,11 @@ async fn a_connector_that_cannot_say_so_is_not_asked_to() {
     let telling = Telling::start().await;
     let mut stand = Stand::new()
         .application_with("told", &telling.backend, told("v1"))
+        .application_with(
+            "signed",
+            &telling.backend,
+            json!({ "connection_authentication": true }),
+        )
         .application("untold", &Backend::text("unused").await)
         .connectors(0)
         .start()
@@ -396,14 +401,17 @@ async fn a_connector_that_cannot_say_so_is_not_asked_to() {
     };
     until("its tunnel", || stand.tunnels().0 == 1).await;
     assert_eq!(ask(&stand, "untold").await.text(), "rogue");
-    let refused = ask(&stand, "told").await;
-    assert_eq!(refused.status.as_u16(), 503);
-    let (code, why) = detail(&stand, &refused).await;
-    assert_eq!(code, "no_connector");
-    assert_eq!(
-        why,
-        "the connectors of the groups are too old for `proxy_protocol`, upgrade them: default"
-    );
+    for name in ["told", "signed"] {
+        let refused = ask(&stand, name).await;
+        assert_eq!(refused.status.as_u16(), 503);
+        let (code, why) = detail(&stand, &refused).await;
+        assert_eq!(code, "no_connector");
+        assert_eq!(
+            why,
+            "the connectors of the groups are too old for `proxy_protocol` or \
+             `connection_authentication` of the application, upgrade them: default"
+        );
+    }
     assert_eq!(older.asked.lock().unwrap().len(), 1);
     // Beside a newer one it is left alone.
     let config = stand.enrol("default").await;
