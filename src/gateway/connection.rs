@@ -137,7 +137,8 @@ where
             let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             scan.answered(begun, is_upgraded);
             // A WebSocket may be still for as long as it likes.
-            delivery.set_patience((!is_upgraded).then_some(READER));
+            let patience = response.body().patience().unwrap_or(READER);
+            delivery.set_patience((!is_upgraded).then_some(patience));
             Ok::<_, Infallible>(
                 kept.answers(response)
                     .map(|body| body.with_delivery(delivery)),

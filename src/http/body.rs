@@ -206,21 +206,24 @@ impl Body {
         self
     }
 
-    /// How long its reader may take nothing of it: [`Streams`](super::Streams) and [`Delivery`] see
-    /// to it.
+    /// How long its reader may take nothing of it. [`Streams`](super::Streams) sees to it over HTTP/2,
+    /// and over HTTP/1 a [`Delivery`] that is told.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = Some(patience);
         self
     }
 
+    /// How long its reader may take nothing of it, where that was said.
+    #[must_use]
+    pub fn patience(&self) -> Option<Duration> {
+        self.patience
+    }
+
     /// Where the body breaks, its reader learns it when all that came before is written to this
     /// connection; guards learn it at once.
     #[must_use]
     pub fn with_delivery(mut self, delivery: &Delivery) -> Self {
-        if self.patience.is_some() {
-            delivery.set_patience(self.patience);
-        }
         self.delivery = Some(delivery.clone());
         self
     }
