@@ -290,8 +290,21 @@ async fn five_thousand_websockets_stay_open() {
     .await;
 }
 
-/// Small requests, each over one of these connections after the other; how long each took.
-async fn good(client: &Client, url: &str, connections: usize, each: usize) -> Vec<Duration> {
+/// Rounds of small requests over 16 connections, each round after the other: the shortest of their
+/// 99th percentiles, which is what the machine allows where others use it too.
+async fn good(client: &Client, url: &str, each: usize) -> Duration {
+    let mut best = Duration::MAX;
+    for _ in 0..short_or_long(1, 5) {
+        let times = answered(client, url, 16, each).await;
+        assert_eq!(times.len(), 16 * each);
+        best = best.min(times[times.len() * 99 / 100]);
+    }
+    best
+}
+
+/// Small requests, each over one of these connections after the other; how long each took, the
+/// longest last.
+async fn answered(client: &Client, url: &str, connections: usize, each: usize) -> Vec<Duration> {
     let mut workers = JoinSet::new();
     for _ in 0..connections {
         let mut connection: Connection = client.connect("app.localhost").await;
@@ -322,10 +335,10 @@ async fn slow_connections_leave_the_others_alone() {
     let mut stand = stand(&backend, 4).await;
     let client = stand.client().clone();
     let url = stand.url("app", "/small");
-    let rounds = short_or_long(10, 200);
+    let each = short_or_long(10, 200);
     let alone = [
-        good(&client, &url, 16, rounds).await,
-        good(&client.http2(), &url, 16, rounds).await,
+        good(&client, &url, each).await,
+        good(&client.http2(), &url, each).await,
     ];
 
     // A third stops in its head, a third in its body, a third reads nothing of 16 MiB.
@@ -377,8 +390,8 @@ async fn slow_connections_leave_the_others_alone() {
         held
     });
     let beside = [
-        good(&client, &url, 16, rounds).await,
-        good(&client.http2(), &url, 16, rounds).await,
+        good(&client, &url, each).await,
+        good(&client.http2(), &url, each).await,
     ];
     stop.send_replace(true);
     let held = within("the slow ones", dripping).await.unwrap();
@@ -387,13 +400,13 @@ async fn slow_connections_leave_the_others_alone() {
         .into_iter()
         .zip(alone.iter().zip(&beside))
     {
-        assert_eq!(beside.len(), 16 * rounds);
-        let p99 = |times: &[Duration]| times[times.len() * 99 / 100];
-        let (alone, beside) = (p99(alone), p99(beside));
         eprintln!("{version}: p99 {alone:?} alone, {beside:?} beside {slow} slow connections");
         // Where other tests run beside this one, the time says nothing.
         if is_soak() {
-            assert!(beside <= alone * 2, "{version}: {alone:?}, then {beside:?}");
+            assert!(
+                *beside <= *alone * 2,
+                "{version}: {alone:?}, then {beside:?}"
+            );
         }
     }
     drop(held);
