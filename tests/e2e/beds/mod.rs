@@ -9,7 +9,8 @@ mod socketio;
 mod tls;
 mod webdav;
 
-use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::fs;
+use std::net::TcpListener as StdListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -68,17 +69,31 @@ impl Server {
 
 /// A server that takes a port and cannot choose one, or would not say which.
 async fn server_at(name: &str, start: impl Fn(u16) -> std::process::Command) -> (Process, u16) {
-    let port = StdListener::bind("127.0.0.1:0").unwrap();
-    let port = port.local_addr().unwrap().port();
-    let mut command = start(port);
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    let process = Process::start(name, &mut command);
-    let address: SocketAddr = ([127, 0, 0, 1], port).into();
-    until(&format!("{name} to listen"), || {
-        StdStream::connect(address).is_ok()
+    for _ in 0..3 {
+        let port = StdListener::bind("127.0.0.1:0").unwrap();
+        let port = port.local_addr().unwrap().port();
+        let mut command = start(port);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let process = Process::start(name, &mut command);
+        let what = format!("{name} to listen");
+        tokio::select! {
+            () = until(&what, || is_listening(port)) => return (process, port),
+            // The port was free a moment ago, and is somebody else's now.
+            status = process.ended() => eprintln!("{name}: {status}: {:?}", process.log()),
+        }
+    }
+    panic!("{name} ended three times before it listened")
+}
+
+/// Whether somebody listens on this port, as the kernel tells it. Not by connecting: to a port where
+/// nobody listens, a connection now and then reaches itself.
+fn is_listening(port: u16) -> bool {
+    let sockets = fs::read_to_string("/proc/net/tcp").expect("a file of the kernel");
+    let port = format!(":{port:04X}");
+    sockets.lines().any(|socket| {
+        let fields: Vec<&str> = socket.split_whitespace().collect();
+        fields[1].ends_with(&port) && fields[3] == "0A"
     })
-    .await;
-    (process, port)
 }
 
 /// A path as an argument.
