@@ -23,8 +23,9 @@ pub fn deny_request_trailers(trailers: &mut HeaderMap) {
     retain(trailers, |name| !is_denied(name) && !is_control(name));
 }
 
-/// Removes from an application's answer what only the connector says, and `Alt-Svc`, which would
-/// lead browsers around the gateway.
+/// Removes from an application's answer what only the connector says, `Alt-Svc`, which would lead
+/// browsers around the gateway, and `Host`, which is no field of an answer: servers that send it tell
+/// the internal name.
 pub fn deny_response(headers: &mut HeaderMap) {
     retain(headers, |name| !is_denied_answer(name));
 }
@@ -119,7 +120,7 @@ fn is_denied(name: &[u8]) -> bool {
 }
 
 fn is_denied_answer(name: &[u8]) -> bool {
-    begins_spelt(name, "appproxy-") || is_spelt(name, "alt-svc")
+    begins_spelt(name, "appproxy-") || is_spelt(name, "alt-svc") || is_spelt(name, "host")
 }
 
 /// Fields that must not come after the body.
@@ -344,7 +345,13 @@ mod tests {
 
     #[test]
     fn rule_14_an_answer_says_nothing_in_our_name_and_names_no_other_way_in() {
-        for name in ["Appproxy-Error", "appproxy_timing", "Alt-Svc", "alt_svc"] {
+        for name in [
+            "Appproxy-Error",
+            "appproxy_timing",
+            "Alt-Svc",
+            "alt_svc",
+            "Host",
+        ] {
             for rule in [deny_response, deny_response_trailers] {
                 assert_eq!(after(rule, name), Some(0), "{name}");
             }

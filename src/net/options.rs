@@ -16,6 +16,11 @@ use crate::model::CongestionControl;
 /// costs nothing otherwise.
 const TUNNEL_UNSENT: u32 = 64 * 1024;
 
+/// Unsent octets the kernel holds for a client or an application. Without a bound it is megabytes
+/// for each that takes nothing, and a few hundred of these fill what all sockets of a machine may have
+/// together (`net.ipv4.tcp_mem`); then every connection stalls.
+const UNSENT: u32 = 256 * 1024;
+
 /// After this long without an acknowledgement the kernel gives a tunnel up. Longer than one
 /// missed PING and its deadline (5 s each), so that the kernel ends only what no PING can.
 const TUNNEL_UNACKNOWLEDGED: Duration = Duration::from_secs(15);
@@ -115,6 +120,7 @@ pub fn tune_client(stream: &TcpStream) {
         .with_interval(KEEPALIVE_INTERVAL)
         .with_retries(KEEPALIVE_RETRIES);
     set("TCP_NODELAY", socket.set_tcp_nodelay(true));
+    set("TCP_NOTSENT_LOWAT", socket.set_tcp_notsent_lowat(UNSENT));
     set("SO_KEEPALIVE", socket.set_tcp_keepalive(&keepalive));
 }
 
@@ -235,6 +241,7 @@ mod tests {
         tune_client(&client);
         let socket = SockRef::from(&client);
         assert!(socket.tcp_nodelay().unwrap());
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT);
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
