@@ -2,7 +2,6 @@
 //! and another attempt where one is allowed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{Method, Request, Response};
@@ -10,7 +9,6 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use tokio::time::{Instant, sleep, timeout_at};
-use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
 use super::affinity::{Mark, Wish};
@@ -21,7 +19,8 @@ use super::probing::tell;
 use super::published::Published;
 use super::respond::Failure;
 use super::tunnels::Tunnel;
-use crate::http::{Body, BodyError, Guard, Oversized, with_causes};
+use super::upload::Upload;
+use crate::http::{Body, with_causes};
 use crate::model::{Application, ErrorCode, Side};
 use crate::telemetry::AccessLine;
 use crate::telemetry::metrics::RETRIES;
@@ -65,47 +64,6 @@ impl Answered {
             hold,
             mark: ways.to(url).mark,
         }
-    }
-}
-
-/// What became of the client's body: where it broke off, no tunnel and no application is to blame.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Upload {
-    broken: Arc<AtomicBool>,
-    oversized: Arc<AtomicBool>,
-    done: CancellationToken,
-}
-
-impl Upload {
-    pub(super) fn follow(&self, body: Body) -> Body {
-        if body.is_end_stream() {
-            self.done.cancel();
-            return body;
-        }
-        body.with_guard(self.clone())
-    }
-
-    /// Fails where it broke off: the request ends with it.
-    fn whole(&self) -> Result<(), Failure> {
-        if !self.broken.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        Err(match self.oversized.load(Ordering::Acquire) {
-            true => too_large(),
-            false => broken_off(),
-        })
-    }
-}
-
-impl Guard for Upload {
-    fn complete(&mut self) {
-        self.done.cancel();
-    }
-
-    fn broken_by(&mut self, why: &BodyError) {
-        self.oversized
-            .store(why.is::<Oversized>(), Ordering::Release);
-        self.broken.store(true, Ordering::Release);
     }
 }
 
@@ -221,7 +179,7 @@ impl Exchange<'_> {
         let timeouts = &self.application.timeouts;
         let patience = timeouts.connect + timeouts.first_byte + GRACE;
         let overdue = async {
-            self.upload.done.cancelled().await;
+            self.upload.done().await;
             // From now on it is the connector's turn.
             let _waiting = tunnel.begin();
             sleep(patience).await;
@@ -394,15 +352,4 @@ fn again(request: &Request<Body>) -> Request<Body> {
         copy.extensions_mut().insert(protocol.clone());
     }
     copy
-}
-
-/// What a client sends is more than the application takes.
-pub(super) fn too_large() -> Failure {
-    let detail = "the request's body is larger than `limits.body` of the application";
-    Failure::new(ErrorCode::BodyTooLarge, detail).closing()
-}
-
-fn broken_off() -> Failure {
-    let detail = "the request's body broke off: malformed chunks, or its sender stopped";
-    Failure::new(ErrorCode::BadRequest, detail).closing()
 }

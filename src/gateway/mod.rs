@@ -36,6 +36,7 @@ mod route;
 mod scanned;
 mod tls;
 mod tunnels;
+mod upload;
 mod waiting;
 
 use std::net::SocketAddr;

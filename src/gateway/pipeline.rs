@@ -15,12 +15,12 @@ use super::Gateway;
 use super::affinity::Client;
 use super::connection::Transport;
 use super::crowd::Busy;
-use super::exchange;
 use super::forward::{self, Errand, Forwarded, WebSocket};
 use super::front;
 use super::published::Published;
 use super::respond::{self, Asked, Failure};
 use super::route::{Candidates, Found, Match};
+use super::upload;
 use crate::auth;
 use crate::http::{self as rules, Body, Fault, HeaderLimits, RequestHost};
 use crate::model::{ConnectorId, ErrorCode, Host, RequestId, Scheme, Side};
@@ -193,7 +193,7 @@ fn admit(
         .zip(length)
         .is_some_and(|(most, length)| length > most)
     {
-        return Err(exchange::too_large());
+        return Err(upload::too_large());
     }
     Ok(())
 }

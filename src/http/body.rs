@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::delivery::Delivery;
+use super::oversized::Limit;
 use super::streams::{Waits, says};
 
 /// Why a body broke; it resets the stream it was written to.
@@ -56,17 +57,6 @@ struct Idle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("nothing came for {0:?} in the middle of a body")]
 pub struct Stalled(pub Duration);
-
-/// A body has more octets than it may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the body has more than {0} octets")]
-pub struct Oversized(pub u64);
-
-/// How many octets a body may have, and may still have.
-struct Limit {
-    octets: u64,
-    left: u64,
-}
 
 /// Something that lives as long as a body and learns whether the body came to its end.
 pub trait Guard: Send {
@@ -199,10 +189,7 @@ impl Body {
     /// Breaks the body with [`Oversized`] where it has more octets.
     #[must_use]
     pub fn with_limit(mut self, octets: Option<u64>) -> Self {
-        self.limit = octets.map(|octets| Limit {
-            octets,
-            left: octets,
-        });
+        self.limit = octets.map(Limit::of);
         self
     }
 
@@ -259,15 +246,6 @@ impl Idle {
             timer.as_mut().reset(deadline);
         }
         timer.as_mut().poll(cx).map(|()| Stalled(self.limit))
-    }
-}
-
-impl Limit {
-    fn take(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Oversized> {
-        let octets = frame.data_ref().map_or(0, |data| data.len() as u64);
-        let left = self.left.checked_sub(octets);
-        self.left = left.ok_or(Oversized(self.octets))?;
-        Ok(frame)
     }
 }
 

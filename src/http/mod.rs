@@ -18,13 +18,14 @@ mod forwarded;
 mod hop;
 mod host;
 mod limits;
+mod oversized;
 mod path;
 mod personal;
 mod scan;
 mod streams;
 mod target;
 
-pub use body::{Body, BodyError, Guard, Oversized, Stalled, TrailerRule};
+pub use body::{Body, BodyError, Guard, Stalled, TrailerRule};
 pub use causes::with_causes;
 pub use cookies::{is_own_cookie, join_cookies};
 pub use delivery::Delivery;
@@ -35,6 +36,7 @@ pub use host::{HostRefusal, RequestHost, request_host};
 pub use limits::{
     HeaderLimits, LimitExceeded, TUNNEL_HEADERS, fits_http2, fits_tunnel, hpack_worst_case,
 };
+pub use oversized::Oversized;
 pub use path::{CanonicalPath, PathRefusal, canonical, map_path};
 pub use personal::carries_connection_authentication;
 pub use scan::{Fault, Scanned, Scanner};

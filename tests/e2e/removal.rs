@@ -5,11 +5,13 @@ use std::cell::Cell;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Empty, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Bytes, Frame};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::harness::{Backend, Output, Process, Running, Stand, body, within, words};
 
@@ -68,7 +70,7 @@ fn count(process: &Process, message: &str) -> usize {
 }
 
 #[tokio::test]
-async fn a_removed_connector_is_cut_and_cannot_come_back() {
+async fn a_removed_connector_is_cut_within_a_second_and_cannot_come_back() {
     let backend = endless().await;
     let mut stand = Stand::new().application("wiki", &backend).start().await;
     let request = Request::get("https://wiki.localhost/")
@@ -83,8 +85,8 @@ async fn a_removed_connector_is_cut_and_cannot_come_back() {
     let id = ids(&stand).await.remove(0);
     nth(&stand.connectors()[0], words::TUNNEL_OPEN, 2).await;
 
-    // Within a second; that is tests of the store, which notices it, and of the gateway, which cuts.
     let output = gateway(&stand, &["connector", "remove", &id]).await;
+    let removed = Instant::now();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(
         output.stderr,
@@ -95,6 +97,8 @@ async fn a_removed_connector_is_cut_and_cannot_come_back() {
     // The stream in flight ends, and not as if it were whole.
     let end = within("the stream's end", answer.frame()).await;
     assert!(end.is_some_and(|frame| frame.is_err()));
+    let took = removed.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
     let connector = stand.connectors().remove(0);
     assert_eq!(connector.ended().await.code(), Some(1));
     assert_eq!(count(&connector, TOLD), 2);

@@ -70,8 +70,9 @@ impl Server {
 /// A server that takes a port and cannot choose one, or would not say which.
 async fn server_at(name: &str, start: impl Fn(u16) -> std::process::Command) -> (Process, u16) {
     for _ in 0..3 {
-        let port = StdListener::bind("127.0.0.1:0").unwrap();
-        let port = port.local_addr().unwrap().port();
+        // The listener is gone at the end of the line, and its port free for the server.
+        let port = StdListener::bind("127.0.0.1:0").map(|l| l.local_addr().unwrap().port());
+        let port = port.unwrap();
         let mut command = start(port);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let process = Process::start(name, &mut command);
