@@ -23,7 +23,7 @@ use super::profiles::Profiles;
 use super::says::Says;
 use super::status::Status;
 use super::tunnel::REASON;
-use crate::http::{self as rules, Body, BodyError, Guard, Stalled, with_causes};
+use crate::http::{self as rules, Body, BodyError, Guard, Paced, Stalled, with_causes};
 use crate::model::{ApplicationName, Endpoint, Ends, ErrorCode, Scheme, Side};
 use crate::telemetry::printable;
 use crate::tunnel::{Profile, ProfileHash, wire};
@@ -100,7 +100,8 @@ impl Server {
             .await?;
         answer::check(&mut response)?;
         Ok(response.map(|body| {
-            body.with_trailers(rules::deny_response_trailers)
+            body.joined()
+                .with_trailers(rules::deny_response_trailers)
                 .with_guard(flight)
         }))
     }
@@ -136,6 +137,7 @@ impl Server {
             let mut response = response.map(|body| {
                 Body::incoming(body)
                     .with_idle(profile.idle())
+                    .joined()
                     .with_trailers(rules::deny_response_trailers)
                     .with_guard(flight)
             });
@@ -152,7 +154,8 @@ impl Server {
                     going_away.cancelled().await;
                     Cut::going_away()
                 };
-                upgrade::splice(TokioIo::new(client), TokioIo::new(application), cut).await;
+                let application = Paced::new(TokioIo::new(application));
+                upgrade::splice(TokioIo::new(client), application, cut).await;
             }
         });
         let mut response = response.map(|_| Body::empty());

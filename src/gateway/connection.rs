@@ -145,23 +145,27 @@ where
             )
         }
     });
-    let connection = http1_builder()
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let outcome = tokio::select! {
-        // First, so that a request that has arrived is read before the connection counts as idle.
-        biased;
-        outcome = delivery.drive(connection.as_mut()) => outcome,
-        () = gateway.drain.ends_kept(&spoke, &kept) => {
-            connection.as_mut().graceful_shutdown();
-            delivery.drive(connection).await
-        }
-        () = seat.leaves() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                outcome = delivery.drive(connection) => outcome,
-                () = seat.is_over() => Ok(()),
+    // Dropped at the end of the block: what the connection leaves behind is waited for below, and
+    // where it broke nothing is left only once it is gone.
+    let outcome = {
+        let connection = http1_builder()
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            // First, so that a request that has arrived is read before the connection counts as idle.
+            biased;
+            outcome = delivery.drive(connection.as_mut()) => outcome,
+            () = gateway.drain.ends_kept(&spoke, &kept) => {
+                connection.as_mut().graceful_shutdown();
+                delivery.drive(connection).await
+            }
+            () = seat.leaves() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    outcome = delivery.drive(connection) => outcome,
+                    () = seat.is_over() => Ok(()),
+                }
             }
         }
     };
@@ -185,7 +189,10 @@ where
         let (transport, delivery) = (transport.clone(), delivery.clone());
         async move {
             let response = pipeline::handle(gateway, transport, busy, None, request).await;
-            Ok::<_, Infallible>(response.map(|body| body.with_delivery(&delivery)))
+            let patience = response.body().patience().unwrap_or(READER);
+            Ok::<_, Infallible>(
+                response.map(|body| body.with_patience(patience).with_delivery(&delivery)),
+            )
         }
     });
     let connection = http2_builder().serve_connection(TokioIo::new(delivery.of(stream)), service);

@@ -204,9 +204,13 @@ fn compose(
     } else if http_body::Body::is_end_stream(&body) {
         Body::empty()
     } else if parts.version == http::Version::HTTP_2 {
-        Body::upload(body).with_trailers(rules::deny_request_trailers)
+        Body::upload(body)
+            .joined()
+            .with_trailers(rules::deny_request_trailers)
     } else {
-        Body::incoming(body).with_trailers(rules::deny_request_trailers)
+        Body::incoming(body)
+            .joined()
+            .with_trailers(rules::deny_request_trailers)
     };
     wire::mark_sensitive(fields);
     let path = parts.uri.path_and_query();

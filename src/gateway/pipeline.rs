@@ -22,7 +22,7 @@ use super::respond::{self, Asked, Failure};
 use super::route::{Candidates, Found, Match};
 use super::upload;
 use crate::auth;
-use crate::http::{self as rules, Body, Fault, HeaderLimits, RequestHost};
+use crate::http::{self as rules, Body, Fault, HeaderLimits, Paced, RequestHost};
 use crate::model::{ConnectorId, ErrorCode, Host, RequestId, Scheme, Side};
 use crate::telemetry::{AccessLine, Ended};
 use crate::upgrade::{self, Cut, End};
@@ -308,7 +308,8 @@ async fn run_websocket(
             gateway.drain.closes().await;
             Cut::going_away()
         };
-        let summary = upgrade::splice(TokioIo::new(client), TokioIo::new(application), cut).await;
+        let client = Paced::new(TokioIo::new(client));
+        let summary = upgrade::splice(client, TokioIo::new(application), cut).await;
         let ended = match summary.end {
             End::Closed(_) => Ended::Complete,
             End::Failed(upgrade::Side::Client, _) => Ended::ClientGone,

@@ -14,8 +14,8 @@ use super::affinity::Client;
 use super::respond::Failure;
 use crate::model::{ApplicationName, ErrorCode, Rate, RateUnit};
 
-/// After so many requests, addresses that have been quiet are forgotten: each takes about 100
-/// octets, so strangers from ever new addresses fill a few MiB at most.
+/// After so many requests, addresses are forgotten that have their whole rate again, at the latest an
+/// hour after their last one. Each takes about 100 octets and a connection.
 const SWEEP: u32 = 1 << 16;
 
 /// The log is told of refusals at most so often.

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::delivery::Delivery;
+use super::joining::Joining;
 use super::oversized::Limit;
 use super::streams::{Waits, says};
 
@@ -35,6 +36,7 @@ pub struct Body {
     idle: Option<Idle>,
     patience: Option<Duration>,
     limit: Option<Limit>,
+    joining: Option<Box<Joining>>,
     delivery: Option<Delivery>,
     broken: Option<Box<Broken>>,
 }
@@ -115,6 +117,19 @@ enum Inner {
     Boxed(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError> + Send>>),
 }
 
+impl Inner {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(octets) => Poll::Ready(octets.take().map(|o| Ok(Frame::data(o)))),
+            Self::Incoming(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|f| f.map_err(|error| in_words(&error)))),
+            Self::Boxed(body) => body.as_mut().poll_frame(cx),
+        }
+    }
+}
+
 impl Body {
     /// No octets.
     #[must_use]
@@ -186,7 +201,14 @@ impl Body {
         self
     }
 
-    /// Breaks the body with [`Oversized`] where it has more octets.
+    /// Joins small parts, which cost the other end of a tunnel more than they carry.
+    #[must_use]
+    pub fn joined(mut self) -> Self {
+        self.joining = Some(Box::default());
+        self
+    }
+
+    /// Breaks the body with [`Oversized`](super::Oversized) where it has more octets.
     #[must_use]
     pub fn with_limit(mut self, octets: Option<u64>) -> Self {
         self.limit = octets.map(Limit::of);
@@ -249,6 +271,14 @@ impl Idle {
     }
 }
 
+/// How long an error waits for what came before it: where others keep the connection full, nothing
+/// tells that this is out, and a visitor waits for an end.
+const COURTESY: Duration = Duration::from_secs(2);
+
+async fn within(delivered: impl Future<Output = ()>) {
+    let _ = timeout(COURTESY, delivered).await;
+}
+
 /// What broke a body, without its kind. SECURITY: hyper would reset the stream on the other side for
 /// the very reason this one was reset for, and reasons such as `REFUSED_STREAM` have a meaning there.
 fn in_words(error: &hyper::Error) -> BodyError {
@@ -268,13 +298,9 @@ impl HttpBody for Body {
             ready!(broken.delivered.as_mut().poll(cx));
             return Poll::Ready(broken.why.take().map(Err));
         }
-        let polled = match &mut this.inner {
-            Inner::Empty => Poll::Ready(None),
-            Inner::Full(octets) => Poll::Ready(octets.take().map(|o| Ok(Frame::data(o)))),
-            Inner::Incoming(body) => Pin::new(body)
-                .poll_frame(cx)
-                .map(|frame| frame.map(|f| f.map_err(|error| in_words(&error)))),
-            Inner::Boxed(body) => body.as_mut().poll_frame(cx),
+        let polled = match &mut this.joining {
+            None => this.inner.poll(cx),
+            Some(joining) => joining.poll(cx, |cx| this.inner.poll(cx)),
         };
         if let (Poll::Pending, Some(guard)) = (&polled, &mut this.guard) {
             guard.awaited();
@@ -322,7 +348,7 @@ impl HttpBody for Body {
                 // What it held on to is free.
                 this.inner = Inner::Empty;
                 this.broken = Some(Box::new(Broken {
-                    delivered: Box::pin(delivery.of_all_before()),
+                    delivered: Box::pin(within(delivery.of_all_before())),
                     why: Some(error),
                 }));
                 return self.poll_frame(cx);
@@ -350,6 +376,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             _ if self.broken.is_some() => false,
+            _ if self.joining.as_ref().is_some_and(|joining| joining.holds()) => false,
             Inner::Empty => true,
             Inner::Full(octets) => octets.is_none(),
             Inner::Incoming(body) => body.is_end_stream(),

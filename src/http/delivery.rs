@@ -198,6 +198,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        // What is left is written first, and whoever takes none of it holds this up as well.
+        let ended = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.wrote(cx, ended)
     }
 }

@@ -17,8 +17,10 @@ mod deny;
 mod forwarded;
 mod hop;
 mod host;
+mod joining;
 mod limits;
 mod oversized;
+mod pace;
 mod path;
 mod personal;
 mod scan;
@@ -37,6 +39,7 @@ pub use limits::{
     HeaderLimits, LimitExceeded, TUNNEL_HEADERS, fits_http2, fits_tunnel, hpack_worst_case,
 };
 pub use oversized::Oversized;
+pub use pace::Paced;
 pub use path::{CanonicalPath, PathRefusal, canonical, map_path};
 pub use personal::carries_connection_authentication;
 pub use scan::{Fault, Scanned, Scanner};

@@ -246,3 +246,46 @@ async fn rule_09_an_answer_that_nobody_reads_is_given_up() {
     assert_eq!(begun.load(Ordering::SeqCst), 3);
     drop((raw, held));
 }
+
+/// hyper gives a connection away on which an upgrade was asked for, and keeps it where it breaks: who
+/// waits for it then must not be who holds it.
+#[tokio::test]
+async fn rule_09_a_refused_upgrade_leaves_no_connection_behind() {
+    let (backend, _) = counting().await;
+    let stand = Stand::new().application("app", &backend).start().await;
+    let port = stand.address().port();
+    assert_eq!(ask(stand.client(), &stand.url("app", "/"), 1).await, [200]);
+    until("it is answered", || {
+        stand.gateway().said("request") == 1
+    })
+    .await;
+    let before = stand.gateway().sockets();
+    for end in [
+        "GET / HT",
+        "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab",
+    ] {
+        let mut held = Vec::new();
+        for _ in 0..10 {
+            let mut stream = stand.client().raw("app.localhost").await;
+            let request = format!(
+                "GET / HTTP/1.1\r\nHost: none.apps.localhost:{port}\r\nConnection: Upgrade\r\n\
+                 Upgrade: websocket\r\n\r\n"
+            );
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = [0; 12];
+            within(
+                "an answer",
+                tokio::io::AsyncReadExt::read_exact(&mut stream, &mut answer),
+            )
+            .await
+            .unwrap();
+            stream.write_all(end.as_bytes()).await.unwrap();
+            held.push(stream);
+        }
+        drop(held);
+        until("every connection is gone", || {
+            stand.gateway().sockets() <= before
+        })
+        .await;
+    }
+}

@@ -415,3 +415,66 @@ async fn slow_connections_leave_the_others_alone() {
         eprintln!("{name}: {now} MiB with {slow} slow connections");
     }
 }
+
+/// Each small frame that is not read yet costs more than it carries, and HTTP/2 ends a connection that
+/// has many: here it would be the tunnel, with everybody's requests in it.
+#[tokio::test]
+async fn rule_09_uploads_in_chunks_of_one_octet_take_no_tunnel_with_them() {
+    const UPLOADS: usize = 7;
+    const CHUNKS: usize = 1_000_000;
+    let (go, told) = watch::channel(false);
+    let backend = Backend::answering(move |request: Request<Incoming>| {
+        let mut told = told.clone();
+        async move {
+            if request.uri().path() != "/up" {
+                return Response::new(body("ok"));
+            }
+            let _ = told.wait_for(|go| *go).await;
+            let whole = request.into_body().collect().await.expect("a whole body");
+            Response::new(body(whole.to_bytes().len().to_string()))
+        }
+    })
+    .await;
+    let stand = stand(&backend, 1).await;
+    let (_, closed) = stand.tunnels();
+    let port = stand.address().port();
+    let mut uploads = JoinSet::new();
+    let chunks: Bytes = b"1\r\nx\r\n".repeat(10_000).into();
+    let written = Arc::new(AtomicU64::new(0));
+    for _ in 0..UPLOADS {
+        let (client, chunks, written) =
+            (stand.client().clone(), chunks.clone(), Arc::clone(&written));
+        uploads.spawn(async move {
+            let mut stream = client.raw("app.localhost").await;
+            let head = format!(
+                "POST /up HTTP/1.1\r\nHost: app.localhost:{port}\r\nConnection: close\r\n\
+                 Transfer-Encoding: chunked\r\n\r\n"
+            );
+            stream
+                .write_all(head.as_bytes())
+                .await
+                .expect("a connection");
+            for _ in 0..CHUNKS / 10_000 {
+                stream.write_all(&chunks).await.expect("a connection");
+            }
+            written.fetch_add(1, Ordering::SeqCst);
+            stream.write_all(b"0\r\n\r\n").await.expect("a connection");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.expect("an answer");
+            answer
+        });
+    }
+    until("all is written", || {
+        written.load(Ordering::SeqCst) == UPLOADS as u64
+    })
+    .await;
+    let other = stand.get(&stand.url("app", "/")).await;
+    assert_eq!(other.text(), "ok");
+    go.send_replace(true);
+    while let Some(answer) = within("an answer", uploads.join_next()).await {
+        let answer = answer.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(answer.contains(&CHUNKS.to_string()), "{answer}");
+    }
+    assert_eq!(stand.tunnels().1, closed);
+}
