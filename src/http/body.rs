@@ -9,9 +9,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::delivery::Delivery;
+use super::idle::Idle;
 use super::joining::Joining;
 use super::oversized::Limit;
 use super::streams::{Waits, says};
@@ -46,19 +47,6 @@ struct Broken {
     delivered: Pin<Box<dyn Future<Output = ()> + Send>>,
     why: Option<BodyError>,
 }
-
-/// How long a reader waits for the next part of a body.
-struct Idle {
-    limit: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    /// The timer counts: a reader that is busy elsewhere does not wait.
-    waiting: bool,
-}
-
-/// A body stopped half way for longer than its reader would wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("nothing came for {0:?} in the middle of a body")]
-pub struct Stalled(pub Duration);
 
 /// Something that lives as long as a body and learns whether the body came to its end.
 pub trait Guard: Send {
@@ -190,14 +178,10 @@ impl Body {
         self
     }
 
-    /// Breaks the body with [`Stalled`] where its reader waits longer than `limit` for the next part.
+    /// Breaks the body with [`Stalled`](super::Stalled) where its reader waits longer than `limit` for the next part.
     #[must_use]
     pub fn with_idle(mut self, limit: Duration) -> Self {
-        self.idle = Some(Idle {
-            limit,
-            timer: None,
-            waiting: false,
-        });
+        self.idle = Some(Idle::of(limit));
         self
     }
 
@@ -258,19 +242,6 @@ impl Body {
     }
 }
 
-impl Idle {
-    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Stalled> {
-        let deadline = Instant::now() + self.limit;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if !std::mem::replace(&mut self.waiting, true) {
-            timer.as_mut().reset(deadline);
-        }
-        timer.as_mut().poll(cx).map(|()| Stalled(self.limit))
-    }
-}
-
 /// How long an error waits for what came before it: where others keep the connection full, nothing
 /// tells that this is out, and a visitor waits for an end.
 const COURTESY: Duration = Duration::from_secs(2);
@@ -314,7 +285,7 @@ impl HttpBody for Body {
         let frame = match (polled, &mut this.idle) {
             (Poll::Ready(frame), None) => frame,
             (Poll::Ready(frame), Some(idle)) => {
-                idle.waiting = false;
+                idle.ends();
                 frame
             }
             (Poll::Pending, None) => return Poll::Pending,
@@ -415,8 +386,10 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use http_body_util::BodyExt;
+    use tokio::time::Instant;
 
     use super::*;
+    use crate::http::Stalled;
 
     #[derive(Default, Clone)]
     struct Counts(Arc<[AtomicUsize; 3]>);

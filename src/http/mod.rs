@@ -17,6 +17,7 @@ mod deny;
 mod forwarded;
 mod hop;
 mod host;
+mod idle;
 mod joining;
 mod limits;
 mod oversized;
@@ -27,7 +28,7 @@ mod scan;
 mod streams;
 mod target;
 
-pub use body::{Body, BodyError, Guard, Stalled, TrailerRule};
+pub use body::{Body, BodyError, Guard, TrailerRule};
 pub use causes::with_causes;
 pub use cookies::{is_own_cookie, join_cookies};
 pub use delivery::Delivery;
@@ -35,6 +36,7 @@ pub use deny::{deny_request, deny_request_trailers, deny_response, deny_response
 pub use forwarded::Facts;
 pub use hop::{Upgrade, UpgradeRefusal, strip_request, strip_response, websocket_upgrade};
 pub use host::{HostRefusal, RequestHost, request_host};
+pub use idle::Stalled;
 pub use limits::{
     HeaderLimits, LimitExceeded, TUNNEL_HEADERS, fits_http2, fits_tunnel, hpack_worst_case,
 };

@@ -255,10 +255,7 @@ async fn rule_09_a_refused_upgrade_leaves_no_connection_behind() {
     let stand = Stand::new().application("app", &backend).start().await;
     let port = stand.address().port();
     assert_eq!(ask(stand.client(), &stand.url("app", "/"), 1).await, [200]);
-    until("it is answered", || {
-        stand.gateway().said("request") == 1
-    })
-    .await;
+    until("it is answered", || stand.gateway().said("request") == 1).await;
     let before = stand.gateway().sockets();
     for end in [
         "GET / HT",
