@@ -282,11 +282,13 @@ async fn a_name_that_leads_elsewhere_is_followed() {
     // The name leads elsewhere, and the old address is no more: within moments, not at the next
     // regular look.
     *names.address.lock().unwrap() = [127, 0, 0, 3];
+    let moved = Instant::now();
     drop(before);
     until("two tunnels over the new address", || {
         after.accepted() == 2 && stand.standing() == 2
     })
     .await;
+    assert!(moved.elapsed() < Duration::from_secs(15));
     assert!(after.attempts()[0] < next_look);
     assert_eq!(stand.get("https://wiki.localhost/").await.text(), "ok");
     let connector = stand.connectors().remove(0);
@@ -377,7 +379,13 @@ async fn a_connector_that_slept_is_back_at_once() {
     })
     .await;
     connector.signal(Signal::CONT);
+    let awake = Instant::now();
     until("both tunnels again", || stand.standing() == 2).await;
+    assert!(
+        awake.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        awake.elapsed()
+    );
     let line = connector
         .says(
             "this machine slept or stood still, or its clock was set: every tunnel is opened anew",

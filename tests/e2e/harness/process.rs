@@ -149,20 +149,6 @@ impl Process {
         self.shared.state().exit.is_some()
     }
 
-    /// The processor's time that it has taken so far, whatever else the machine did.
-    pub(crate) fn worked(&self) -> Duration {
-        // As proc(5) counts, from behind the name in brackets.
-        const USER: usize = 14 - 3;
-        const SYSTEM: usize = 15 - 3;
-        // Linux's USER_HZ is 100, whatever its own clock.
-        const TICK: Duration = Duration::from_millis(10);
-        let text = fs::read_to_string(format!("/proc/{}/stat", self.id)).expect("it runs");
-        let (_, fields) = text.rsplit_once(") ").expect("a line of the kernel");
-        let fields: Vec<&str> = fields.split(' ').collect();
-        let ticks = |at: usize| fields[at].parse::<u32>().expect("a number");
-        TICK * (ticks(USER) + ticks(SYSTEM))
-    }
-
     /// How much memory the process occupies, in MiB.
     pub(crate) fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id)).expect("it runs");
