@@ -4,12 +4,28 @@ use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+/// SIGHUP, with which a server is told to read its configuration again.
+#[derive(Debug)]
+pub struct Hangups(Option<tokio::signal::unix::Signal>);
+
+impl Hangups {
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        match &mut self.0 {
+            None => std::future::pending().await,
+            Some(hangup) => {
+                let _ = hangup.recv().await;
+            }
+        }
+    }
+}
+
 /// The signals that end the process, subscribed to from the moment this is made.
 #[derive(Debug)]
 pub struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
+    hangup: Option<tokio::signal::unix::Signal>,
     quit: Option<tokio::signal::unix::Signal>,
 }
 
@@ -23,9 +39,14 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: Some(signal(SignalKind::hangup())?),
             quit: None,
         })
+    }
+
+    /// Takes SIGHUP out, for whoever reads the configuration again with it.
+    pub fn take_hangups(&mut self) -> Hangups {
+        Hangups(self.hangup.take())
     }
 
     /// Ends at SIGHUP and SIGQUIT too, which a terminal sends when its window is closed and at
@@ -47,18 +68,21 @@ impl Signals {
                     Some(quit) => quit.recv().await,
                 }
             };
+            let hangup = async {
+                match &mut self.hangup {
+                    None => std::future::pending().await,
+                    Some(hangup) => hangup.recv().await,
+                }
+            };
             tokio::select! {
                 _ = quit => return "SIGQUIT",
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => {}
+                _ = hangup => {}
             }
             if self.quit.is_some() {
                 return "SIGHUP";
             }
-            tracing::warn!(
-                "SIGHUP: the configuration is read at the start alone; restart to have another"
-            );
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod proxy_header;
 mod race;
 mod resolve;
 mod route;
+mod socket_file;
 mod source;
 mod system;
 #[cfg(test)]
@@ -20,4 +21,5 @@ pub use options::{TunnelSockets, bind, inherited_listeners, tune_client};
 pub use proxy::ProxyFault;
 pub use resolve::{ResolveError, Resolver};
 pub use route::Route;
+pub use socket_file::SocketFile;
 pub use source::source_towards;

@@ -56,10 +56,10 @@ impl Manager {
 async fn a_hangup_ends_nothing_and_is_answered_in_words() {
     let backend = Backend::text("ok").await;
     let mut stand = Stand::new().application("wiki", &backend).start().await;
-    let said = "SIGHUP: the configuration is read at the start alone";
-    let hears = |line: &str| line.contains(said);
     stand.gateway().signal(Signal::HUP);
-    stand.gateway().line("the gateway's word", hears).await;
+    stand.gateway().says("configuration in force").await;
+    let said = "SIGHUP: a connector reads its configuration at the start alone";
+    let hears = |line: &str| line.contains(said);
     let connector = &stand.connectors()[0];
     connector.signal(Signal::HUP);
     connector.line("the connector's word", hears).await;

@@ -8,7 +8,6 @@
 //! ```
 
 mod observe;
-mod socket;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,13 +21,15 @@ use tokio_util::task::AbortOnDropHandle;
 use super::flight::InFlight;
 use super::measure::Measured;
 use crate::clock::{Clock, Timestamp};
-use crate::net::DialError;
+use crate::net::{DialError, SocketFile};
 use crate::telemetry::metrics::{CONNECTOR_DIAL_FAILURES, CONNECTOR_DIALS};
 use crate::telemetry::{Endpoint, Recorder};
 
 pub(super) use observe::Connector;
-pub use socket::SOCKET;
-use socket::Socket;
+
+/// The name of the socket in the state's folder over which `connector status` asks: there is nothing
+/// to configure, and whoever may read the folder may ask.
+pub const SOCKET: &str = "status.sock";
 
 /// Who may ask, beside the owner of the state's folder.
 #[derive(Debug, Default)]
@@ -221,7 +222,7 @@ impl Status {
 /// Those who ask are answered while this lives; the socket's file goes with it.
 #[derive(Debug)]
 pub(super) struct Answering {
-    _socket: Option<Socket>,
+    _socket: Option<SocketFile>,
     _listeners: Vec<AbortOnDropHandle<()>>,
 }
 
@@ -234,14 +235,20 @@ pub(super) async fn serve(observed: Connector, watch: Watch, folder: &Path) -> A
         let listening = tokio::spawn(endpoint.clone().serve_tcp(listener));
         listeners.push(AbortOnDropHandle::new(listening));
     }
-    let socket = match Socket::open(folder).await {
-        Ok((socket, listener)) => {
+    let path = folder.join(SOCKET);
+    let socket = match SocketFile::open(&path).await {
+        Ok((socket, listener, was_alive)) => {
+            if was_alive {
+                tracing::warn!(
+                    state = %folder.display(),
+                    "another process runs with this state: stop it when this one has its tunnels; `connector status` asks this one meanwhile"
+                );
+            }
             let listening = tokio::spawn(endpoint.serve_unix(listener));
             listeners.push(AbortOnDropHandle::new(listening));
             Some(socket)
         }
         Err(error) => {
-            let path = folder.join(SOCKET);
             tracing::warn!(path = %path.display(), %error, "`connector status` will not work: its socket cannot be made");
             None
         }

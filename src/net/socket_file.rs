@@ -1,6 +1,7 @@
-//! The socket in the state's folder over which `connector status` asks: there is nothing to
-//! configure, and whoever may read the folder may ask.
+//! A socket as a file, through which other processes of this machine ask or order: whoever may read
+//! its folder and owns it may connect.
 
+use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -10,39 +11,40 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
-/// Its name in the folder.
-pub const SOCKET: &str = "status.sock";
-
 /// For whoever holds the socket to take a connection.
 const KNOCK: Duration = Duration::from_secs(1);
 
 /// The socket, as a file; the file goes with this, unless another process has put its own there.
 #[derive(Debug)]
-pub(in crate::connector) struct Socket {
+pub struct SocketFile {
     path: PathBuf,
     inode: u64,
 }
 
-impl Socket {
-    /// Puts a socket in the folder, in the place of what a dead process left there. A live one is
-    /// noticed: it goes on, and is asked no more.
-    pub(in crate::connector) async fn open(folder: &Path) -> io::Result<(Self, UnixListener)> {
-        let path = folder.join(SOCKET);
-        if let Ok(Ok(_)) = timeout(KNOCK, UnixStream::connect(&path)).await {
-            tracing::warn!(
-                state = %folder.display(),
-                "another process runs with this state: stop it when this one has its tunnels; `connector status` asks this one meanwhile"
-            );
-        }
+impl SocketFile {
+    /// Puts a socket at a path, for its owner alone, in the place of what a dead process left there.
+    /// Returns too whether a live one was there: that goes on, and is asked no more.
+    ///
+    /// # Errors
+    /// Where the folder cannot be written, or the path is too long for a socket.
+    pub async fn open(path: &Path) -> io::Result<(Self, UnixListener, bool)> {
+        let knock = timeout(KNOCK, UnixStream::connect(path)).await;
+        let was_alive = matches!(knock, Ok(Ok(_)));
         // The name appears with its final permissions, and at no moment is there none.
-        let new = folder.join(format!(".{}.{}", SOCKET, std::process::id()));
+        let mut name = OsString::from(".");
+        name.push(path.file_name().unwrap_or_default());
+        name.push(format!(".{}", std::process::id()));
+        let new = path.with_file_name(name);
         remove(&new)?;
         let listener = UnixListener::bind(&new)?;
         let placed = fs::set_permissions(&new, Permissions::from_mode(0o600))
             .and_then(|()| fs::metadata(&new))
-            .and_then(|metadata| fs::rename(&new, &path).map(|()| metadata.ino()));
+            .and_then(|metadata| fs::rename(&new, path).map(|()| metadata.ino()));
         match placed {
-            Ok(inode) => Ok((Self { path, inode }, listener)),
+            Ok(inode) => {
+                let path = path.to_owned();
+                Ok((Self { path, inode }, listener, was_alive))
+            }
             Err(error) => {
                 let _ = remove(&new);
                 Err(error)
@@ -51,7 +53,7 @@ impl Socket {
     }
 }
 
-impl Drop for Socket {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         if fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
             let _ = remove(&self.path);
@@ -73,8 +75,9 @@ mod tests {
     #[tokio::test]
     async fn the_socket_is_for_its_owner_and_goes_with_its_process() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(SOCKET);
-        let (socket, _listener) = Socket::open(folder.path()).await.unwrap();
+        let path = folder.path().join("a.sock");
+        let (socket, _listener, was_alive) = SocketFile::open(&path).await.unwrap();
+        assert!(!was_alive);
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -86,11 +89,13 @@ mod tests {
     #[tokio::test]
     async fn what_a_dead_process_left_is_replaced_and_a_live_one_keeps_its_hands_off() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(SOCKET);
+        let path = folder.path().join("a.sock");
         drop(UnixListener::bind(&path).unwrap());
         assert!(UnixStream::connect(&path).await.is_err());
-        let (first, _one) = Socket::open(folder.path()).await.unwrap();
-        let (second, two) = Socket::open(folder.path()).await.unwrap();
+        let (first, _one, was_alive) = SocketFile::open(&path).await.unwrap();
+        assert!(!was_alive);
+        let (second, two, was_alive) = SocketFile::open(&path).await.unwrap();
+        assert!(was_alive);
         drop(first);
         let asked = UnixStream::connect(&path);
         let (asked, accepted) = tokio::join!(asked, two.accept());
