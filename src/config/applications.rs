@@ -10,7 +10,7 @@ use super::field::Field;
 use super::file;
 use super::findings::Findings;
 use super::section::Section;
-use super::tree;
+use super::{Sources, tree};
 use crate::model::{Application, ApplicationName, ExternalUrl, Place};
 
 /// Reads `applications` and `include`; `None` where something is wrong.
@@ -19,6 +19,7 @@ pub(super) fn read(
     folder: &Path,
     common: &Common,
     findings: &Findings,
+    sources: &mut Sources,
 ) -> Option<Vec<Application>> {
     let mut drafts = Vec::new();
     let mut whole = true;
@@ -26,9 +27,12 @@ pub(super) fn read(
         whole &= read_list(field, common, &mut drafts);
     }
     if let Some(field) = root.optional("include") {
-        for file in included(field, folder).unwrap_or_default() {
-            whole &= read_file(&file, common, findings, &mut drafts);
+        let Included { within, files } = included(field, folder).unwrap_or_default();
+        for file in &files {
+            whole &= read_file(file, common, findings, &mut drafts);
         }
+        sources.folder = within;
+        sources.files.extend(files);
     }
     refuse_shared(&drafts, findings);
     let applications: Option<Vec<_>> = drafts.into_iter().map(|d| d.application).collect();
@@ -59,8 +63,16 @@ fn read_file(file: &Path, common: &Common, findings: &Findings, drafts: &mut Vec
         .is_some_and(|root| read_list(Field::new(&root, findings), common, drafts))
 }
 
+/// The files that `include` names.
+#[derive(Default)]
+struct Included {
+    /// Where new ones may come.
+    within: Option<PathBuf>,
+    files: Vec<PathBuf>,
+}
+
 /// The files that `include` names, sorted; none is fine where the pattern has a `*`.
-fn included(field: Field<'_>, folder: &Path) -> Option<Vec<PathBuf>> {
+fn included(field: Field<'_>, folder: &Path) -> Option<Included> {
     let pattern = field.path(folder)?;
     let name = pattern.file_name().and_then(OsStr::to_str);
     let within = pattern.parent().unwrap_or_else(|| Path::new(""));
@@ -72,7 +84,10 @@ fn included(field: Field<'_>, folder: &Path) -> Option<Vec<PathBuf>> {
         );
     };
     if !name.contains('*') {
-        return Some(vec![pattern]);
+        return Some(Included {
+            within: None,
+            files: vec![pattern],
+        });
     }
     // An empty parent is the current folder, which `read_dir` wants by its name.
     let opened = if within.as_os_str().is_empty() {
@@ -88,7 +103,10 @@ fn included(field: Field<'_>, folder: &Path) -> Option<Vec<PathBuf>> {
         Ok(mut names) => {
             names.retain(|n| n.to_str().is_some_and(|n| is_match(name, n)));
             names.sort();
-            Some(names.into_iter().map(|n| within.join(n)).collect())
+            Some(Included {
+                within: Some(within.to_owned()),
+                files: names.into_iter().map(|n| within.join(n)).collect(),
+            })
         }
         Err(error) => field.refuse(
             "include_unreadable",

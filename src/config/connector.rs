@@ -11,12 +11,12 @@ use super::proxy::{ProxySetting, proxy};
 use super::section::Section;
 use super::{
     BackendTls, Connections, ConnectorConfig, ConnectorReading, Dns, allow, backend_tls, drain,
-    tunnel,
+    log, tunnel,
 };
 use crate::model::{Finding, Host};
 
 /// Keys the documents describe, not built yet.
-const LATER: &[&str] = &["log", "limits", "single_sign_on"];
+const LATER: &[&str] = &["limits", "single_sign_on"];
 
 const DEFAULT_CONNECTIONS: Connections = Connections { least: 2, most: 8 };
 const MOST_CONNECTIONS: u8 = 8;
@@ -85,6 +85,8 @@ fn read(root: &Section<'_>, path: &Path, entries: &mut Vec<BackendTls>) -> Optio
     let congestion = root.optional("congestion").map(tunnel::congestion);
     let drain = root.optional("drain").map(drain::connector);
     let dns = root.optional("dns").and_then(dns);
+    let log = root.optional("log");
+    let log = log.map(|field| log::read(field, file::folder(path)));
     let metrics = root.optional("metrics").map(Field::metrics_listener);
     let folder = file::folder(path);
     let proxy_at = |name| match root.optional(name) {
@@ -97,6 +99,7 @@ fn read(root: &Section<'_>, path: &Path, entries: &mut Vec<BackendTls>) -> Optio
     }
     Some(ConnectorConfig {
         file: path.to_owned(),
+        log: log.unwrap_or_else(|| Some(Default::default()))?,
         gateways: gateways.unwrap_or_default(),
         state: state?,
         allow,

@@ -281,6 +281,11 @@ impl<'a> Field<'a> {
         whole.then_some(values)
     }
 
+    /// Whether keys with values stand here.
+    pub(super) fn is_map(self) -> bool {
+        matches!(self.node.value, Value::Map(_))
+    }
+
     /// Keys with values; see [`Section::read`].
     pub(super) fn section<T>(
         self,

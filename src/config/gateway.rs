@@ -14,9 +14,12 @@ use super::file::{self, Kind};
 use super::findings::Findings;
 use super::front;
 use super::limits;
+use super::log;
 use super::section::Section;
 use super::tunnel;
-use super::{CertificateFiles, GatewayConfig, GatewayPlaces, GatewayReading, Listen};
+use super::{
+    CertificateFiles, GatewayConfig, GatewayPlaces, GatewayReading, Listen, Reload, Sources,
+};
 use crate::model::{Finding, Host};
 
 /// Keys the documents describe, not built yet.
@@ -24,17 +27,14 @@ const LATER: &[&str] = &[
     "sign_in",
     "identity_providers",
     "session",
-    "log",
     "audit",
     "brand",
     "trusted_proxies",
-    "reload",
     "store_grace",
     "metrics",
     "admin",
 ];
 
-const LATER_LISTEN: &[&str] = &["admin"];
 const LATER_CERTIFICATE: &[&str] = &["pfx", "password", "acme"];
 
 impl GatewayConfig {
@@ -91,13 +91,16 @@ fn read(
 ) -> Option<GatewayConfig> {
     let folder = file::folder(path);
     let at_listen = root.required("listen", "{ https: [\"[::]:443\"] }");
-    let listen = at_listen.and_then(listen);
+    let listen = at_listen.and_then(|field| listen(field, folder));
     let at_store = root.required("store", "sqlite:/var/lib/appproxy/gateway.db");
     let store = at_store.and_then(|field| store(field, folder));
     let at_store_key = root.optional("store_key");
     let store_key = at_store_key.map(|field| field.secret(folder));
     let certificates = certificates(root, folder, named);
     let workers = file::workers(root);
+    let reload = root.optional("reload").map(reload);
+    let at_log = root.optional("log");
+    let log = at_log.map(|field| log::read(field, folder));
     let tunnel = root.optional("tunnel").map(tunnel::gateway);
     let congestion = root.optional("congestion").map(tunnel::congestion);
     let drain = root.optional("drain").map(drain::gateway);
@@ -115,7 +118,11 @@ fn read(
         serves_http: listen.as_ref().is_none_or(|l| l.serves_http),
     };
     let tunnel = tunnel.unwrap_or_else(|| Some(Default::default()));
-    let applications = applications::read(root, folder, &common, findings);
+    let mut sources = Sources {
+        files: vec![path.to_owned()],
+        folder: None,
+    };
+    let applications = applications::read(root, folder, &common, findings, &mut sources);
 
     let limits = limits.unwrap_or_else(|| Some(Default::default()))?;
     let tunnel::OfGateway {
@@ -124,11 +131,17 @@ fn read(
     } = tunnel?;
     Some(GatewayConfig {
         file: path.to_owned(),
+        reload: reload.unwrap_or_else(|| Some(Default::default()))?,
         places: GatewayPlaces {
             listen: at_listen?.place().clone(),
+            log: at_log
+                .map(|field| field.place().clone())
+                .unwrap_or_default(),
             store: at_store?.place().clone(),
             store_key: at_store_key.or(at_store)?.place().clone(),
         },
+        sources,
+        log: log.unwrap_or_else(|| Some(Default::default()))?,
         listen: listen?.listen,
         store: store?,
         store_key: match store_key {
@@ -160,8 +173,8 @@ struct Listeners {
     serves_http: bool,
 }
 
-fn listen(field: Field<'_>) -> Option<Listeners> {
-    field.section(LATER_LISTEN, |section| {
+fn listen(field: Field<'_>, folder: &Path) -> Option<Listeners> {
+    field.section(&[], |section| {
         let addresses = |name| section.optional(name).map(|f| f.distinct(Field::listener));
         let (https, http) = (addresses("https"), addresses("http"));
         let tunnel = addresses("tunnel");
@@ -172,6 +185,7 @@ fn listen(field: Field<'_>) -> Option<Listeners> {
             .optional("proxy_protocol")
             .map(|f| f.distinct(balancer));
         let metrics = section.optional("metrics").map(Field::metrics_listener);
+        let admin = section.optional("admin").map(|field| admin(field, folder));
         if https.is_none() {
             section.error_at_key(
                 "https",
@@ -211,9 +225,39 @@ fn listen(field: Field<'_>) -> Option<Listeners> {
                 proxy_protocol: proxy_protocol.flatten().unwrap_or_default(),
                 public: public.flatten().unwrap_or_default(),
                 metrics: metrics.flatten(),
+                admin: admin.flatten(),
             },
         }
     })
+}
+
+/// When the configuration is read again.
+fn reload(field: Field<'_>) -> Option<Reload> {
+    let known = [Reload::Manual, Reload::Watch];
+    field.parse("bad_value", "write `watch` or `manual`", |text| {
+        let same = known.into_iter().find(|reload| reload.as_str() == text);
+        same.ok_or_else(|| format!("`{text}` is no way to reload"))
+    })
+}
+
+/// The longest path of a socket file (unix(7): 108 octets with the one at the end, and a name of our
+/// own meanwhile).
+const SOCKET_PATH: usize = 90;
+
+/// A socket file.
+fn admin(field: Field<'_>, folder: &Path) -> Option<PathBuf> {
+    const FORM: &str = "write `unix:` and the path of a socket file, such as \
+                        `unix:/run/appproxy/admin.sock`";
+    let text = field.text()?;
+    let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) else {
+        return field.refuse("bad_socket", format!("`{text}` is no socket file"), FORM);
+    };
+    let path = folder.join(path);
+    if path.as_os_str().len() > SOCKET_PATH {
+        let what = format!("the path has more than {SOCKET_PATH} octets");
+        return field.refuse("bad_socket", what, "choose a shorter one");
+    }
+    Some(path)
 }
 
 /// Who passes connections on, and is believed about whose they are.

@@ -17,6 +17,7 @@ mod backend_tls;
 mod balancing;
 mod certificate;
 mod connector;
+mod described;
 mod drain;
 mod external;
 mod field;
@@ -25,9 +26,11 @@ mod findings;
 mod front;
 mod gateway;
 mod limits;
+mod log;
 mod proxy;
 mod secret;
 mod section;
+mod start_only;
 mod translation;
 mod tree;
 mod tunnel;
@@ -44,7 +47,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::model::{
-    Application, CongestionControl, Endpoint, Finding, Host, Place, Rate, StreamWindow,
+    Application, CongestionControl, Endpoint, Finding, Host, LogSettings, Place, Rate, StreamWindow,
 };
 
 /// Where a connector's file is where nobody says otherwise.
@@ -62,8 +65,10 @@ pub fn connector_command(command: &str, file: &Path) -> String {
 pub use crate::model::CertificateFiles;
 
 pub use backend_tls::BadPin;
+pub use described::{Change, Described, What};
 pub use proxy::{Proxies, ProxyConfig, ProxySetting};
 pub use secret::{SecretError, SecretSource};
+pub use start_only::StartOnly;
 
 /// A gateway's configuration, checked whole.
 #[derive(Debug, Clone)]
@@ -72,6 +77,12 @@ pub struct GatewayConfig {
     pub file: PathBuf,
     /// Where what is looked at later stands in it.
     pub places: GatewayPlaces,
+    /// The files it was read from.
+    pub sources: Sources,
+    /// When it is read again.
+    pub reload: Reload,
+    /// What is logged, how, and where to.
+    pub log: LogSettings,
     /// Where the gateway listens.
     pub listen: Listen,
     /// The SQLite file of the store.
@@ -102,6 +113,36 @@ pub struct GatewayConfig {
     pub applications: Vec<Arc<Application>>,
     /// Worker threads; the number of cores where it is absent.
     pub workers: Option<NonZeroUsize>,
+}
+
+/// The files that make a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sources {
+    /// The main file, and the ones it includes.
+    pub files: Vec<PathBuf>,
+    /// The folder of included files, where new ones may come.
+    pub folder: Option<PathBuf>,
+}
+
+/// When a configuration is read again; certificates are whenever they change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reload {
+    /// When somebody says so.
+    #[default]
+    Manual,
+    /// By itself, when its files have changed.
+    Watch,
+}
+
+impl Reload {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Watch => "watch",
+        }
+    }
 }
 
 /// How many connections people may have; tunnels do not count.
@@ -142,6 +183,18 @@ impl ConnectorCertificates {
     #[must_use]
     pub fn overlap(&self) -> Duration {
         self.life / 3 + self.renewal_grace
+    }
+}
+
+impl GatewayConfig {
+    /// The socket file at which the gateway takes orders. Without `listen.admin` it lies beside the
+    /// store and is called like the configuration.
+    #[must_use]
+    pub fn admin_socket(&self) -> PathBuf {
+        self.listen.admin.clone().unwrap_or_else(|| {
+            let name = self.file.file_stem().unwrap_or_default();
+            self.store.with_file_name(name).with_extension("sock")
+        })
     }
 }
 
@@ -193,6 +246,8 @@ impl Default for ConnectorDrain {
 pub struct GatewayPlaces {
     /// `listen`.
     pub listen: Place,
+    /// `log`; the whole file where it is absent.
+    pub log: Place,
     /// `store`.
     pub store: Place,
     /// `store_key`, or `store` where it is absent.
@@ -224,6 +279,8 @@ pub struct Listen {
     pub public: Vec<Endpoint>,
     /// Metrics and health, over plain HTTP; nowhere where it is absent.
     pub metrics: Option<SocketAddr>,
+    /// A socket file at which the gateway takes orders; beside the store where it is absent.
+    pub admin: Option<PathBuf>,
 }
 
 /// A connector's configuration, checked whole.
@@ -231,6 +288,8 @@ pub struct Listen {
 pub struct ConnectorConfig {
     /// The file it was read from.
     pub file: PathBuf,
+    /// What is logged, how, and where to.
+    pub log: LogSettings,
     /// Gateways to dial, beside those kept in the state.
     pub gateways: Vec<Endpoint>,
     /// The folder of identity and gateway list.

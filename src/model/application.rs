@@ -193,6 +193,17 @@ pub enum PreAuthentication {
     Assumed,
 }
 
+impl fmt::Display for PreAuthentication {
+    /// As an operator writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Passthrough => "passthrough",
+            #[cfg(test)]
+            Self::Assumed => "assumed",
+        })
+    }
+}
+
 /// What the application sees as `Host`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostHeader {

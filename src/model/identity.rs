@@ -1,5 +1,7 @@
 //! Who a request is from, as far as the gateway knows.
 
+use std::fmt;
+
 /// The outcome of authenticate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -9,6 +11,16 @@ pub enum Identity {
     /// Somebody with a session, by the word of a test.
     #[cfg(test)]
     Assumed,
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Anonymous => "anonymous",
+            #[cfg(test)]
+            Self::Assumed => "assumed",
+        })
+    }
 }
 
 impl Identity {

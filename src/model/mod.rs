@@ -9,6 +9,7 @@ mod finding;
 mod front;
 mod identity;
 mod ids;
+mod log;
 mod proxy;
 mod url;
 mod window;
@@ -26,6 +27,7 @@ pub use finding::{Finding, Place, Severity};
 pub use front::{Front, Hsts, Maintenance};
 pub use identity::Identity;
 pub use ids::{ApplicationName, ConnectorId, GroupName, NameError, RequestId};
+pub use log::{LogFormat, LogSettings, LogTarget};
 pub use proxy::{Proxy, ProxyCredentials, ProxyException, ProxyScheme};
 pub use url::{
     Captured, Endpoint, ExternalUrl, Host, HostPattern, InternalHost, InternalUrl, PathPrefix,

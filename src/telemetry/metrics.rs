@@ -71,6 +71,10 @@ catalogue! {
         "Requests that ended, by the class of the status that was sent (none where the client went away before) and by error code (none where an application answered).";
     REQUEST_DURATION = Histogram "appproxy_request_duration_seconds" ["application"]
         "From a request's head to the end of its answer; WebSockets are not in it.";
+    REQUEST_PARTS = Histogram "appproxy_request_part_duration_seconds" ["application", "part"]
+        "How long the head of an answer took, by where: gateway until a tunnel was chosen, tunnel on the way and back, backend at the application as its connector says.";
+    REQUEST_OCTETS = Counter "appproxy_request_octets_total" ["application", "direction"]
+        "Octets of bodies and WebSockets, in from clients and out to them; counted when a request has ended.";
     REQUESTS_IN_FLIGHT = Gauge "appproxy_requests_in_flight" ["application"]
         "Requests whose answer has not ended, WebSockets included.";
     WEBSOCKETS_OPEN = Gauge "appproxy_websockets_open" []
@@ -123,6 +127,14 @@ catalogue! {
     // The gateway: itself.
     STORE_ERRORS = Counter "appproxy_store_errors_total" []
         "Times the store gave no answer.";
+    LOG_LINES_LOST = Counter "appproxy_log_lines_lost_total" []
+        "Lines of the log that could not be written where they belong.";
+    CONFIG_GENERATION = Gauge "appproxy_config_generation" []
+        "The number of the configuration in force: 1 is that of the start, and each reload adds one.";
+    CONFIG_CURRENT = Gauge "appproxy_config_last_reload_successful" []
+        "0 while the configuration in force is not the last one that was read, because that was refused.";
+    CONFIG_RELOADS = Counter "appproxy_config_reloads_total" ["outcome"]
+        "Times a configuration or certificates were read again, by outcome: done or refused.";
     DRAINING = Gauge "appproxy_draining" []
         "1 while the process stops and takes nothing new.";
 

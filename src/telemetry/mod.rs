@@ -11,7 +11,10 @@ mod requests;
 
 pub use access::{AccessLine, Ended, OctetsIn};
 pub use endpoint::{Endpoint, Observed, Reach};
-pub use logs::{LogError, LogFormat, LogOptions, init};
+pub use logs::{
+    LogError, LogOptions, apply as apply_log, check as check_log, init, reopen as reopen_log,
+    set_level,
+};
 pub use printable::printable;
 pub use recorder::{Recorder, RecorderError};
 pub use request_ids::RequestIds;

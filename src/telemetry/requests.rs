@@ -7,7 +7,9 @@ use std::time::Duration;
 use http::StatusCode;
 use metrics::{Counter, Histogram};
 
-use super::metrics::{NO_APPLICATION, NONE, REQUEST_DURATION, REQUESTS};
+use super::metrics::{
+    NO_APPLICATION, NONE, REQUEST_DURATION, REQUEST_OCTETS, REQUEST_PARTS, REQUESTS,
+};
 use crate::model::ErrorCode;
 
 /// The classes of a status, and none for a request that got no answer.
@@ -15,6 +17,26 @@ const CLASSES: [&str; 6] = [NONE, "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Every code, and none.
 const CODES: usize = ErrorCode::ALL.len() + 1;
+
+/// Where the time until an answer's head goes.
+const PARTS: [&str; 3] = ["gateway", "tunnel", "backend"];
+
+const DIRECTIONS: [&str; 2] = ["in", "out"];
+
+/// How a request ended, and what it was.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Unless its client went away before there was one.
+    pub(super) status: Option<StatusCode>,
+    /// Unless the application answered.
+    pub(super) code: Option<ErrorCode>,
+    /// Where it was no WebSocket.
+    pub(super) took: Option<Duration>,
+    /// At the gateway, in the tunnel, at the application, as far as it came.
+    pub(super) parts: [Option<Duration>; PARTS.len()],
+    /// From the client, and to it.
+    pub(super) octets: [u64; DIRECTIONS.len()],
+}
 
 /// The counters of one application's requests. They are looked up once, so a request costs a few
 /// atomic additions; only a histogram's room for the next samples is allocated now and then. Series
@@ -24,6 +46,8 @@ pub struct RequestMeter {
     application: String,
     ended: Box<[OnceLock<Counter>]>,
     duration: OnceLock<Histogram>,
+    parts: [OnceLock<Histogram>; PARTS.len()],
+    octets: [OnceLock<Counter>; DIRECTIONS.len()],
     in_flight: AtomicUsize,
 }
 
@@ -44,6 +68,8 @@ impl RequestMeter {
                 .map(|_| OnceLock::new())
                 .collect(),
             duration: OnceLock::new(),
+            parts: [const { OnceLock::new() }; PARTS.len()],
+            octets: [const { OnceLock::new() }; DIRECTIONS.len()],
             in_flight: AtomicUsize::new(0),
         }
     }
@@ -65,7 +91,14 @@ impl RequestMeter {
         InFlight(Arc::clone(self))
     }
 
-    fn ended(&self, status: Option<StatusCode>, code: Option<ErrorCode>, took: Option<Duration>) {
+    fn ended(&self, outcome: &Outcome) {
+        let Outcome {
+            status,
+            code,
+            took,
+            parts,
+            octets,
+        } = *outcome;
         let class = status.map_or(0, |status| usize::from(status.as_u16() / 100));
         let class = if class < CLASSES.len() { class } else { 0 };
         let which = code.map_or(0, |code| code as usize + 1);
@@ -82,6 +115,18 @@ impl RequestMeter {
                 .get_or_init(register)
                 .record(took.as_secs_f64());
         }
+        for ((kept, part), took) in self.parts.iter().zip(PARTS).zip(parts) {
+            let register = || REQUEST_PARTS.histogram(&[&self.application, part]);
+            if let Some(took) = took {
+                kept.get_or_init(register).record(took.as_secs_f64());
+            }
+        }
+        for ((kept, direction), octets) in self.octets.iter().zip(DIRECTIONS).zip(octets) {
+            let register = || REQUEST_OCTETS.counter(&[&self.application, direction]);
+            if octets > 0 {
+                kept.get_or_init(register).increment(octets);
+            }
+        }
     }
 }
 
@@ -91,16 +136,10 @@ impl InFlight {
     }
 }
 
-/// A request has ended: with this status, unless its client went away before; with this code,
-/// unless the application answered; after this time, where it was no WebSocket.
-pub(super) fn ended(
-    meter: Option<&InFlight>,
-    status: Option<StatusCode>,
-    code: Option<ErrorCode>,
-    took: Option<Duration>,
-) {
+/// A request has ended.
+pub(super) fn ended(meter: Option<&InFlight>, outcome: &Outcome) {
     let meter = meter.map_or(&*UNROUTED, |in_flight| &*in_flight.0);
-    meter.ended(status, code, took);
+    meter.ended(outcome);
 }
 
 impl Drop for InFlight {
@@ -123,7 +162,13 @@ mod tests {
             for class in classes() {
                 for code in codes() {
                     let status = class.map(|status| StatusCode::from_u16(status).unwrap());
-                    meter.ended(status, code, Some(Duration::from_millis(30)));
+                    meter.ended(&Outcome {
+                        status,
+                        code,
+                        took: Some(Duration::from_millis(30)),
+                        parts: [Some(Duration::from_millis(1)), None, None],
+                        octets: [0, 7],
+                    });
                 }
             }
         });
@@ -145,6 +190,21 @@ mod tests {
             6 * CODES
         );
         assert!(text.contains(&all), "{text}");
+        let (requests, octets) = (6 * CODES, 7 * 6 * CODES);
+        for row in [
+            format!(
+                "appproxy_request_part_duration_seconds_count{{application=\"wiki\",part=\"gateway\"}} {requests}\n"
+            ),
+            format!(
+                "appproxy_request_octets_total{{application=\"wiki\",direction=\"out\"}} {octets}\n"
+            ),
+        ] {
+            assert!(text.contains(&row), "{row} is not in\n{text}");
+        }
+        assert!(
+            !text.contains("part=\"tunnel\"") && !text.contains("direction=\"in\""),
+            "{text}"
+        );
     }
 
     #[test]
@@ -153,7 +213,14 @@ mod tests {
         let (one, two) = (meter.begin(), meter.begin());
         assert_eq!(meter.in_flight(), 2);
         drop(one);
-        ended(Some(&two), None, None, Some(Duration::ZERO));
+        let took = Some(Duration::ZERO);
+        ended(
+            Some(&two),
+            &Outcome {
+                took,
+                ..Outcome::default()
+            },
+        );
         assert_eq!(meter.in_flight(), 1);
         drop(two);
         assert_eq!(meter.in_flight(), 0);

@@ -11,7 +11,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Method, Request, StatusCode, Version};
 use tokio::time::Instant;
 
-use super::requests::{self, InFlight, RequestMeter};
+use super::requests::{self, InFlight, Outcome, RequestMeter};
 use crate::model::{ConnectorId, ErrorCode, RequestId};
 
 /// The most octets of a method, host or path that are logged, so that a request cannot write
@@ -249,8 +249,22 @@ impl Drop for AccessLine {
         if self.ended == Ended::ClientGone && self.is_whole() {
             self.ended = Ended::Complete;
         }
-        let took = (!self.upgraded).then(|| self.started.elapsed());
-        requests::ended(self.application.as_ref(), self.status, self.code, took);
+        let times = self.times;
+        let outcome = Outcome {
+            status: self.status,
+            code: self.code,
+            took: (!self.upgraded).then(|| self.started.elapsed()),
+            parts: [
+                times.map(|times| times.gateway),
+                times.and_then(|times| times.tunnel),
+                times.and_then(|times| times.backend),
+            ],
+            octets: [
+                self.octets_in.as_ref().map_or(0, OctetsIn::count),
+                self.octets_out,
+            ],
+        };
+        requests::ended(self.application.as_ref(), &outcome);
         self.write();
     }
 }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use serde_json::Value;
 
 use super::*;
-use crate::telemetry::logs::LogFormat;
+use crate::model::LogFormat;
 use crate::telemetry::logs::tests::logged;
 
 fn line(target: &str) -> AccessLine {

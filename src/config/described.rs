@@ -1,0 +1,674 @@
+//! A gateway's configuration in words, and what is different between two: what an operator is told
+//! before a reload and after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::GatewayConfig;
+use crate::model::{
+    Affinity, Application, BackendProtocol, HostHeader, LogFormat, LogTarget, Maintenance,
+    ProxyProtocol, RequestLimit,
+};
+
+/// Who is let in where nobody is kept out.
+const EVERYBODY: &str = "everybody";
+
+/// What is written down in a configuration, setting by setting.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Described {
+    /// The gateway's own.
+    gateway: Settings,
+    /// Those of each application.
+    applications: BTreeMap<String, Settings>,
+}
+
+type Settings = BTreeMap<String, Setting>;
+
+/// The values of one setting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Setting {
+    values: Vec<String>,
+    opens: Opens,
+}
+
+/// When a change of a setting lets in what was kept out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Opens {
+    /// With each further value.
+    More,
+    /// With any other value: what it comes to is not compared.
+    Any,
+    /// Never.
+    Never,
+}
+
+/// One difference between two configurations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The application; `None`: the gateway itself.
+    pub application: Option<String>,
+    /// What became of it.
+    pub what: What,
+    /// It lets in what was kept out before.
+    pub wider: bool,
+    /// It keeps out what was let in before.
+    pub narrower: bool,
+}
+
+/// What is different.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum What {
+    /// The application is new.
+    Added {
+        /// Where people open it.
+        external_urls: String,
+        /// Where the connector finds it.
+        internal_urls: String,
+    },
+    /// The application is gone.
+    Removed {
+        /// Where people opened it.
+        external_urls: String,
+    },
+    /// A setting has other values.
+    Setting {
+        /// Its key.
+        key: String,
+        /// Its values before; empty where it had none.
+        before: String,
+        /// Its values now.
+        after: String,
+    },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let subject = match &self.application {
+            Some(name) => format!("application {name}"),
+            None => "gateway".to_owned(),
+        };
+        match &self.what {
+            What::Added {
+                external_urls,
+                internal_urls,
+            } => write!(
+                f,
+                "{subject}: new, {external_urls} leads to {internal_urls}"
+            )?,
+            What::Removed { external_urls } => write!(f, "{subject}: removed, {external_urls}")?,
+            What::Setting { key, before, after } => {
+                let or_default = |values: &str| match values {
+                    "" => "(nothing)".to_owned(),
+                    values => values.to_owned(),
+                };
+                let (before, after) = (or_default(before), or_default(after));
+                write!(f, "{subject}: {key}: {before} -> {after}")?;
+            }
+        }
+        match (self.wider, self.narrower) {
+            (true, true) => f.write_str(" [wider in one thing, narrower in another]"),
+            (true, false) => f.write_str(" [wider]"),
+            (false, true) => f.write_str(" [narrower]"),
+            (false, false) => Ok(()),
+        }
+    }
+}
+
+impl Change {
+    /// What is different in `after`; the gateway's own first, then by application.
+    #[must_use]
+    pub fn between(before: &GatewayConfig, after: &GatewayConfig) -> Vec<Self> {
+        Described::of(before).changes(&Described::of(after))
+    }
+}
+
+impl Described {
+    /// In words.
+    #[must_use]
+    pub fn of(config: &GatewayConfig) -> Self {
+        let applications = config.applications.iter();
+        Self {
+            gateway: gateway(config),
+            applications: applications
+                .map(|a| (a.name.to_string(), application(a)))
+                .collect(),
+        }
+    }
+
+    /// What is different in `after`; the gateway's own first, then by application.
+    #[must_use]
+    pub fn changes(&self, after: &Self) -> Vec<Change> {
+        let mut changes = settings(None, &self.gateway, &after.gateway);
+        let names: BTreeSet<_> = [self, after]
+            .into_iter()
+            .flat_map(|described| described.applications.keys())
+            .collect();
+        for name in names {
+            let urls = |of: &Settings, key| of.get(key).map(Setting::text).unwrap_or_default();
+            let (was, is) = (self.applications.get(name), after.applications.get(name));
+            let (what, wider) = match (was, is) {
+                (Some(was), Some(is)) => {
+                    changes.extend(settings(Some(name), was, is));
+                    continue;
+                }
+                (None, Some(is)) => {
+                    let what = What::Added {
+                        external_urls: urls(is, EXTERNAL_URLS),
+                        internal_urls: urls(is, INTERNAL_URLS),
+                    };
+                    (what, true)
+                }
+                (Some(was), None) => {
+                    let what = What::Removed {
+                        external_urls: urls(was, EXTERNAL_URLS),
+                    };
+                    (what, false)
+                }
+                (None, None) => continue,
+            };
+            changes.push(Change {
+                application: Some(name.clone()),
+                what,
+                wider,
+                narrower: !wider,
+            });
+        }
+        changes
+    }
+}
+
+fn settings(application: Option<&String>, before: &Settings, after: &Settings) -> Vec<Change> {
+    let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let differing = keys.into_iter().filter_map(|key| {
+        let (was, is) = (before.get(key), after.get(key));
+        if was == is {
+            return None;
+        }
+        let values =
+            |setting: Option<&Setting>| setting.map(|s| s.values.clone()).unwrap_or_default();
+        let (was_values, is_values) = (values(was), values(is));
+        let opens = is.or(was).map_or(Opens::Any, |setting| setting.opens);
+        let grows = |from: &[String], to: &[String]| match opens {
+            Opens::More => to.iter().any(|value| !is_covered(value, from)),
+            Opens::Any => true,
+            Opens::Never => false,
+        };
+        Some(Change {
+            application: application.cloned(),
+            wider: grows(&was_values, &is_values),
+            narrower: grows(&is_values, &was_values),
+            what: What::Setting {
+                key: key.clone(),
+                before: was.map(Setting::text).unwrap_or_default(),
+                after: is.map(Setting::text).unwrap_or_default(),
+            },
+        })
+    });
+    differing.collect()
+}
+
+/// Whether a value adds nothing to others.
+fn is_covered(value: &str, by: &[String]) -> bool {
+    let network = |text: &str| text.parse::<IpNet>().ok();
+    let value_network = network(value);
+    by.iter().any(|other| {
+        other == value
+            || other == EVERYBODY
+            || value_network
+                .is_some_and(|inner| network(other).is_some_and(|outer| outer.contains(&inner)))
+    })
+}
+
+const EXTERNAL_URLS: &str = "external_url";
+const INTERNAL_URLS: &str = "internal_url";
+
+impl Setting {
+    fn text(&self) -> String {
+        self.values.join(", ")
+    }
+}
+
+/// Puts settings together; one without a value is not there.
+struct Writing(Settings);
+
+impl Writing {
+    fn put<V: ToString>(
+        &mut self,
+        key: &str,
+        opens: Opens,
+        values: impl IntoIterator<Item = V>,
+    ) -> &mut Self {
+        let values: Vec<_> = values.into_iter().map(|v| v.to_string()).collect();
+        if !values.is_empty() {
+            self.0.insert(key.to_owned(), Setting { values, opens });
+        }
+        self
+    }
+}
+
+fn gateway(config: &GatewayConfig) -> Settings {
+    let GatewayConfig {
+        // The same wherever it lies, and compared as text where it matters.
+        file: _,
+        places: _,
+        sources: _,
+        reload,
+        log,
+        listen,
+        store,
+        // A secret's place is no secret, and a start's matter.
+        store_key: _,
+        certificates,
+        connector_certificates,
+        stream_window,
+        congestion,
+        drain,
+        requests_per_address,
+        requests_total,
+        rate_per_address,
+        connections,
+        connections_are_written: _,
+        applications: _,
+        workers,
+    } = config;
+    let mut settings = Writing(Settings::new());
+    let certificates = certificates
+        .iter()
+        .map(|files| format!("{} with {}", files.chain.display(), files.key.display()));
+    settings
+        .put("listen.https", Opens::More, &listen.https)
+        .put("listen.http", Opens::More, &listen.http)
+        .put("listen.tunnel", Opens::More, &listen.tunnel)
+        .put("listen.metrics", Opens::More, listen.metrics)
+        .put(
+            "listen.admin",
+            Opens::Never,
+            listen.admin.iter().map(|p| p.display()),
+        )
+        .put("listen.public", Opens::Never, &listen.public)
+        .put("listen.proxy_protocol", Opens::More, &listen.proxy_protocol)
+        .put("reload", Opens::Never, [reload.as_str()])
+        .put("log.level", Opens::Never, log.level.as_deref())
+        .put(
+            "log.format",
+            Opens::Never,
+            log.format.map(LogFormat::as_str),
+        )
+        .put(
+            "log.to",
+            Opens::Never,
+            [match &log.to {
+                LogTarget::Stderr => "stderr".to_owned(),
+                LogTarget::Stdout => "stdout".to_owned(),
+                LogTarget::File(path) => format!("file {}", path.display()),
+                LogTarget::Syslog(path) => format!("syslog {}", path.display()),
+            }],
+        )
+        .put("store", Opens::Any, [store.display()])
+        .put("certificates", Opens::Never, certificates)
+        .put(
+            "tunnel.certificate_life",
+            Opens::Never,
+            [format!("{:?}", connector_certificates.life)],
+        )
+        .put(
+            "tunnel.renewal_grace",
+            Opens::Never,
+            [format!("{:?}", connector_certificates.renewal_grace)],
+        )
+        .put(
+            "tunnel.stream_window",
+            Opens::Never,
+            [stream_window.octets()],
+        )
+        .put(
+            "congestion",
+            Opens::Never,
+            congestion.as_ref().map(|c| c.as_str()),
+        )
+        .put(
+            "drain.notice",
+            Opens::Never,
+            [format!("{:?}", drain.notice)],
+        )
+        .put(
+            "drain.deadline",
+            Opens::Never,
+            [format!("{:?}", drain.deadline)],
+        )
+        .put(
+            "limits.requests_per_address",
+            Opens::Never,
+            [requests_per_address],
+        )
+        .put("limits.requests_total", Opens::Never, [requests_total])
+        .put("limits.rate_per_address", Opens::Never, rate_per_address)
+        .put("limits.connections", Opens::Never, [connections.total])
+        .put(
+            "limits.connections_per_address",
+            Opens::Never,
+            [connections.per_address],
+        )
+        .put("workers", Opens::Never, workers);
+    settings.0
+}
+
+fn application(application: &Application) -> Settings {
+    let Application {
+        name: _,
+        external: _,
+        alternates: _,
+        internal,
+        connectors,
+        pre_authentication,
+        host_header,
+        link_translation,
+        timeouts,
+        backend_protocol,
+        connection_authentication,
+        proxy_protocol,
+        affinity,
+        health_check,
+        limits,
+        front,
+    } = application;
+    let mut settings = Writing(Settings::new());
+    settings
+        .put(EXTERNAL_URLS, Opens::More, application.external_urls())
+        .put(INTERNAL_URLS, Opens::More, internal.all())
+        .put("connector_groups", Opens::More, connectors.groups())
+        .put("pre_authentication", Opens::Any, pre_authentication)
+        .put(
+            "open_for",
+            Opens::More,
+            open_for(front.maintenance.as_deref()),
+        )
+        .put(
+            "maintenance.message",
+            Opens::Never,
+            front
+                .maintenance
+                .iter()
+                .flat_map(|closed| closed.message.as_deref()),
+        )
+        .put(
+            "maintenance.retry_after",
+            Opens::Never,
+            front
+                .maintenance
+                .iter()
+                .flat_map(|closed| closed.retry_after.map(|after| format!("{after:?}"))),
+        )
+        .put("host_header", Opens::Never, [host(host_header)])
+        .put(
+            "link_translation.headers",
+            Opens::Never,
+            [link_translation.headers],
+        )
+        .put(
+            "link_translation.cookie_domains",
+            Opens::Never,
+            &link_translation.cookie_domains,
+        )
+        .put(
+            "timeouts.connect",
+            Opens::Never,
+            [format!("{:?}", timeouts.connect)],
+        )
+        .put(
+            "timeouts.first_byte",
+            Opens::Never,
+            [format!("{:?}", timeouts.first_byte)],
+        )
+        .put(
+            "timeouts.idle",
+            Opens::Never,
+            [format!("{:?}", timeouts.idle)],
+        )
+        .put(
+            "backend_protocol",
+            Opens::Never,
+            [match backend_protocol {
+                BackendProtocol::Http1 => "http1",
+                BackendProtocol::Http2 => "http2",
+            }],
+        )
+        .put(
+            "connection_authentication",
+            Opens::Never,
+            [connection_authentication],
+        )
+        .put(
+            "proxy_protocol",
+            Opens::Never,
+            proxy_protocol.map(|version| match version {
+                ProxyProtocol::V1 => "v1",
+                ProxyProtocol::V2 => "v2",
+            }),
+        )
+        .put(
+            "affinity",
+            Opens::Never,
+            affinity.map(|by| match by {
+                Affinity::Cookie => "cookie",
+                Affinity::Address => "address",
+            }),
+        )
+        .put(
+            "health_check",
+            Opens::Never,
+            health_check.as_ref().map(|check| {
+                let path = check.path.as_deref().unwrap_or("connection");
+                let good = match check.status.as_slice() {
+                    [] => "below 500".to_owned(),
+                    good => format!("{good:?}"),
+                };
+                let (interval, timeout) = (check.interval, check.timeout);
+                format!("{path} every {interval:?} within {timeout:?}, good is {good}")
+            }),
+        )
+        .put(
+            "limits.requests",
+            Opens::Never,
+            [match limits.requests {
+                RequestLimit::Share(share) => format!("{share}%"),
+                RequestLimit::Count(count) => count.to_string(),
+            }],
+        )
+        .put(
+            "limits.requests_per_address",
+            Opens::Never,
+            limits.per_address,
+        )
+        .put("limits.rate", Opens::Never, limits.rate)
+        .put(
+            "limits.rate_per_address",
+            Opens::Never,
+            limits.rate_per_address,
+        )
+        .put("limits.body", Opens::Never, limits.body)
+        .put("hsts", Opens::Never, front.hsts.map(|hsts| hsts.value()))
+        .put(
+            "robots",
+            Opens::Never,
+            front.denies_robots.then_some("deny"),
+        )
+        .put("home_path", Opens::Never, front.home.as_deref())
+        .put(
+            "clear_site_data",
+            Opens::Never,
+            front.clears_site_data.then_some("true"),
+        );
+    settings.0
+}
+
+fn open_for(maintenance: Option<&Maintenance>) -> Vec<String> {
+    match maintenance {
+        None => vec![EVERYBODY.to_owned()],
+        Some(closed) => {
+            let some = closed.allow.iter().map(ToString::to_string);
+            // Closed is not the same as not written.
+            std::iter::once("nobody".to_owned()).chain(some).collect()
+        }
+    }
+}
+
+fn host(header: &HostHeader) -> String {
+    match header {
+        HostHeader::Internal => "internal".to_owned(),
+        HostHeader::External => "external".to_owned(),
+        HostHeader::Fixed(name) => name.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn config(listen: &str, applications: &str) -> GatewayConfig {
+        let text = format!(
+            "version: 1\nkind: gateway\nlisten: {{ https: ['[::]:443'], {listen} }}\nstore: sqlite:x\n\
+             certificates: [{{ chain: a, key: b }}]\napplications:\n{applications}"
+        );
+        GatewayConfig::from_text(Path::new("gateway.yaml"), &text).unwrap()
+    }
+
+    fn wiki(more: &str) -> String {
+        format!(
+            "  - {{ name: wiki, external_url: 'https://w.example.com/', internal_url: 'http://w.corp/', \
+             pre_authentication: [passthrough]{more} }}\n"
+        )
+    }
+
+    #[test]
+    fn what_lets_in_more_is_told_from_what_does_not() {
+        let base = config("", &wiki(""));
+        for (listen, more, key, wider, narrower) in [
+            (
+                "",
+                ", timeouts: { idle: 1m }",
+                "timeouts.idle",
+                false,
+                false,
+            ),
+            ("", ", maintenance: true", "open_for", false, true),
+            (
+                "",
+                ", maintenance: { allow: [192.0.2.0/24] }",
+                "open_for",
+                false,
+                true,
+            ),
+            (
+                "",
+                ", connector_groups: [default, hq]",
+                "connector_groups",
+                true,
+                false,
+            ),
+            (
+                "",
+                ", connector_groups: [hq]",
+                "connector_groups",
+                true,
+                true,
+            ),
+            (
+                "",
+                ", alternate_external_urls: ['https://x.example.com/']",
+                "external_url",
+                true,
+                false,
+            ),
+            ("", ", limits: { rate: 5/s }", "limits.rate", false, false),
+            (
+                "",
+                ", health_check: { path: /a }",
+                "health_check",
+                false,
+                false,
+            ),
+            (
+                "proxy_protocol: [192.0.2.0/24]",
+                "",
+                "listen.proxy_protocol",
+                true,
+                false,
+            ),
+        ] {
+            let other = config(listen, &wiki(more));
+            let changes = Change::between(&base, &other);
+            let [change] = &changes[..] else {
+                panic!("{more}: {changes:?}");
+            };
+            let What::Setting { key: changed, .. } = &change.what else {
+                panic!("{change:?}");
+            };
+            assert_eq!(
+                (changed.as_str(), change.wider, change.narrower),
+                (key, wider, narrower)
+            );
+            // The way back is the opposite.
+            let back = Change::between(&other, &base);
+            assert_eq!(
+                (back[0].wider, back[0].narrower),
+                (narrower, wider),
+                "{back:?}"
+            );
+        }
+        assert_eq!(Change::between(&base, &base), []);
+    }
+
+    #[test]
+    fn networks_and_everybody_hold_what_lies_in_them() {
+        let allow =
+            |nets: &str| config("", &wiki(&format!(", maintenance: {{ allow: [{nets}] }}")));
+        for (before, after, wider, narrower) in [
+            ("192.0.2.0/24", "192.0.2.0/25", false, true),
+            ("192.0.2.0/24", "192.0.2.7", false, true),
+            ("192.0.2.0/25", "192.0.2.0/24", true, false),
+            ("192.0.2.7", "192.0.2.8", true, true),
+            ("192.0.2.0/24", "192.0.2.0/24, 2001:db8::/32", true, false),
+        ] {
+            let changes = Change::between(&allow(before), &allow(after));
+            assert_eq!(
+                (changes[0].wider, changes[0].narrower),
+                (wider, narrower),
+                "{changes:?}"
+            );
+        }
+        let open = Change::between(&allow("192.0.2.7"), &config("", &wiki("")));
+        assert_eq!((open[0].wider, open[0].narrower), (true, false), "{open:?}");
+    }
+
+    #[test]
+    fn applications_that_come_and_go_are_told_with_their_urls() {
+        let blog = "  - { name: blog, external_url: 'https://b.example.com/', internal_url: 'http://b.corp/', pre_authentication: [passthrough] }\n";
+        let (one, two) = (config("", &wiki("")), config("", &(wiki("") + blog)));
+        let [added] = &Change::between(&one, &two)[..] else {
+            panic!();
+        };
+        assert_eq!(
+            added.to_string(),
+            "application blog: new, https://b.example.com/ leads to http://b.corp/ [wider]"
+        );
+        let [removed] = &Change::between(&two, &one)[..] else {
+            panic!();
+        };
+        assert_eq!(
+            removed.to_string(),
+            "application blog: removed, https://b.example.com/ [narrower]"
+        );
+        // As it goes over the admin socket.
+        let text = serde_json::to_string(&Described::of(&two)).unwrap();
+        let read: Described = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, Described::of(&two));
+    }
+}

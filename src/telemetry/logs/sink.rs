@@ -1,0 +1,225 @@
+//! Where lines of the log are written.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::super::metrics::LOG_LINES_LOST;
+use super::LogError;
+use crate::model::LogTarget;
+
+/// The time as RFC 3164 (section 4.1.2) has it.
+const TIME: &[BorrowedFormatItem<'_>] =
+    format_description!("[month repr:short] [day padding:space] [hour]:[minute]:[second]");
+
+/// The facility of services (RFC 3164 section 4.1.1).
+const DAEMON: u8 = 3;
+
+/// One place for lines.
+#[derive(Debug, Clone)]
+pub(super) struct Sink(Arc<Place>);
+
+#[derive(Debug)]
+enum Place {
+    Stderr,
+    Stdout,
+    File(File),
+    Syslog {
+        socket: UnixDatagram,
+        daemon: PathBuf,
+    },
+}
+
+/// One line on its way; it comes as a whole.
+#[derive(Debug)]
+pub(super) struct Line<'s> {
+    place: &'s Place,
+    level: Level,
+}
+
+impl Sink {
+    /// # Errors
+    /// Where the file cannot be opened, or nobody listens at the socket.
+    pub(super) fn open(target: &LogTarget) -> Result<Self, LogError> {
+        let place = match target {
+            LogTarget::Stderr => Place::Stderr,
+            LogTarget::Stdout => Place::Stdout,
+            LogTarget::File(path) => {
+                let mut options = OpenOptions::new();
+                // It names visitors: nothing for everybody on the machine.
+                let file = options.append(true).create(true).mode(0o640).open(path);
+                let at = |e| LogError::Target(path.display().to_string(), e);
+                Place::File(file.map_err(at)?)
+            }
+            LogTarget::Syslog(path) => {
+                let connect = || {
+                    let socket = UnixDatagram::unbound()?;
+                    // A daemon that does not keep up loses lines; it must not stop requests.
+                    socket.set_nonblocking(true)?;
+                    // Only to find out: one that is restarted is another one under the same path.
+                    UnixDatagram::unbound()?.connect(path)?;
+                    Ok(socket)
+                };
+                let socket = connect();
+                let at = |e| LogError::Target(path.display().to_string(), e);
+                Place::Syslog {
+                    socket: socket.map_err(at)?,
+                    daemon: path.clone(),
+                }
+            }
+        };
+        Ok(Self(Arc::new(place)))
+    }
+
+    pub(super) fn is_stderr(&self) -> bool {
+        matches!(*self.0, Place::Stderr)
+    }
+}
+
+impl<'s> MakeWriter<'s> for Sink {
+    type Writer = Line<'s>;
+
+    fn make_writer(&'s self) -> Line<'s> {
+        Line {
+            place: &self.0,
+            level: Level::INFO,
+        }
+    }
+
+    fn make_writer_for(&'s self, event: &Metadata<'_>) -> Line<'s> {
+        Line {
+            place: &self.0,
+            level: *event.level(),
+        }
+    }
+}
+
+impl io::Write for Line<'_> {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        // All at once, so that lines of several threads do not run into one another.
+        let written = match self.place {
+            Place::Stderr => io::Write::write_all(&mut io::stderr().lock(), octets),
+            Place::Stdout => io::Write::write_all(&mut io::stdout().lock(), octets),
+            Place::File(file) => io::Write::write_all(&mut &*file, octets),
+            Place::Syslog { socket, daemon } => {
+                let message = message(self.level, octets, SystemTime::now());
+                socket.send_to(&message, daemon).map(drop)
+            }
+        };
+        if written.is_err() {
+            LOG_LINES_LOST.count(&[]);
+        }
+        written.map(|()| octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A line as a local daemon takes it.
+fn message(level: Level, line: &[u8], now: SystemTime) -> Vec<u8> {
+    let severity = match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    };
+    let time = OffsetDateTime::from(now).format(TIME).unwrap_or_default();
+    let (priority, process) = (DAEMON * 8 + severity, std::process::id());
+    let mut message = format!("<{priority}>{time} appproxy[{process}]: ").into_bytes();
+    message.extend_from_slice(line.trim_ascii_end());
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn a_line_for_syslog_is_as_rfc_3164_has_it() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_780_000_000);
+        let id = std::process::id();
+        for (level, priority) in [
+            (Level::ERROR, 27),
+            (Level::WARN, 28),
+            (Level::INFO, 30),
+            (Level::DEBUG, 31),
+            (Level::TRACE, 31),
+        ] {
+            let message = message(level, b"a line\n", now);
+            let expected = format!("<{priority}>May 28 20:26:40 appproxy[{id}]: a line");
+            assert_eq!(String::from_utf8(message).unwrap(), expected);
+        }
+        let early = message(Level::INFO, b"x", UNIX_EPOCH);
+        assert!(
+            String::from_utf8(early)
+                .unwrap()
+                .starts_with("<30>Jan  1 00:00:00 ")
+        );
+    }
+
+    #[test]
+    fn lines_reach_a_daemon_also_when_it_is_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let target = LogTarget::Syslog(path.clone());
+        let text = Sink::open(&target).unwrap_err().to_string();
+        assert!(text.contains(&path.display().to_string()), "{text}");
+        let read = |daemon: &UnixDatagram| {
+            let mut octets = [0; 256];
+            let length = daemon.recv(&mut octets).unwrap();
+            String::from_utf8(octets[..length].to_vec()).unwrap()
+        };
+        let daemon = UnixDatagram::bind(&path).unwrap();
+        let sink = Sink::open(&target).unwrap();
+        sink.make_writer().write_all(b"one\n").unwrap();
+        assert!(read(&daemon).ends_with("]: one"));
+        drop(daemon);
+        assert!(sink.make_writer().write_all(b"lost\n").is_err());
+        std::fs::remove_file(&path).unwrap();
+        let daemon = UnixDatagram::bind(&path).unwrap();
+        sink.make_writer().write_all(b"two\n").unwrap();
+        assert!(read(&daemon).ends_with("]: two"));
+    }
+
+    #[test]
+    fn a_daemon_that_does_not_read_stops_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let _daemon = UnixDatagram::bind(&path).unwrap();
+        let sink = Sink::open(&LogTarget::Syslog(path)).unwrap();
+        // More than any queue of a kernel.
+        let lost = (0..100_000).find(|_| sink.make_writer().write_all(b"x\n").is_err());
+        assert!(lost.is_some());
+    }
+
+    #[test]
+    fn a_file_is_appended_to_and_not_for_everybody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.log");
+        for line in ["one\n", "two\n"] {
+            let sink = Sink::open(&LogTarget::File(path.clone())).unwrap();
+            sink.make_writer().write_all(line.as_bytes()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o007, 0);
+        let nowhere = folder.path().join("no/such/folder");
+        assert!(Sink::open(&LogTarget::File(nowhere)).is_err());
+    }
+}
