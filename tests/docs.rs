@@ -17,7 +17,9 @@ use appproxy::config::{ConnectorConfig, GatewayConfig};
 use appproxy::model::{ErrorCode, Finding};
 use appproxy::telemetry::metrics;
 
-const DOCUMENTS: [&str; 13] = [
+const DOCUMENTS: [&str; 15] = [
+    "docs/operate.md",
+    "docs/settings.md",
     "docs/backends.md",
     "docs/balancing.md",
     "docs/metrics.md",

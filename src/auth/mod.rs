@@ -15,7 +15,7 @@ use http::{HeaderMap, Method};
 
 use crate::model::{Application, ErrorCode, ExternalUrl, Host, Identity, PreAuthentication};
 
-pub use permit::{Denied, Permit, Rule, authorise};
+pub use permit::{Denied, Permit, Rule, authorise, still_allows};
 
 /// What a decision may look at, taken from the request and its connection.
 #[derive(Debug, Clone, Copy)]

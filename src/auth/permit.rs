@@ -104,6 +104,17 @@ impl Denied {
     }
 }
 
+/// Whether an application still lets in what this rule let in, when its configuration has changed.
+#[must_use]
+pub fn still_allows(rule: &Rule, application: &Application) -> bool {
+    match (rule, application.pre_authentication.as_slice()) {
+        (Rule::Passthrough, [PreAuthentication::Passthrough]) => true,
+        #[cfg(test)]
+        (Rule::Assumed, [PreAuthentication::Assumed]) => true,
+        _ => false,
+    }
+}
+
 /// Judges one request; asked again for every request of a connection.
 ///
 /// # Errors

@@ -17,7 +17,8 @@ use crate::config::{ConnectorConfig, Proxies};
 use crate::connector::{self, BackendTrust, ConnectorError, DIAL, OpenTunnels, StateFolder, Watch};
 use crate::model::Endpoint;
 use crate::net::{self, Dialled, Dialler, Resolver};
-use crate::shutdown::Signals;
+use crate::shutdown::{Hangups, Signals};
+use crate::telemetry;
 
 /// How long the service manager may wait for the first tunnel. It waits at all so that connectors
 /// can be restarted one after the other without a gap; it does not wait longer, because a gateway
@@ -98,6 +99,8 @@ fn say(text: &str) -> Result<(), Exit> {
 pub(super) fn run(config: &Path) -> Result<(), Exit> {
     let clock = Clock::system();
     let (config, proxies, trust) = prepare(config, &clock)?;
+    telemetry::apply_log(&config.log)
+        .map_err(|e| Exit::configuration(&config.file, "log", e.to_string()))?;
     let handed_in = net::inherited_listeners()
         .map_err(|e| Exit::failed(format!("cannot take the inherited listeners: {e}")))?;
     let runtime = super::runtime(config.workers)?;
@@ -111,6 +114,7 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
             listener: metrics.transpose()?,
         };
         let mut signals = Signals::new().map_err(|e| Exit::failed(format!("no signals: {e}")))?;
+        let _hangups = AbortOnDropHandle::new(tokio::spawn(hear(signals.take_hangups())));
         let stop = CancellationToken::new();
         let file = config.file.clone();
         let deadline = config.drain.deadline;
@@ -151,6 +155,19 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
             }
         })
     })
+}
+
+/// SIGHUP opens the log's file again; the configuration counts from the start.
+async fn hear(mut hangups: Hangups) {
+    loop {
+        hangups.next().await;
+        if let Err(error) = telemetry::reopen_log() {
+            tracing::error!(%error, "the log goes on where it was");
+        }
+        tracing::warn!(
+            "SIGHUP: a connector reads its configuration at the start alone; restart it to have another"
+        );
+    }
 }
 
 /// Tells the service manager of the first tunnel, and then of all.

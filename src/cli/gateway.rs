@@ -5,18 +5,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
 
+use super::reload::Reloader;
 use super::service::Service;
 use super::watched::Watched;
-use super::{Exit, unusable};
+use super::{Exit, follow, orders, unusable};
 use crate::certs;
 use crate::clock::Clock;
-use crate::config::GatewayConfig;
+use crate::config::{CertificateFiles, GatewayConfig};
 use crate::gateway::{Gateway, Parts};
 use crate::model::Finding;
 use crate::net;
-use crate::shutdown::Signals;
+use crate::shutdown::{Hangups, Signals};
 use crate::store::{self, Store, StoreError, StoreKeys};
+use crate::telemetry;
 
 /// What the log says when the first signal has come.
 const STOPPING: &str = "stopping: everybody is sent elsewhere; a second signal ends at once";
@@ -25,12 +28,14 @@ const STOPPING: &str = "stopping: everybody is sent elsewhere; a second signal e
 pub(super) fn run(config: &Path) -> Result<(), Exit> {
     let clock = Clock::system();
     let (config, certificates) = prepare(config, &clock)?;
+    apply_log(&config)?;
     // What can be refused without a trace comes before the store, which may be made below; and
     // this belongs before there are threads.
     let inherited = inherited(&config)?;
     let runtime = super::runtime(config.workers)?;
     runtime.block_on(async move {
         let mut signals = Signals::new().map_err(|e| Exit::failed(format!("no signals: {e}")))?;
+        let hangups = signals.take_hangups();
         let store = open_store(&config).await?;
         let service = Arc::new(Service::from_environment());
         let mut inherited = inherited.into_iter();
@@ -44,7 +49,6 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
         };
         let (on_https, on_http) = (addresses(&https), addresses(&http));
         let on_tunnel = addresses(&tunnel);
-        let applications = config.applications.len();
         let deadline = config.drain.deadline;
         let parts = Parts {
             config,
@@ -53,15 +57,17 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
             https,
             http,
             tunnel,
-            clock,
+            clock: clock.clone(),
         };
         let gateway = Gateway::start(parts)
             .await
             .map_err(|e| Exit::failed(e.to_string()))?;
         let on_metrics = watched.serve(&gateway);
+        let reloader = Arc::new(Reloader::new(&gateway, &clock));
+        let _taking = take_orders(&reloader, &gateway.config()).await?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
-            applications,
+            applications = gateway.config().applications.len(),
             https = on_https.join(" "),
             http = on_http.join(" "),
             tunnel = on_tunnel.join(" "),
@@ -70,6 +76,7 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
         );
         let status = move |gateway: &Gateway, what: &str| {
             let (tunnels, people) = (gateway.open_tunnels(), gateway.open_connections());
+            let applications = gateway.applications();
             format!(
                 "{what}; tunnels: {tunnels}, applications: {applications}, connections: {people}"
             )
@@ -88,6 +95,8 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
                 status(&gateway, what)
             }
         });
+        let _following = AbortOnDropHandle::new(tokio::spawn(follow::run(Arc::clone(&reloader))));
+        let _hangups = AbortOnDropHandle::new(tokio::spawn(hear(hangups, reloader)));
         let signal = signals.next().await;
         // Before it is said: whoever reads the line may count on it.
         gateway.begin_stop();
@@ -106,20 +115,44 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
     })
 }
 
-/// Everything that can be wrong before a socket is opened or a file is written, said together.
-fn prepare(
-    file: &Path,
-    clock: &Clock,
-) -> Result<(GatewayConfig, Vec<certs::LoadedCertificate>), Exit> {
-    let reading = GatewayConfig::read(file);
-    let mut findings = Vec::new();
-    let mut certificates = Vec::new();
-    for files in &reading.certificates {
-        match certs::load(files, clock.now()) {
-            Ok(loaded) => certificates.push(loaded),
-            Err(found) => findings.extend(found),
+/// Reads the configuration again with each SIGHUP.
+async fn hear(mut hangups: Hangups, reloader: Arc<Reloader>) {
+    loop {
+        hangups.next().await;
+        // Whoever moves a log's file away says so in this way, whatever the configuration is like.
+        if let Err(error) = telemetry::reopen_log() {
+            tracing::error!(%error, "the log goes on where it was");
+        }
+        reloader.reload("SIGHUP").await;
+    }
+}
+
+/// A gateway without its own folder for a socket serves all the same, unless one was asked for.
+async fn take_orders(
+    reloader: &Arc<Reloader>,
+    config: &GatewayConfig,
+) -> Result<Option<orders::Taking>, Exit> {
+    let path = config.admin_socket();
+    match orders::take(reloader, &path).await {
+        Ok(taking) => Ok(Some(taking)),
+        Err(error) if config.listen.admin.is_some() => {
+            let text = format!("no socket can be made at {}: {error}", path.display());
+            Err(Exit::Findings(vec![unusable(&config.places.listen, text)]))
+        }
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "`gateway reload` and the like will not work: their socket cannot be made; SIGHUP does");
+            Ok(None)
         }
     }
+}
+
+/// What a gateway starts with, and what a reload puts in force.
+pub(super) type Prepared = (GatewayConfig, Vec<certs::LoadedCertificate>);
+
+/// Everything that can be wrong before a socket is opened or a file is written, said together.
+pub(super) fn prepare(file: &Path, clock: &Clock) -> Result<Prepared, Exit> {
+    let reading = GatewayConfig::read(file);
+    let (certificates, mut findings) = load_all(&reading.certificates, clock);
     let config = match reading.config {
         Ok(config) => config,
         Err(mut found) => {
@@ -128,17 +161,57 @@ fn prepare(
         }
     };
     findings.extend(look_at_store(&config));
+    if let Err(error) = telemetry::check_log(&config.log) {
+        findings.push(unusable(&config.places.log, error.to_string()));
+    }
     if !findings.is_empty() {
         return Err(Exit::Findings(findings));
     }
-    for warning in certificates.iter().flat_map(|loaded| &loaded.warnings) {
-        tracing::warn!("{warning}");
-    }
+    warn_of(&certificates);
     Ok((config, certificates))
 }
 
+/// Makes the log as a configuration says.
+pub(super) fn apply_log(config: &GatewayConfig) -> Result<(), Exit> {
+    let applied = telemetry::apply_log(&config.log);
+    applied.map_err(|e| Exit::Findings(vec![unusable(&config.places.log, e.to_string())]))
+}
+
+/// The certificates of a configuration.
+pub(super) fn load_certificates(
+    files: &[CertificateFiles],
+    clock: &Clock,
+) -> Result<Vec<certs::LoadedCertificate>, Exit> {
+    let (certificates, findings) = load_all(files, clock);
+    if !findings.is_empty() {
+        return Err(Exit::Findings(findings));
+    }
+    warn_of(&certificates);
+    Ok(certificates)
+}
+
+fn load_all(
+    files: &[CertificateFiles],
+    clock: &Clock,
+) -> (Vec<certs::LoadedCertificate>, Vec<Finding>) {
+    let (mut certificates, mut findings) = (Vec::new(), Vec::new());
+    for files in files {
+        match certs::load(files, clock.now()) {
+            Ok(loaded) => certificates.push(loaded),
+            Err(found) => findings.extend(found),
+        }
+    }
+    (certificates, findings)
+}
+
+fn warn_of(certificates: &[certs::LoadedCertificate]) {
+    for warning in certificates.iter().flat_map(|loaded| &loaded.warnings) {
+        tracing::warn!("{warning}");
+    }
+}
+
 /// What can be told of the store without opening it, which could make it.
-fn look_at_store(config: &GatewayConfig) -> Option<Finding> {
+pub(super) fn look_at_store(config: &GatewayConfig) -> Option<Finding> {
     if let Err(error) = store::check_folder(&config.store) {
         return Some(unusable(&config.places.store, error.to_string()));
     }

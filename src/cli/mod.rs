@@ -1,11 +1,17 @@
 //! The command line.
 
+mod backup;
 mod ca;
+mod change;
 mod connector;
 mod connectors;
 mod demo;
+mod explain;
+mod follow;
 mod gateway;
+mod orders;
 mod register;
+mod reload;
 mod service;
 mod status;
 mod store;
@@ -20,9 +26,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::store::StoreCommand;
 use crate::config::CONNECTOR_FILE;
-use crate::model::{Finding, Place};
-use crate::telemetry::{self, LogFormat, LogOptions};
+use crate::model::{Finding, LogFormat, Place};
+use crate::telemetry::{self, LogOptions};
 
 /// Publishes web applications of a private network to the internet.
 #[derive(Debug, Parser)]
@@ -39,9 +46,9 @@ struct LogArgs {
     /// How much is logged: error, warn, info, debug or trace, or tracing directives
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// How it is logged
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", value_parser = log_format)]
-    log_format: LogFormat,
+    /// How it is logged: text or json; goes before what the configuration says
+    #[arg(long, global = true, value_name = "FORMAT", value_parser = log_format)]
+    log_format: Option<LogFormat>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -88,6 +95,18 @@ struct ConnectorFile {
 
 #[derive(Debug, Subcommand)]
 enum GatewayCommand {
+    /// Read the configuration again, whole or not at all, and tell what is different by it
+    Reload(change::Reload),
+    /// Tell what a configuration would change, without changing anything
+    Plan(change::Plan),
+    /// Tell what would become of a request, decision by decision
+    Explain(explain::Explain),
+    /// Change from which level on the running gateway logs
+    LogLevel(explain::LogLevel),
+    /// Write the store, sealed, into one file, while the gateway runs
+    Backup(backup::Backup),
+    /// Make the store out of a backup, while no gateway runs
+    Restore(backup::Restore),
     /// One-time tokens that turn into connectors
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -124,6 +143,8 @@ enum Exit {
     Failed(String),
     /// What the operator wrote cannot be used: exit code 64.
     Findings(Vec<Finding>),
+    /// The same, as the running gateway said it.
+    Refused(String),
 }
 
 impl Exit {
@@ -170,7 +191,7 @@ pub fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit @ Exit::Failed(_)) => report(&exit, 1),
-        Err(exit @ Exit::Findings(_)) => report(&exit, 64),
+        Err(exit @ (Exit::Findings(_) | Exit::Refused(_))) => report(&exit, 64),
     }
 }
 
@@ -183,7 +204,17 @@ fn run(command: Command) -> Result<(), Exit> {
         Command::Gateway {
             command: Some(command),
             ..
-        } => store::run(&command),
+        } => match command {
+            GatewayCommand::Reload(command) => command.run(),
+            GatewayCommand::Plan(command) => command.run(),
+            GatewayCommand::Backup(command) => command.run(),
+            GatewayCommand::Restore(command) => command.run(),
+            GatewayCommand::Explain(command) => command.run(),
+            GatewayCommand::LogLevel(command) => command.run(),
+            GatewayCommand::Token(command) => store::run(&StoreCommand::Token(&command)),
+            GatewayCommand::Connector(command) => store::run(&StoreCommand::Connector(&command)),
+            GatewayCommand::Ca(command) => store::run(&StoreCommand::Ca(&command)),
+        },
         Command::Connector {
             config,
             command: None,
@@ -210,6 +241,9 @@ fn report(exit: &Exit, code: u8) -> ExitCode {
     match exit {
         Exit::Failed(what) => {
             let _ = writeln!(text, "appproxy: {what}");
+        }
+        Exit::Refused(text_of_gateway) => {
+            let _ = writeln!(text, "{text_of_gateway}");
         }
         Exit::Findings(findings) => {
             for finding in findings {

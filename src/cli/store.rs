@@ -4,15 +4,25 @@
 use std::io::{stderr, stdout};
 use std::sync::Arc;
 
-use super::{Exit, GatewayCommand, gateway};
+use super::ca::CaCommand;
+use super::connectors::ConnectorCommand;
+use super::token::TokenCommand;
+use super::{Exit, gateway};
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
 
-pub(super) fn run(command: &GatewayCommand) -> Result<(), Exit> {
+/// A command that needs the store.
+pub(super) enum StoreCommand<'a> {
+    Token(&'a TokenCommand),
+    Connector(&'a ConnectorCommand),
+    Ca(&'a CaCommand),
+}
+
+pub(super) fn run(command: &StoreCommand<'_>) -> Result<(), Exit> {
     let file = match command {
-        GatewayCommand::Token(command) => command.config(),
-        GatewayCommand::Connector(command) => command.config(),
-        GatewayCommand::Ca(command) => command.config(),
+        StoreCommand::Token(command) => command.config(),
+        StoreCommand::Connector(command) => command.config(),
+        StoreCommand::Ca(command) => command.config(),
     };
     let config = GatewayConfig::load(file).map_err(Exit::Findings)?;
     let clock = Clock::system();
@@ -20,13 +30,13 @@ pub(super) fn run(command: &GatewayCommand) -> Result<(), Exit> {
         let store = Arc::clone(&gateway::open_store(&config).await?);
         let (out, hints) = (&mut stdout(), &mut stderr());
         let outcome = match command {
-            GatewayCommand::Token(command) => {
+            StoreCommand::Token(command) => {
                 command
                     .run(store, &config.listen.public, &clock, out, hints)
                     .await
             }
-            GatewayCommand::Connector(command) => command.run(store, &clock, out, hints).await,
-            GatewayCommand::Ca(command) => {
+            StoreCommand::Connector(command) => command.run(store, &clock, out, hints).await,
+            StoreCommand::Ca(command) => {
                 let overlap = config.connector_certificates.overlap();
                 command.run(&*store, overlap, &clock, out).await
             }

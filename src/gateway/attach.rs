@@ -87,7 +87,8 @@ async fn attach(
     let tied = Tied::to(end.clone());
     // SECURITY: whatever way leads out of here, no stream of this connection goes on behind it.
     let end = end.drop_guard();
-    let client = link::client(&tied, gateway.stream_window);
+    let window = gateway.current().config.stream_window;
+    let client = link::client(&tied, window);
     let (mut requests, connection) = client.handshake(TokioIo::new(stream)).await?;
     let mut connection = Box::pin(connection);
     let (sender, body) = control::channel();
@@ -109,7 +110,7 @@ async fn attach(
         .await
         .and_then(|()| {
             let welcome = Down::Welcome {
-                gateways: gateway.public.clone(),
+                gateways: gateway.enrolment.gateways(),
                 time: gateway.clock.now().0,
             };
             // The queue is empty, so the first message always fits.
@@ -118,7 +119,7 @@ async fn attach(
                 connector: connector.id.clone(),
                 group: connector.group.clone(),
                 requests,
-                places: Places::new(hello.max_streams, gateway.stream_window),
+                places: Places::new(hello.max_streams, window),
                 control: sender.clone(),
                 features: hello.features.clone(),
                 cut: cut.clone(),

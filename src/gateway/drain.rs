@@ -12,6 +12,7 @@
 //! answer, and an idle connection that is closed may lose a request that is on its way; hence the
 //! notice.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
@@ -32,7 +33,7 @@ const FIRST_REQUEST: Duration = Duration::from_secs(5);
 /// How far a gateway's end has come.
 #[derive(Debug)]
 pub(super) struct Drain {
-    times: GatewayDrain,
+    times: Mutex<GatewayDrain>,
     /// The gateway goes: whoever can shall go to its successor.
     leaving: CancellationToken,
     /// Nothing new is accepted.
@@ -44,11 +45,20 @@ pub(super) struct Drain {
 impl Drain {
     pub(super) fn new(times: GatewayDrain) -> Self {
         Self {
-            times,
+            times: Mutex::new(times),
             leaving: CancellationToken::new(),
             closing: CancellationToken::new(),
             over: CancellationToken::new(),
         }
+    }
+
+    fn times(&self) -> GatewayDrain {
+        *self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has others for a stop that is to come.
+    pub(super) fn set_times(&self, times: GatewayDrain) {
+        *self.times.lock().unwrap_or_else(PoisonError::into_inner) = times;
     }
 
     /// From now on clients are told to go elsewhere.
@@ -82,7 +92,7 @@ impl Drain {
     /// it could have sent a request and heard of the end.
     pub(super) async fn ends_kept(&self, spoke: &CancellationToken, kept: &Kept) {
         self.ends_connection(spoke).await;
-        kept.idle_for(self.times.notice).await;
+        kept.idle_for(self.times().notice).await;
     }
 
     /// Waits until tunnels are to end.
@@ -93,7 +103,7 @@ impl Drain {
     /// What connectors are told.
     pub(super) fn word(&self) -> Down {
         Down::Drain {
-            deadline_s: self.times.deadline.as_secs(),
+            deadline_s: self.times().deadline.as_secs(),
         }
     }
 }
@@ -101,7 +111,8 @@ impl Drain {
 /// Goes through the stages. Returns whether everything ended by itself.
 pub(super) async fn run(gateway: &Gateway) -> bool {
     let drain = &gateway.drain;
-    let deadline = Instant::now() + drain.times.deadline;
+    let times = drain.times();
+    let deadline = Instant::now() + times.deadline;
     drain.begin();
     // A tunnel that is taken into service after this sees that the drain has begun.
     gateway.tunnels.tell_all(&drain.word());
@@ -113,7 +124,7 @@ pub(super) async fn run(gateway: &Gateway) -> bool {
         // Closed it can be waited for; it takes more all the same.
         tracker.close();
     }
-    let _ = timeout(drain.times.notice, gateway.connections.wait()).await;
+    let _ = timeout(times.notice, gateway.connections.wait()).await;
     drain.closing.cancel();
     let (connections, websockets) = (gateway.connections.len(), gateway.websockets.len());
     tracing::info!(
@@ -150,7 +161,7 @@ mod tests {
         assert!(since.elapsed() < TICK, "{:?}", since.elapsed());
 
         let (used, _) = gateway(&Clock::manual(NOW)).await;
-        let GatewayDrain { notice, deadline } = used.drain.times;
+        let GatewayDrain { notice, deadline } = used.drain.times();
         let _connection = used.connections.token();
         let since = Instant::now();
         let closes = async {

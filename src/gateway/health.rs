@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::affinity::Mark;
-use crate::model::{Application, ApplicationName, ConnectorId};
+use crate::model::{Application, ApplicationName, ConnectorId, InternalUrls};
 
 /// After this time an observation counts for little more than a third.
 const FORGET: Duration = Duration::from_secs(10);
@@ -41,7 +41,10 @@ pub(super) struct ConnectorHealth {
 
 /// One connector's ways to one application: one to each of its internal URLs, in their order.
 #[derive(Debug)]
-pub(super) struct Ways(Box<[Way]>);
+pub(super) struct Ways {
+    urls: InternalUrls,
+    ways: Box<[Way]>,
+}
 
 /// One of them.
 #[derive(Debug)]
@@ -59,7 +62,8 @@ impl ConnectorHealth {
             .applications
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(ways) = known.get(&application.name) {
+        let fit = |ways: &&Arc<Ways>| ways.urls == application.internal;
+        if let Some(ways) = known.get(&application.name).filter(fit) {
             return Arc::clone(ways);
         }
         drop(known);
@@ -72,28 +76,35 @@ impl ConnectorHealth {
                 health: Health::default(),
                 mark: Mark::of(connector, &application.name, url),
             };
-            Arc::new(Ways(urls.iter().map(way).collect()))
+            Arc::new(Ways {
+                urls: application.internal.clone(),
+                ways: urls.iter().map(way).collect(),
+            })
         };
-        let ways = known.entry(application.name.clone());
-        Arc::clone(ways.or_insert_with(new))
+        let ways = known.entry(application.name.clone()).or_insert_with(new);
+        // A reload gave it other internal URLs, of which nothing is known yet.
+        if ways.urls != application.internal {
+            *ways = new();
+        }
+        Arc::clone(ways)
     }
 }
 
 impl Ways {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.ways.len()
     }
 
     /// The way to one of the internal URLs.
     pub(super) fn to(&self, url: usize) -> &Way {
         // Whoever has a number has it from here.
-        &self.0[url.min(self.0.len() - 1)]
+        &self.ways[url.min(self.ways.len() - 1)]
     }
 
     /// Whether none of them is good: the connector does not reach the application.
     pub(super) fn none_is_good(&self) -> bool {
-        self.0.iter().all(|way| way.health.is_ejected())
+        self.ways.iter().all(|way| way.health.is_ejected())
     }
 }
 

@@ -32,7 +32,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Issuer {
     authorities: ArcSwap<Authorities>,
-    lives: ConnectorCertificates,
+    lives: ArcSwap<ConnectorCertificates>,
     /// Has a new value where the authorities are others.
     changed: watch::Sender<()>,
 }
@@ -54,7 +54,7 @@ impl Issuer {
     pub fn new(authorities: Authorities, lives: ConnectorCertificates) -> Self {
         Self {
             authorities: ArcSwap::from_pointee(authorities),
-            lives,
+            lives: ArcSwap::from_pointee(lives),
             changed: watch::Sender::new(()),
         }
     }
@@ -65,10 +65,15 @@ impl Issuer {
         self.authorities.load_full()
     }
 
+    /// Certificates that are issued from now on have these lives.
+    pub(super) fn set_lives(&self, lives: ConnectorCertificates) {
+        self.lives.store(Arc::new(lives));
+    }
+
     /// How long an ended certificate can still be renewed.
     #[must_use]
     pub fn grace(&self) -> Duration {
-        self.lives.renewal_grace
+        self.lives.load().renewal_grace
     }
 
     /// Issues a connector's certificate.
@@ -84,7 +89,7 @@ impl Issuer {
     ) -> Result<IssuedCertificate, AuthorityError> {
         let authorities = self.authorities();
         let issuing = authorities.issuing();
-        issuing.issue_connector(request, id, group, now, self.lives.life)
+        issuing.issue_connector(request, id, group, now, self.lives.load().life)
     }
 
     /// Whether an authority counts.

@@ -185,9 +185,9 @@ impl Drop for Ticket {
 #[derive(Debug)]
 pub(super) struct Clients {
     shards: Box<[Mutex<HashMap<Key, Count>>]>,
-    most: u32,
+    most: AtomicU32,
     all: Gauge,
-    most_of_all: u32,
+    most_of_all: AtomicU32,
 }
 
 /// A client, at the whole gateway or at one application.
@@ -227,10 +227,16 @@ impl Clients {
     pub(super) fn new(most: u32, most_of_all: u32) -> Arc<Self> {
         Arc::new(Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            most,
+            most: AtomicU32::new(most),
             all: Gauge::default(),
-            most_of_all,
+            most_of_all: AtomicU32::new(most_of_all),
         })
+    }
+
+    /// As in [`Clients::new`], from now on. What is in tunnels stays there.
+    pub(super) fn limit(&self, most: u32, most_of_all: u32) {
+        self.most.store(most, Ordering::Relaxed);
+        self.most_of_all.store(most_of_all, Ordering::Relaxed);
     }
 
     /// Lets one more request of this application and this client into the tunnels.
@@ -248,7 +254,7 @@ impl Clients {
         let client = Client::at(address);
         // First: nothing is done for those that come on top.
         let of_all = self.begin()?;
-        let counted = self.count((client, None), self.most)?;
+        let counted = self.count((client, None), self.most.load(Ordering::Relaxed))?;
         let of_application = match application.limits.per_address {
             Some(most) => Some(self.count((client, Some(application.name.clone())), most)?),
             None => None,
@@ -269,13 +275,14 @@ impl Clients {
     }
 
     fn begin(self: &Arc<Self>) -> Result<OfAll, Failure> {
-        if self.all.add(self.most_of_all) {
+        let most_of_all = self.most_of_all.load(Ordering::Relaxed);
+        if self.all.add(most_of_all) {
             return Ok(OfAll(Arc::clone(self)));
         }
         if let Some(in_flight) = self.all.refuses() {
             tracing::warn!(
                 in_flight,
-                limit = self.most_of_all,
+                limit = most_of_all,
                 "the gateway has as many requests in tunnels as it may: further ones are refused; see `limits.requests_total`"
             );
         }

@@ -160,7 +160,7 @@ async fn serve(
         Ok(Some(Arrived::Connector(stream))) => {
             // It has shown its certificate: it takes no place of people's.
             drop(seat);
-            gateway.sockets.tune(stream.get_ref().0);
+            gateway.current().sockets.tune(stream.get_ref().0);
             let tunnel = attach::serve(Arc::clone(&gateway), stream, peer);
             gateway.tunnel_connections.spawn(tunnel);
         }
@@ -215,8 +215,9 @@ async fn handshake(
         tracing::debug!(%peer, "only connectors are served here");
         return Ok(None);
     } else {
-        let alone = gateway.table.wants_http1(client.server_name());
-        (gateway.people_tls.offer(alone), Arrived::Person)
+        let current = gateway.current();
+        let alone = current.table.wants_http1(client.server_name());
+        (current.people_tls.offer(alone), Arrived::Person)
     };
     let stream = timeout_at(deadline, hello.into_stream(config))
         .await

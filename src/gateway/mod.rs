@@ -5,16 +5,19 @@ mod attach;
 mod choice;
 mod connection;
 mod crowd;
+mod current;
 mod drain;
 mod ended;
 mod enrol;
 mod exchange;
+mod explain;
 mod failover;
 mod forward;
 mod front;
 mod health;
 mod issuer;
 mod kept;
+mod lease;
 mod lifetime;
 mod limits;
 mod listener;
@@ -40,9 +43,10 @@ mod upload;
 mod waiting;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
+use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio_rustls::server::TlsStream;
@@ -51,28 +55,27 @@ use tokio_util::task::TaskTracker;
 use crate::certs::{AuthorityError, LoadedCertificate};
 use crate::clock::Clock;
 use crate::config::{ConnectionLimits, GatewayConfig};
-use crate::model::StreamWindow;
-use crate::net::{self, TunnelSockets};
+use crate::net;
 use crate::store::{Store, StoreError};
 use crate::telemetry::RequestIds;
 use crate::tunnel::late::Channel;
 use crate::tunnel::tls::GatewayTls;
 
 use crowd::Crowd;
+use current::{Current, Refused};
 use drain::Drain;
 use lifetime::Openings;
 use limits::Clients;
 use listener::{Door, Doors};
-use observe::Expiries;
 use passed_on::Balancers;
 use presence::Presence;
 use probing::Probes;
-use rates::Rates;
 use returning::Returning;
-use route::RouteTable;
 use tunnels::Tunnels;
 
+pub use current::{Applied, ApplyError};
 pub use enrol::Enrolment;
+pub use explain::{Explanation, NoQuestion, Question, Step};
 pub use issuer::{EnrolError, Issuer, load_authorities, record};
 #[cfg(test)]
 pub(crate) use memory::Memory;
@@ -119,12 +122,13 @@ pub enum StartError {
 /// A running gateway.
 #[derive(Debug)]
 pub struct Gateway {
-    table: RouteTable,
+    current: ArcSwap<Current>,
+    /// Held while another configuration is put in force.
+    applying: Mutex<()>,
+    refused: Refused,
     tunnels: Tunnels,
     /// Who has requests in them.
     clients: Arc<Clients>,
-    /// How fast one address may ask for anything.
-    rates: Rates,
     /// Who is connected, tunnels apart.
     crowd: Arc<Crowd>,
     /// Who passes connections on.
@@ -138,19 +142,10 @@ pub struct Gateway {
     rotated: Notify,
     openings: Openings,
     presence: Presence,
-    expiries: Expiries,
     /// A listener cannot accept at the moment.
     accept_failing: AtomicBool,
-    /// For browsers and programs.
-    people_tls: tls::People,
     /// For connectors, with certificates of our own authorities.
     tunnel_tls: GatewayTls,
-    /// What tunnels' sockets are set to.
-    sockets: TunnelSockets,
-    /// What an answer may have in flight towards this gateway.
-    stream_window: StreamWindow,
-    /// Where connectors dial, handed to them in welcome.
-    public: Vec<String>,
     ids: RequestIds,
     clock: Clock,
     drain: Drain,
@@ -181,25 +176,18 @@ impl Gateway {
         // Changes from here on are followed; what was removed before is refused at the handshake.
         let changes = store.last_change().await?;
         let authorities = load_authorities(&*store, clock.now()).await?;
-        let by_name = tls::ByName::new(&certificates).ok_or(StartError::NoCertificate)?;
         let tunnel_tls = GatewayTls::new(&authorities, clock.now())?;
         let issuer = Arc::new(Issuer::new(authorities, config.connector_certificates));
-        let public: Vec<String> = config
-            .listen
-            .public
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let current = Arc::new(Current::after(None, config, certificates)?);
+        let config = &current.config;
         let gateway = Arc::new(Self {
-            table: RouteTable::new(&config.applications),
             tunnels: Tunnels::default(),
             clients: Clients::new(config.requests_per_address, config.requests_total),
-            rates: Rates::new(None, None, config.rate_per_address),
             crowd: Crowd::new(affordable(
                 config.connections,
                 config.connections_are_written,
             )),
-            balancers: Balancers::new(config.listen.proxy_protocol),
+            balancers: Balancers::default(),
             probes: Probes::default(),
             returning: Returning::known_to(&*store).await?,
             enrolment: Enrolment::new(
@@ -212,17 +200,15 @@ impl Gateway {
             rotated: Notify::new(),
             openings: Openings::default(),
             presence: Presence::default(),
-            expiries: Expiries::of(&certificates),
             accept_failing: AtomicBool::new(false),
             store,
-            people_tls: tls::People::new(by_name)?,
             tunnel_tls,
-            sockets: TunnelSockets::new(config.congestion),
-            stream_window: config.stream_window,
-            public,
             ids: RequestIds::new(),
             clock,
             drain: Drain::new(config.drain),
+            current: ArcSwap::new(Arc::clone(&current)),
+            applying: Mutex::default(),
+            refused: Refused::default(),
             doors: Doors::default(),
             connections: TaskTracker::new(),
             tunnel_connections: TaskTracker::new(),
@@ -232,9 +218,7 @@ impl Gateway {
         presence::begin(&gateway).await;
         tokio::spawn(presence::watch(Arc::clone(&gateway)));
         tokio::spawn(issuer::follow(Arc::clone(&gateway)));
-        for published in gateway.table.all() {
-            tokio::spawn(probing::run(Arc::clone(&gateway), Arc::clone(published)));
-        }
+        gateway.probe(&current);
         for (listeners, door) in [
             (https, Door::Https),
             (http, Door::Http),
@@ -251,6 +235,12 @@ impl Gateway {
     #[must_use]
     pub fn open_tunnels(&self) -> usize {
         self.tunnels.len()
+    }
+
+    /// How many applications are published.
+    #[must_use]
+    pub fn applications(&self) -> usize {
+        self.current().table.all().len()
     }
 
     /// Whether it was told to stop.

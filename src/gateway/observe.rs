@@ -1,6 +1,7 @@
 //! What a gateway tells of itself: gauges read from its state, and whether it serves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -12,8 +13,9 @@ use crate::certs::{GATEWAY_NAME, LoadedCertificate};
 use crate::clock::Timestamp;
 use crate::telemetry::Observed;
 use crate::telemetry::metrics::{
-    BUILD_INFO, CERTIFICATE_EXPIRY, CONNECTIONS_OPEN, CONNECTORS, DRAINING, GROUP_CONNECTORS,
-    LAST_SEEN, Page, REQUESTS_IN_FLIGHT, TUNNEL_PLACES, TUNNEL_STREAMS, TUNNELS, WEBSOCKETS_OPEN,
+    BUILD_INFO, CERTIFICATE_EXPIRY, CONFIG_CURRENT, CONFIG_GENERATION, CONNECTIONS_OPEN,
+    CONNECTORS, DRAINING, GROUP_CONNECTORS, LAST_SEEN, Page, REQUESTS_IN_FLIGHT, TUNNEL_PLACES,
+    TUNNEL_STREAMS, TUNNELS, WEBSOCKETS_OPEN,
 };
 
 /// How long the store may take to say that it is there.
@@ -80,7 +82,8 @@ impl Gateway {
             }
         }
         let mut groups: BTreeMap<_, u32> = BTreeMap::new();
-        for group in self.table.groups().chain(rows.iter().map(|r| &r.group)) {
+        let current = self.current();
+        for group in current.table.groups().chain(rows.iter().map(|r| &r.group)) {
             groups.entry(group.clone()).or_default();
         }
         let here: BTreeSet<_> = loads
@@ -119,17 +122,20 @@ impl Observed for Gateway {
     fn samples(&self, page: &mut Page) {
         page.gauge(BUILD_INFO)
             .row(&[env!("CARGO_PKG_VERSION")], 1.0);
+        page.value(CONFIG_GENERATION, count_of(self.generation()));
+        page.value(CONFIG_CURRENT, if self.is_behind() { 0.0 } else { 1.0 });
         page.value(DRAINING, if self.is_stopping() { 1.0 } else { 0.0 });
         page.value(CONNECTIONS_OPEN, count(self.connections.len()));
         page.value(WEBSOCKETS_OPEN, count(self.websockets.len()));
         let mut gauge = page.gauge(REQUESTS_IN_FLIGHT);
-        for meter in self.table.meters() {
+        let current = self.current();
+        for meter in current.table.meters() {
             gauge.row(&[meter.application()], count(meter.in_flight()));
         }
         self.sample_connectors(page);
         let now = self.clock.now();
         let mut gauge = page.gauge(CERTIFICATE_EXPIRY);
-        for (name, not_after) in &self.expiries.0 {
+        for (name, not_after) in &current.expiries.0 {
             gauge.row(
                 &["people", name],
                 seconds(not_after.0.saturating_sub(now.0)),
@@ -148,10 +154,7 @@ impl Observed for Gateway {
             if self.is_stopping() {
                 missing.push("it is stopping and takes nothing new".to_owned());
             }
-            if self
-                .accept_failing
-                .load(std::sync::atomic::Ordering::Relaxed)
-            {
+            if self.accept_failing.load(Ordering::Relaxed) {
                 missing.push("it cannot accept connections: the log says why".to_owned());
             }
             match timeout(STORE, self.store.last_change()).await {
@@ -175,6 +178,10 @@ impl Observed for Gateway {
 )]
 fn seconds(seconds: i64) -> f64 {
     seconds as f64
+}
+
+fn count_of(count: u64) -> f64 {
+    seconds(i64::try_from(count).unwrap_or(i64::MAX))
 }
 
 fn count(count: usize) -> f64 {

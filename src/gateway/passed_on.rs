@@ -33,9 +33,8 @@ const QUIET: Duration = Duration::from_secs(60);
 const SOURCES: usize = 1024;
 
 /// Who passes connections on.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Balancers {
-    trusted: Vec<IpNet>,
     told: Mutex<HashMap<IpAddr, Told>>,
 }
 
@@ -73,17 +72,6 @@ enum Unread {
 }
 
 impl Balancers {
-    pub(super) fn new(trusted: Vec<IpNet>) -> Self {
-        Self {
-            trusted,
-            told: Mutex::default(),
-        }
-    }
-
-    fn passes_on(&self, source: IpAddr) -> bool {
-        self.trusted.iter().any(|network| network.contains(&source))
-    }
-
     /// Says why a connection was closed, once a minute for each source.
     fn closed(&self, source: SocketAddr, why: &Unread) {
         PROXY_HEADER_FAILURES.count(&[]);
@@ -122,7 +110,8 @@ impl Balancers {
 impl Arrival {
     /// Lets a connection from this address in as far as the door.
     pub(super) fn at(gateway: &Gateway, source: IpAddr) -> Self {
-        match gateway.balancers.passes_on(source.to_canonical()) {
+        let trusted = &gateway.current().config.listen.proxy_protocol;
+        match passes_on(trusted, source.to_canonical()) {
             true => Self::PassedOn(gateway.crowd.arrives_unnamed()),
             false => Self::Own(gateway.crowd.arrives(source)),
         }
@@ -157,6 +146,10 @@ impl Arrival {
             }
         }
     }
+}
+
+fn passes_on(trusted: &[IpNet], source: IpAddr) -> bool {
+    trusted.iter().any(|network| network.contains(&source))
 }
 
 /// Reads the header, and not one octet behind it: that is the client's.
@@ -255,9 +248,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_log_is_told_once_a_minute_of_each_source_and_of_no_more_than_it_can_bear() {
-        let balancers = Balancers::new(vec!["10.0.0.0/8".parse().unwrap()]);
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let balancers = Balancers::default();
         let source = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
-        assert!(balancers.passes_on(source(7)) && !balancers.passes_on([192, 0, 2, 7].into()));
+        assert!(passes_on(&trusted, source(7)) && !passes_on(&trusted, [192, 0, 2, 7].into()));
         let now = Instant::now();
         assert_eq!(balancers.may_tell(source(0), now), Some(0));
         assert_eq!(balancers.may_tell(source(1), now), Some(0));

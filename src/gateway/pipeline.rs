@@ -17,6 +17,7 @@ use super::connection::Transport;
 use super::crowd::Busy;
 use super::forward::{self, Errand, Forwarded, WebSocket};
 use super::front;
+use super::lease::{Granted, Lease};
 use super::published::Published;
 use super::respond::{self, Asked, Failure};
 use super::route::{Candidates, Found, Match};
@@ -59,7 +60,13 @@ pub(super) async fn handle(
         Some(fault) => Err(refusal(fault)),
     };
     let (mut response, websocket) = match decided {
-        Ok(Answer::Forwarded(forwarded)) => (forwarded.response, forwarded.websocket),
+        Ok(Answer::Forwarded(forwarded, lease)) => match forwarded.websocket {
+            Some(websocket) => (forwarded.response, Some((websocket, lease))),
+            None => {
+                let response = forwarded.response;
+                (response.map(|body| body.with_lease(lease)), None)
+            }
+        },
         Ok(Answer::Own(response)) => {
             closes |= expects;
             (response, None)
@@ -91,10 +98,10 @@ pub(super) async fn handle(
     }
     match websocket {
         None => respond::carry(access, response).map(|body| body.with_guard(busy)),
-        Some(websocket) => {
+        Some((websocket, lease)) => {
             access.answered(response.status(), None);
             access.upgraded();
-            let task = run_websocket(Arc::clone(&gateway), websocket, access, busy);
+            let task = run_websocket(Arc::clone(&gateway), websocket, lease, access, busy);
             gateway.websockets.spawn(task);
             response
         }
@@ -125,7 +132,7 @@ fn refusal(fault: Fault) -> Failure {
 
 /// What a request that passed every stage gets.
 enum Answer {
-    Forwarded(Forwarded),
+    Forwarded(Forwarded, Lease),
     /// A redirect of our own.
     Own(Response<Body>),
 }
@@ -199,14 +206,15 @@ fn admit(
 }
 
 async fn decide(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     mut about: About<'_>,
     request: Request<Incoming>,
 ) -> Result<Answer, Failure> {
     let (transport, id) = (about.transport, about.id);
     let bad = |why: String| Failure::new(ErrorCode::BadRequest, why).closing();
     let client = transport.peer.ip();
-    gateway.rates.admit(Client::at(client))?;
+    let current = gateway.current();
+    current.rates.admit(Client::at(client))?;
     HeaderLimits::default()
         .check(request.headers())
         .map_err(|excess| Failure::new(ErrorCode::TooLarge, excess.to_string()))?;
@@ -215,7 +223,7 @@ async fn decide(
 
     // Route.
     let target = rules::request_host(&request).map_err(|why| bad(why.to_string()))?;
-    let candidates = gateway.table.host(&target.host).ok_or_else(no_route)?;
+    let candidates = current.table.host(&target.host).ok_or_else(no_route)?;
     let raw = request.uri().path();
     let path = rules::canonical(raw, candidates.path_sensitive());
     let path = path.map_err(|why| bad(why.to_string()))?.as_str();
@@ -264,6 +272,20 @@ async fn decide(
     };
     let identity = auth::authenticate(application, &facts)?;
     let permit = auth::authorise(&identity, application, &facts)?;
+    let granted = Granted {
+        id: id.clone(),
+        scheme: transport.scheme,
+        host: target.host.clone(),
+        port,
+        path: request
+            .uri()
+            .path_and_query()
+            .cloned()
+            .ok_or_else(no_route)?,
+        application: application.name.clone(),
+        rule: permit.rule().clone(),
+    };
+    let mut lease = Lease::new(gateway, &current, granted);
 
     // Forward.
     let RequestHost { host, .. } = &target;
@@ -284,15 +306,20 @@ async fn decide(
             .connection_authentication
             .then_some(&*transport.pins),
     };
-    forward::forward(gateway, permit, &errand, about.access, request)
-        .await
-        .map(Answer::Forwarded)
+    tokio::select! {
+        biased;
+        forwarded = forward::forward(gateway, permit, &errand, about.access, request) => {
+            forwarded.map(|forwarded| Answer::Forwarded(forwarded, lease))
+        }
+        failure = lease.ends() => Err(failure),
+    }
 }
 
 /// Carries a WebSocket until one side ends it or the gateway stops; its access line comes then.
 async fn run_websocket(
     gateway: Arc<Gateway>,
     websocket: WebSocket,
+    mut lease: Lease,
     access: AccessLine,
     _busy: Busy,
 ) {
@@ -305,8 +332,11 @@ async fn run_websocket(
     // Where one end is gone before both are streams, dropping the other ends it too.
     if let (Ok(client), Ok(application)) = (client.await, application.await) {
         let cut = async {
-            gateway.drain.closes().await;
-            Cut::going_away()
+            tokio::select! {
+                () = gateway.drain.closes() => Cut::going_away(),
+                // It is the policy's word (RFC 6455 section 7.4.1).
+                _ = lease.ends() => Cut::new(1008, "no longer published"),
+            }
         };
         let client = Paced::new(TokioIo::new(client));
         let summary = upgrade::splice(client, TokioIo::new(application), cut).await;

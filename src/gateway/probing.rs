@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
 use super::health::{Changed, Ways};
@@ -83,8 +84,12 @@ impl Probe {
     }
 }
 
-/// Asks for one application until the gateway stops.
-pub(super) async fn run(gateway: Arc<Gateway>, published: Arc<Published>) {
+/// Asks for one application until the gateway stops, or another configuration is in force.
+pub(super) async fn run(
+    gateway: Arc<Gateway>,
+    published: Arc<Published>,
+    until: CancellationToken,
+) {
     let Some(probe) = &published.probe else {
         return;
     };
@@ -94,6 +99,7 @@ pub(super) async fn run(gateway: Arc<Gateway>, published: Arc<Published>) {
         tokio::select! {
             _ = every.tick() => {}
             () = gateway.drain.closes() => return,
+            () = until.cancelled() => return,
         }
         gateway.probes.forget();
         for tunnel in one_of_each(&gateway, &published.application) {

@@ -43,8 +43,25 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    /// An application under its first external URL.
-    pub(super) fn new(application: &Arc<Application>, shares_host: bool) -> Self {
+    /// An application under its first external URL. What `before` counted and learnt goes on where
+    /// it still means the same.
+    pub(super) fn new(
+        application: &Arc<Application>,
+        shares_host: bool,
+        before: Option<&Self>,
+    ) -> Self {
+        let was = before.map(|before| (before, &*before.application));
+        let still = |same: fn(&Application, &Application) -> bool| {
+            let unchanged = was.filter(|(_, was)| same(was, application));
+            unchanged.map(|(before, _)| before)
+        };
+        let same_ways = still(|a, b| a.internal == b.internal && a.connectors == b.connectors);
+        let same_load =
+            same_ways.filter(|b| b.application.limits.requests == application.limits.requests);
+        let same_rates = still(|a, b| {
+            let rates = |a: &Application| (a.limits.rate, a.limits.rate_per_address);
+            rates(a) == rates(b)
+        });
         let profile = Profile::new(&application.timeouts, application.backend_protocol)
             .with_proxy_protocol(application.proxy_protocol);
         let cookie = || Cookie::of(&application.external);
@@ -53,14 +70,22 @@ impl Published {
         Self {
             application: Arc::clone(application),
             hash: ProfileHash::of(&text),
-            meter: Arc::new(RequestMeter::new(application.name.as_str())),
-            failover: Arc::default(),
-            load: Load::of(application),
-            rates: Arc::new(Rates::new(
-                Some(application.name.clone()),
-                application.limits.rate,
-                application.limits.rate_per_address,
-            )),
+            meter: before.map_or_else(
+                || Arc::new(RequestMeter::new(application.name.as_str())),
+                |before| Arc::clone(&before.meter),
+            ),
+            failover: same_ways.map_or_else(Arc::default, |b| Arc::clone(&b.failover)),
+            load: same_load.map_or_else(|| Load::of(application), |b| Arc::clone(&b.load)),
+            rates: same_rates.map_or_else(
+                || {
+                    Arc::new(Rates::new(
+                        Some(application.name.clone()),
+                        application.limits.rate,
+                        application.limits.rate_per_address,
+                    ))
+                },
+                |b| Arc::clone(&b.rates),
+            ),
             cookie: (application.affinity == Some(Affinity::Cookie)).then(cookie),
             probe: check.map(|check| Probe::new(check, profile)),
             hsts: application

@@ -55,9 +55,17 @@ pub(crate) enum Found {
 }
 
 impl RouteTable {
-    /// Builds the table; configuration has refused applications of equal URLs.
-    pub(crate) fn new(applications: &[Arc<Application>]) -> Self {
+    /// Builds the table; configuration has refused applications of equal URLs. An application that
+    /// is as it was in the table before is the same one: what was counted and learnt of it goes on.
+    pub(crate) fn after(before: Option<&Self>, applications: &[Arc<Application>]) -> Self {
         let mut table = Self::default();
+        let known = before.map(Self::by_url).unwrap_or_default();
+        let of_name = |published: &'_ &Arc<Published>| published.application.name.clone();
+        let first_of: HashMap<_, _> = before
+            .iter()
+            .flat_map(|before| &before.all)
+            .map(|published| (of_name(&published), published))
+            .collect();
         let mut on_host: HashMap<&HostPattern, HashSet<&ApplicationName>> = HashMap::new();
         for application in applications {
             for url in application.external_urls() {
@@ -73,9 +81,21 @@ impl RouteTable {
                 !is_alone || !url.path.is_root()
             };
             let external = &application.external;
-            let first = Arc::new(Published::new(application, shares_host(external)));
-            let others = application.alternates.iter();
-            let others = others.map(|url| Arc::new(first.under(url, shares_host(url))));
+            let was = first_of.get(&application.name).copied();
+            let shares = shares_host(external);
+            let same =
+                was.filter(|was| was.application == *application && was.shares_host == shares);
+            let first = same.cloned().unwrap_or_else(|| {
+                let before = was.map(|was| &**was);
+                Arc::new(Published::new(application, shares, before))
+            });
+            let others = application.alternates.iter().map(|url| {
+                let shares = shares_host(url);
+                let was = known
+                    .get(url)
+                    .filter(|was| same.is_some() && was.shares_host == shares);
+                was.map_or_else(|| Arc::new(first.under(url, shares)), |was| Arc::clone(was))
+            });
             for published in std::iter::once(Arc::clone(&first)).chain(others) {
                 let site = match &published.application.external.host {
                     HostPattern::Exact(host) => table.exact.entry(host.clone()).or_default(),
@@ -100,6 +120,14 @@ impl RouteTable {
                 });
         }
         table
+    }
+
+    /// All applications by each of their external URLs.
+    fn by_url(&self) -> HashMap<&ExternalUrl, &Arc<Published>> {
+        let sites = self.exact.values().chain(self.wildcard.values());
+        let all = sites.flat_map(|site| &site.applications);
+        all.map(|published| (&published.application.external, published))
+            .collect()
     }
 
     /// All applications.
@@ -245,35 +273,38 @@ pub(super) mod tests {
     }
 
     fn table() -> RouteTable {
-        RouteTable::new(&[
-            application("wiki", "https://wiki.example.com/", "http://wiki.corp/"),
-            application(
-                "admin",
-                "https://wiki.example.com/admin/",
-                "http://admin.corp/",
-            ),
-            application(
-                "deep",
-                "https://wiki.example.com/admin/deep/",
-                "http://deep.corp/x/",
-            ),
-            application(
-                "other-port",
-                "https://wiki.example.com:8443/",
-                "http://alt.corp/",
-            ),
-            application(
-                "plain",
-                "http://wiki.example.com/plain/",
-                "http://plain.corp/",
-            ),
-            application("any", "https://*.apps.example.com/", "http://*.corp.local/"),
-            application(
-                "one",
-                "https://one.apps.example.com/only/",
-                "http://one.corp/",
-            ),
-        ])
+        RouteTable::after(
+            None,
+            &[
+                application("wiki", "https://wiki.example.com/", "http://wiki.corp/"),
+                application(
+                    "admin",
+                    "https://wiki.example.com/admin/",
+                    "http://admin.corp/",
+                ),
+                application(
+                    "deep",
+                    "https://wiki.example.com/admin/deep/",
+                    "http://deep.corp/x/",
+                ),
+                application(
+                    "other-port",
+                    "https://wiki.example.com:8443/",
+                    "http://alt.corp/",
+                ),
+                application(
+                    "plain",
+                    "http://wiki.example.com/plain/",
+                    "http://plain.corp/",
+                ),
+                application("any", "https://*.apps.example.com/", "http://*.corp.local/"),
+                application(
+                    "one",
+                    "https://one.apps.example.com/only/",
+                    "http://one.corp/",
+                ),
+            ],
+        )
     }
 
     fn look_up(host: &str, scheme: Scheme, port: u16, path: &str) -> String {

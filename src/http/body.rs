@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::delivery::Delivery;
 use super::idle::Idle;
 use super::joining::Joining;
+use super::lease::Lease;
 use super::oversized::Limit;
 use super::streams::{Waits, says};
 
@@ -38,6 +39,7 @@ pub struct Body {
     patience: Option<Duration>,
     limit: Option<Limit>,
     joining: Option<Box<Joining>>,
+    lease: Option<Box<dyn Lease>>,
     delivery: Option<Delivery>,
     broken: Option<Box<Broken>>,
 }
@@ -199,6 +201,15 @@ impl Body {
         self
     }
 
+    /// Breaks the body where `lease` says so.
+    #[must_use]
+    pub fn with_lease(mut self, lease: impl Lease + 'static) -> Self {
+        if !self.is_end_stream() {
+            self.lease = Some(Box::new(lease));
+        }
+        self
+    }
+
     /// How long its reader may take nothing of it. [`Streams`](super::Streams) sees to it over HTTP/2,
     /// and over HTTP/1 a [`Delivery`] that is told.
     #[must_use]
@@ -272,6 +283,13 @@ impl HttpBody for Body {
         let polled = match &mut this.joining {
             None => this.inner.poll(cx),
             Some(joining) => joining.poll(cx, |cx| this.inner.poll(cx)),
+        };
+        let polled = match &mut this.lease {
+            None => polled,
+            Some(lease) => match lease.poll_over(cx, polled.is_pending()) {
+                Poll::Pending => polled,
+                Poll::Ready(over) => Poll::Ready(Some(Err(over))),
+            },
         };
         if let (Poll::Pending, Some(guard)) = (&polled, &mut this.guard) {
             guard.awaited();

@@ -19,6 +19,7 @@ mod hop;
 mod host;
 mod idle;
 mod joining;
+mod lease;
 mod limits;
 mod oversized;
 mod pace;
@@ -37,6 +38,7 @@ pub use forwarded::Facts;
 pub use hop::{Upgrade, UpgradeRefusal, strip_request, strip_response, websocket_upgrade};
 pub use host::{HostRefusal, RequestHost, request_host};
 pub use idle::Stalled;
+pub use lease::Lease;
 pub use limits::{
     HeaderLimits, LimitExceeded, TUNNEL_HEADERS, fits_http2, fits_tunnel, hpack_worst_case,
 };

@@ -22,7 +22,7 @@ use crate::model::{ConnectorId, GroupName};
 
 pub use keys::KeyError;
 pub use seal::StoreKeys;
-pub use sqlite::{check_folder, open_sqlite};
+pub use sqlite::{RestoreError, back_up, check_folder, open_sqlite, restore};
 
 /// Persistent state, shared by every gateway on it.
 pub trait Store: Send + Sync + fmt::Debug {

@@ -35,6 +35,8 @@ pub(super) enum Purpose {
     Check,
     /// The authority's private key.
     AuthorityKey,
+    /// A whole store.
+    Backup,
 }
 
 impl Purpose {
@@ -42,6 +44,7 @@ impl Purpose {
         match self {
             Self::Check => "appproxy store 1: meta.check",
             Self::AuthorityKey => "appproxy store 1: authority.key",
+            Self::Backup => "appproxy store 1: backup",
         }
     }
 }

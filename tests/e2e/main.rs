@@ -18,6 +18,7 @@
 mod affinity;
 mod attacks;
 mod backends;
+mod backup;
 mod beds;
 mod browser;
 mod choice;
@@ -45,6 +46,7 @@ mod ownership;
 mod passed_on;
 mod pinning;
 mod rates;
+mod reload;
 mod removal;
 mod restarts;
 mod routing;

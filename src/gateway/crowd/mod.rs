@@ -14,6 +14,7 @@
 mod books;
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -45,8 +46,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// All connections that are at the door or a person's.
 #[derive(Debug)]
 pub(super) struct Crowd {
-    total: usize,
-    per_address: usize,
+    total: AtomicUsize,
+    per_address: AtomicUsize,
     state: Mutex<State>,
     evicted: ByReason,
     refused: ByReason,
@@ -84,13 +85,16 @@ struct Held {
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Seat>);
 
+fn count(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
 impl Crowd {
     /// Nobody yet.
     pub(super) fn new(limits: ConnectionLimits) -> Arc<Self> {
-        let count = |limit| usize::try_from(limit).unwrap_or(usize::MAX);
         Arc::new(Self {
-            total: count(limits.total),
-            per_address: count(limits.per_address),
+            total: AtomicUsize::new(count(limits.total)),
+            per_address: AtomicUsize::new(count(limits.per_address)),
             state: Mutex::default(),
             evicted: ByReason {
                 total: CONNECTIONS_EVICTED.counter(&["total"]),
@@ -103,6 +107,21 @@ impl Crowd {
                 header: CONNECTIONS_REFUSED.counter(&["header"]),
             },
         })
+    }
+
+    /// Has other limits from now on. Who is there stays; each that comes on top makes one go.
+    pub(super) fn limit(&self, limits: ConnectionLimits) {
+        self.total.store(count(limits.total), Ordering::Relaxed);
+        let per_address = count(limits.per_address);
+        self.per_address.store(per_address, Ordering::Relaxed);
+    }
+
+    fn total(&self) -> usize {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    fn per_address(&self) -> usize {
+        self.per_address.load(Ordering::Relaxed)
     }
 
     /// Lets a connection in as far as the door. There is always room: of a limit and its reserve
@@ -125,7 +144,7 @@ impl Crowd {
     }
 
     fn enter(self: &Arc<Self>, mut state: MutexGuard<'_, State>, owner: Owner) -> Held {
-        if state.all.open() >= self.total + RESERVE {
+        if state.all.open() >= self.total() + RESERVE {
             self.evict(&mut state, Limit::Total, None);
         }
         let number = state.number();
@@ -146,7 +165,7 @@ impl Crowd {
 
     fn make_room_at_the_door(&self, state: &mut State, client: Client) {
         let group = state.addresses.get(&client);
-        if group.map_or(0, Group::open) >= self.per_address + RESERVE_OF_ADDRESS {
+        if group.map_or(0, Group::open) >= self.per_address() + RESERVE_OF_ADDRESS {
             self.evict(state, Limit::Address(client), None);
         }
     }
@@ -154,8 +173,8 @@ impl Crowd {
     /// Whether people may have one more.
     fn has_room(&self, state: &mut State, limit: Limit) -> bool {
         let most = match limit {
-            Limit::Total => self.total,
-            Limit::Address(_) => self.per_address,
+            Limit::Total => self.total(),
+            Limit::Address(_) => self.per_address(),
             Limit::Unnamed => return true,
         };
         state.under(limit).is_none_or(|g| g.people.open < most)
@@ -183,11 +202,11 @@ impl Crowd {
         }
         match limit {
             Limit::Total => tracing::warn!(
-                limit = self.total,
+                limit = self.total(),
                 "people have as many connections as they may: the oldest idle ones are closed, and new ones where none is idle"
             ),
             Limit::Address(client) => {
-                tracing::info!(%client, limit = self.per_address, "client address has as many connections as it may: its oldest idle ones are closed, and new ones where none is idle");
+                tracing::info!(%client, limit = self.per_address(), "client address has as many connections as it may: its oldest idle ones are closed, and new ones where none is idle");
             }
             Limit::Unnamed => tracing::warn!(
                 limit = UNNAMED,
@@ -327,7 +346,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         let mut state = self.crowd.lock();
         state.remove(self.number);
-        if state.all.told && state.all.people.open < self.crowd.total - self.crowd.total / 10 {
+        if state.all.told && state.all.people.open < self.crowd.total() - self.crowd.total() / 10 {
             state.all.told = false;
             tracing::info!(
                 connections = state.all.people.open,

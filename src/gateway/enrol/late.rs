@@ -84,7 +84,7 @@ impl Enrolment {
         Answer::Renewed(Renewed {
             chain: issued.pem,
             authorities: self.issuer.authorities().pem(),
-            gateways: self.gateways.iter().map(ToString::to_string).collect(),
+            gateways: self.gateways(),
             time: now.0,
         })
     }

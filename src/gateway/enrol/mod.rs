@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
@@ -42,7 +43,7 @@ const NAME: usize = 253;
 pub struct Enrolment {
     issuer: Arc<Issuer>,
     store: Arc<dyn Store>,
-    gateways: Vec<Endpoint>,
+    gateways: ArcSwap<Vec<Endpoint>>,
     clock: Clock,
     limiter: DefaultKeyedRateLimiter<IpAddr>,
     attempts: AtomicU32,
@@ -62,12 +63,23 @@ impl Enrolment {
         Self {
             issuer,
             store,
-            gateways,
+            gateways: ArcSwap::from_pointee(gateways),
             clock,
             limiter: RateLimiter::keyed(Quota::per_minute(ATTEMPTS)),
             attempts: AtomicU32::new(0),
             deadline: DEADLINE,
         }
+    }
+
+    /// Where connectors dial.
+    pub(super) fn gateways(&self) -> Vec<String> {
+        let gateways = self.gateways.load();
+        gateways.iter().map(ToString::to_string).collect()
+    }
+
+    /// Connectors are told to dial these from now on.
+    pub(super) fn set_gateways(&self, gateways: Vec<Endpoint>) {
+        self.gateways.store(Arc::new(gateways));
     }
 
     /// Serves one connection whose handshake chose [`crate::tunnel::tls::ALPN_ENROL`], to its end
@@ -197,7 +209,7 @@ impl Enrolment {
             authorities: self.issuer.authorities().pem(),
             id: connector.id.to_string(),
             group: connector.group.to_string(),
-            gateways: self.gateways.iter().map(ToString::to_string).collect(),
+            gateways: self.gateways(),
             time: now.0,
         })
     }
@@ -371,7 +383,7 @@ mod tests {
         let rig = rig();
         let key = KeyPair::generate().unwrap();
         let (good, revoked) = (rig.token(1).await, rig.token(1).await);
-        let unknown = Token::new(rig.enrolment.gateways.clone(), Pin([0; 32]))
+        let unknown = Token::new((**rig.enrolment.gateways.load()).clone(), Pin([0; 32]))
             .unwrap()
             .secret;
         rig.store.revoke_token(&revoked.id(), NOW).await.unwrap();

@@ -4,6 +4,7 @@
 //! takes its lock with `BEGIN IMMEDIATE`, so two at once wait instead of failing half-way.
 
 mod authorities;
+mod backup;
 mod open;
 mod spend;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use futures_util::FutureExt;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
 use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
+pub use self::backup::{RestoreError, back_up, restore};
 pub use self::open::check_folder;
 use self::watch::Watch;
 use super::seal::StoreKeys;

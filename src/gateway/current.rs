@@ -1,0 +1,214 @@
+//! The configuration in force: built whole, swapped whole.
+//!
+//! A request looks here once and goes by what it found to its end, so no request sees half of one
+//! configuration and half of another. What is counted and learnt of an application goes over to the
+//! next configuration where it is still the same application; see [`RouteTable::after`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustls::sign::CertifiedKey;
+use tokio_util::sync::CancellationToken;
+
+use super::observe::Expiries;
+use super::probing;
+use super::rates::Rates;
+use super::route::RouteTable;
+use super::{Gateway, StartError, affordable, tls};
+use crate::certs::LoadedCertificate;
+use crate::config::{Change, GatewayConfig, StartOnly};
+use crate::net::TunnelSockets;
+use crate::telemetry::metrics::CONFIG_RELOADS;
+
+/// One configuration as the gateway works by it.
+#[derive(Debug)]
+pub(super) struct Current {
+    /// Counts configurations from 1, the one of the start.
+    pub(super) generation: u64,
+    /// As it was read and checked.
+    pub(super) config: GatewayConfig,
+    pub(super) table: RouteTable,
+    /// How fast one address may ask for anything.
+    pub(super) rates: Arc<Rates>,
+    /// For browsers and programs.
+    pub(super) people_tls: tls::People,
+    pub(super) expiries: Expiries,
+    certificates: Vec<LoadedCertificate>,
+    /// What tunnels' sockets are set to.
+    pub(super) sockets: TunnelSockets,
+    /// Another one is in force.
+    pub(super) superseded: CancellationToken,
+}
+
+/// What was read last and is not in force, because it was refused.
+#[derive(Debug, Default)]
+pub(super) struct Refused {
+    configuration: AtomicBool,
+    certificates: AtomicBool,
+}
+
+/// Why a configuration that is right in itself is not taken by a running gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// It differs where only a start counts.
+    #[error("`{}` counts only at the start", .0.iter().map(|key| key.key).collect::<Vec<_>>().join("`, `"))]
+    NeedsRestart(Vec<StartOnly>),
+    /// TLS cannot be set up with its certificates.
+    #[error(transparent)]
+    Tls(#[from] StartError),
+}
+
+/// What a new configuration came to.
+#[derive(Debug)]
+pub struct Applied {
+    /// The number of the configuration in force.
+    pub generation: u64,
+    /// What is different by it.
+    pub changes: Vec<Change>,
+}
+
+impl Current {
+    /// The next one after `before`.
+    pub(super) fn after(
+        before: Option<&Self>,
+        config: GatewayConfig,
+        certificates: Vec<LoadedCertificate>,
+    ) -> Result<Self, StartError> {
+        let by_name = tls::ByName::new(&certificates).ok_or(StartError::NoCertificate)?;
+        let same_rate = |b: &&Self| b.config.rate_per_address == config.rate_per_address;
+        Ok(Self {
+            generation: before.map_or(1, |before| before.generation + 1),
+            table: RouteTable::after(before.map(|b| &b.table), &config.applications),
+            rates: before.filter(same_rate).map_or_else(
+                || Arc::new(Rates::new(None, None, config.rate_per_address)),
+                |before| Arc::clone(&before.rates),
+            ),
+            people_tls: tls::People::new(by_name)?,
+            expiries: Expiries::of(&certificates),
+            sockets: TunnelSockets::new(config.congestion.clone()),
+            superseded: CancellationToken::new(),
+            certificates,
+            config,
+        })
+    }
+}
+
+impl Gateway {
+    /// The configuration in force at this moment.
+    pub(super) fn current(&self) -> Arc<Current> {
+        self.current.load_full()
+    }
+
+    /// The configuration in force, as it was read.
+    #[must_use]
+    pub fn config(&self) -> GatewayConfig {
+        self.current().config.clone()
+    }
+
+    /// The number of the configuration in force; the one of the start is 1.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.current().generation
+    }
+
+    /// Puts another configuration in force, with its certificates. Requests that began go on as they
+    /// began, unless nothing lets them in any more: those are cut.
+    ///
+    /// # Errors
+    /// Where it cannot be taken; all is as it was then.
+    pub fn apply(
+        self: &Arc<Self>,
+        config: GatewayConfig,
+        certificates: Vec<LoadedCertificate>,
+    ) -> Result<Applied, ApplyError> {
+        // One at a time: each is compared with the one that is in force when it comes.
+        let _applying = self
+            .applying
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let before = self.current();
+        let needs_restart = StartOnly::between(&before.config, &config);
+        if !needs_restart.is_empty() {
+            return Err(ApplyError::NeedsRestart(needs_restart));
+        }
+        let changes = Change::between(&before.config, &config);
+        let next = Arc::new(Current::after(Some(&before), config, certificates)?);
+        let config = &next.config;
+        self.clients
+            .limit(config.requests_per_address, config.requests_total);
+        self.crowd.limit(affordable(
+            config.connections,
+            config.connections_are_written,
+        ));
+        self.drain.set_times(config.drain);
+        self.issuer.set_lives(config.connector_certificates);
+        self.enrolment.set_gateways(config.listen.public.clone());
+        self.current.store(Arc::clone(&next));
+        self.probe(&next);
+        before.superseded.cancel();
+        Ok(Applied {
+            generation: next.generation,
+            changes,
+        })
+    }
+
+    /// Whether these are in force already.
+    #[must_use]
+    pub fn has(&self, config: &GatewayConfig, certificates: &[LoadedCertificate]) -> bool {
+        let current = self.current();
+        let chains = |all: &[LoadedCertificate]| -> Vec<_> {
+            all.iter().map(|c| Arc::clone(&c.key)).collect()
+        };
+        let same_chain = |(a, b): (&Arc<CertifiedKey>, &Arc<CertifiedKey>)| a.cert == b.cert;
+        let (was, is) = (chains(&current.certificates), chains(certificates));
+        was.len() == is.len()
+            && was.iter().zip(&is).all(same_chain)
+            && Change::between(&current.config, config).is_empty()
+            && StartOnly::between(&current.config, config).is_empty()
+    }
+
+    /// Notes how an attempt to have another configuration ended, or, with `of_certificates`, the
+    /// certificates of the same one.
+    pub fn note_reload(&self, done: bool, of_certificates: bool) {
+        CONFIG_RELOADS.count(&[if done { "done" } else { "refused" }]);
+        if done && !of_certificates {
+            return self.note_current();
+        }
+        let refused = match of_certificates {
+            true => &self.refused.certificates,
+            false => &self.refused.configuration,
+        };
+        refused.store(!done, Ordering::Relaxed);
+    }
+
+    /// Notes that what is in force is what was read last.
+    pub fn note_current(&self) {
+        self.note_certificates();
+        self.refused.configuration.store(false, Ordering::Relaxed);
+    }
+
+    /// Notes that the certificates in force are those that were read last.
+    pub fn note_certificates(&self) {
+        self.refused.certificates.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether what was read last is not in force.
+    pub(super) fn is_behind(&self) -> bool {
+        let Refused {
+            configuration,
+            certificates,
+        } = &self.refused;
+        configuration.load(Ordering::Relaxed) || certificates.load(Ordering::Relaxed)
+    }
+
+    /// Begins to ask whether the applications of a configuration are alive.
+    pub(super) fn probe(self: &Arc<Self>, current: &Arc<Current>) {
+        for published in current.table.all() {
+            if published.probe.is_some() {
+                let published = Arc::clone(published);
+                let until = current.superseded.clone();
+                tokio::spawn(probing::run(Arc::clone(self), published, until));
+            }
+        }
+    }
+}

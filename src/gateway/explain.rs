@@ -1,0 +1,511 @@
+//! What would become of a request, decision by decision, each by what decides it in earnest.
+
+use std::net::IpAddr;
+
+use http::{Method, Request, Uri};
+use serde::{Deserialize, Serialize};
+
+use super::published::Published;
+use super::respond::Failure;
+use super::route::{Found, RouteTable};
+use super::tunnels::Tunnels;
+use super::{Gateway, front};
+use crate::auth;
+use crate::config::GatewayConfig;
+use crate::http as rules;
+use crate::model::{ErrorCode, RequestId, Scheme};
+use crate::translate::UrlMap;
+
+/// A request that nobody sends.
+#[derive(Debug)]
+pub struct Question {
+    request: Request<()>,
+    scheme: Scheme,
+    client: IpAddr,
+}
+
+/// Why something is no question.
+#[derive(Debug, thiserror::Error)]
+pub enum NoQuestion {
+    /// The URL is none.
+    #[error("`{0}` is no URL that a request can have: {1}")]
+    Url(String, String),
+}
+
+/// What would become of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Every decision on its way, in their order.
+    pub steps: Vec<Step>,
+    /// It would reach the application.
+    pub reaches: bool,
+    /// The error code it would be answered with.
+    pub code: Option<String>,
+    /// What it would be answered with, in words.
+    pub answer: String,
+}
+
+/// One decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What is decided.
+    pub stage: String,
+    /// By which value.
+    pub value: String,
+    /// How.
+    pub decision: String,
+}
+
+impl Question {
+    /// # Errors
+    /// Where a browser could not ask for it.
+    pub fn new(url: &str, method: Method, client: IpAddr) -> Result<Self, NoQuestion> {
+        let no = |why: &str| NoQuestion::Url(url.to_owned(), why.to_owned());
+        let uri: Uri = url
+            .parse()
+            .map_err(|e: http::uri::InvalidUri| no(&e.to_string()))?;
+        let scheme = match uri.scheme_str() {
+            Some("https") => Scheme::Https,
+            Some("http") => Scheme::Http,
+            _ => return Err(no("it must begin with https:// or http://")),
+        };
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        // Which names the host in its target alone; what is asked for means the same in each version.
+        *request.version_mut() = http::Version::HTTP_2;
+        Ok(Self {
+            request,
+            scheme,
+            client,
+        })
+    }
+}
+
+impl Gateway {
+    /// What would become of a request under the configuration in force, and with the connectors that
+    /// are there.
+    #[must_use]
+    pub fn explain(&self, question: &Question) -> Explanation {
+        let current = self.current();
+        Telling::of(question, Some(&self.tunnels)).tell(&current.table)
+    }
+}
+
+impl Explanation {
+    /// What would become of a request under a configuration that nobody runs.
+    #[must_use]
+    pub fn under(config: &GatewayConfig, question: &Question) -> Self {
+        Telling::of(question, None).tell(&RouteTable::after(None, &config.applications))
+    }
+}
+
+/// An explanation as it comes to be.
+struct Telling<'q> {
+    question: &'q Question,
+    tunnels: Option<&'q Tunnels>,
+    steps: Vec<Step>,
+}
+
+/// What ends an explanation before the application.
+enum End {
+    Refused(Failure),
+    Own(String),
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Refused(failure)
+    }
+}
+
+impl<'q> Telling<'q> {
+    fn of(question: &'q Question, tunnels: Option<&'q Tunnels>) -> Self {
+        Self {
+            question,
+            tunnels,
+            steps: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, stage: &str, value: impl Into<String>, decision: impl Into<String>) {
+        self.steps.push(Step {
+            stage: stage.to_owned(),
+            value: value.into(),
+            decision: decision.into(),
+        });
+    }
+
+    fn tell(mut self, table: &RouteTable) -> Explanation {
+        let end = self.go(table);
+        let (reaches, code, answer) = match end {
+            Ok(answer) => (true, None, answer),
+            Err(End::Own(answer)) => (false, None, answer),
+            Err(End::Refused(failure)) => {
+                let code = failure.code().as_str();
+                let answer = format!("{code}: {}", failure.detail());
+                (false, Some(code.to_owned()), answer)
+            }
+        };
+        Explanation {
+            steps: self.steps,
+            reaches,
+            code,
+            answer,
+        }
+    }
+
+    fn go(&mut self, table: &RouteTable) -> Result<String, End> {
+        let Question {
+            request,
+            scheme,
+            client,
+        } = self.question;
+        let (scheme, client) = (*scheme, *client);
+        let bad = |why: String| Failure::new(ErrorCode::BadRequest, why);
+        rules::check_clear(request).map_err(|why| bad(why.to_string()))?;
+        let target = rules::request_host(request).map_err(|why| bad(why.to_string()))?;
+        let Some(candidates) = table.host(&target.host) else {
+            self.step("host", target.host.to_string(), "no application has it");
+            return Err(no_route("no application is published under this host").into());
+        };
+        self.step(
+            "host",
+            target.host.to_string(),
+            "applications are published there",
+        );
+        let raw = request.uri().path();
+        let sensitive = candidates.path_sensitive();
+        let path = rules::canonical(raw, sensitive);
+        let path = path.map_err(|why| bad(why.to_string()))?.as_str();
+        let how = match sensitive {
+            true => "it decides, so it must be clear",
+            false => "every path leads to the same application",
+        };
+        self.step("path", path, how);
+        let port = target.port.unwrap_or_else(|| scheme.default_port());
+        let found = match candidates.find(scheme, port, path) {
+            Found::Application(found) => found,
+            Found::Bare(found) => {
+                let external = &found.published.application.external;
+                self.step(
+                    "application",
+                    external.to_string(),
+                    "the slash at the end is missing",
+                );
+                return Err(End::Own(format!("a redirect to {external}")));
+            }
+            Found::Nothing => {
+                let value = format!("{} port {port}, {path}", scheme.as_str());
+                self.step("application", value, "none is published there");
+                if scheme == Scheme::Http
+                    && let Some(found) = candidates.secure(path)
+                {
+                    let external = &found.published.application.external;
+                    return Err(End::Own(format!("a redirect to https, below {external}")));
+                }
+                let what = "nothing is published under this scheme, port and path";
+                return Err(no_route(what).into());
+            }
+        };
+        let published = &found.published;
+        let application = &published.application;
+        let value = format!("{} ({})", application.name, application.external);
+        self.step("application", value, "the longest path that fits");
+        self.own(published, path)?;
+
+        let facts = auth::Facts {
+            client,
+            method: request.method(),
+            is_websocket: false,
+            path,
+            fields: request.headers(),
+            external: &application.external,
+            host: &target.host,
+        };
+        let methods = application.pre_authentication.iter();
+        let methods: Vec<_> = methods.map(|method| method.to_string()).collect();
+        let identity = auth::authenticate(application, &facts).map_err(Failure::from);
+        let identity = self.decided("pre_authentication", methods.join(", "), identity)?;
+        self.steps
+            .last_mut()
+            .map(|step| step.decision = identity.to_string());
+        let permit = auth::authorise(&identity, application, &facts).map_err(Failure::from);
+        let value = format!("{identity}, {} {path}, from {client}", request.method());
+        let permit = self.decided("access", value, permit)?;
+        let rule = format!("allowed by the rule {}", permit.rule());
+        self.steps.last_mut().map(|step| step.decision = rule);
+
+        self.way(published)?;
+        let map = UrlMap::new(application, found.captured.as_ref(), &target.host);
+        let map = map.ok_or_else(|| Failure::internal("the internal URL has no host for it"))?;
+        let path_and_query = request.uri().path_and_query();
+        let inside = path_and_query.and_then(|path| {
+            rules::map_path(
+                &application.external.path,
+                application.internal.path(),
+                path,
+            )
+        });
+        let inside =
+            inside.ok_or_else(|| Failure::internal("the path leads out of the published one"))?;
+        let urls = application.internal.all();
+        let url = format!(
+            "{}://{}{inside}",
+            map.internal().scheme.as_str(),
+            map.target()
+        );
+        self.step(
+            "internal URL",
+            format!("{url}, Host: {}", map.host_header()),
+            match urls.len() {
+                1 => "it is the only one".to_owned(),
+                several => format!("or one of the {} other copies", several - 1),
+            },
+        );
+        Ok(format!("it reaches {} at {url}", application.name))
+    }
+
+    /// What the gateway answers by itself, and what the application takes of a request at all.
+    fn own(&mut self, published: &Published, path: &str) -> Result<(), End> {
+        let Question {
+            request, client, ..
+        } = self.question;
+        let settings = &published.application.front;
+        if let Some(closed) = &settings.maintenance {
+            let decision = match closed.is_open_for(*client) {
+                true => "open for this address",
+                false => "closed for this address",
+            };
+            self.step("maintenance", client.to_string(), decision);
+        }
+        // Nobody is answered, so the reference stands for nothing.
+        let id = RequestId::from_random([0; 8]);
+        if let Some(own) = front::before(published, *client, path, request, &id)? {
+            let location = own.headers().get(http::header::LOCATION);
+            let location = location.and_then(|value| value.to_str().ok());
+            let (value, answer) = match location {
+                Some(location) => ("home_path", format!("a redirect to {location}")),
+                None => ("robots", "our own robots.txt".to_owned()),
+            };
+            self.step("own answer", value, "the application is not asked");
+            return Err(End::Own(answer));
+        }
+        let limits = &published.application.limits;
+        let bounds = [
+            limits.rate.map(|rate| format!("rate {rate}")),
+            limits
+                .rate_per_address
+                .map(|rate| format!("rate_per_address {rate}")),
+            limits
+                .per_address
+                .map(|most| format!("requests_per_address {most}")),
+            limits.body.map(|octets| format!("body {octets} octets")),
+        ];
+        let bounds: Vec<_> = bounds.into_iter().flatten().collect();
+        if !bounds.is_empty() {
+            self.step("limits", bounds.join(", "), "not counted for a question");
+        }
+        Ok(())
+    }
+
+    /// Notes a decision that may be the last.
+    fn decided<T>(
+        &mut self,
+        stage: &str,
+        value: String,
+        outcome: Result<T, Failure>,
+    ) -> Result<T, End> {
+        let decision = match &outcome {
+            Ok(_) => String::new(),
+            Err(failure) => format!("refused: {}", failure.detail()),
+        };
+        self.step(stage, value, decision);
+        outcome.map_err(End::Refused)
+    }
+
+    /// The groups that may carry it.
+    fn way(&mut self, published: &Published) -> Result<(), End> {
+        let groups = published.application.connectors.groups();
+        let Some(tunnels) = self.tunnels else {
+            let names: Vec<_> = groups.iter().map(ToString::to_string).collect();
+            self.step(
+                "connector_groups",
+                names.join(", "),
+                "no gateway runs that could tell who is there",
+            );
+            return Ok(());
+        };
+        let by_group = tunnels.by_group();
+        let mut all = 0;
+        for group in groups {
+            let there = by_group.get(group).map_or(0, |group| {
+                let usable = group
+                    .tunnels
+                    .iter()
+                    .filter(|tunnel| tunnel.usable() && tunnel.knows(&published.application));
+                usable.count()
+            });
+            all += there;
+            self.step(
+                "connector group",
+                group.to_string(),
+                format!("tunnels: {there}"),
+            );
+        }
+        match all {
+            0 => Err(Failure::new(
+                ErrorCode::NoConnector,
+                "no connector of these groups is connected",
+            )
+            .into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn no_route(what: &str) -> Failure {
+    Failure::new(ErrorCode::NoRoute, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn config() -> GatewayConfig {
+        let text = "
+version: 1
+kind: gateway
+listen: { https: ['[::]:443'], http: ['[::]:80'] }
+store: sqlite:x
+certificates: [{ chain: a, key: b }]
+applications:
+  - { name: wiki, external_url: 'https://w.example.com/', internal_url: 'http://wiki.corp:8080/', pre_authentication: [passthrough], home_path: /start }
+  - { name: admin, external_url: 'https://w.example.com/admin/', internal_url: 'http://a.corp/x/', pre_authentication: [passthrough], maintenance: { allow: [192.0.2.0/24] }, limits: { rate: 5/s } }
+  - { name: any, external_url: 'https://*.apps.example.com/', internal_url: 'https://*.corp/', pre_authentication: [passthrough], robots: deny }
+";
+        GatewayConfig::from_text(Path::new("gateway.yaml"), text).unwrap()
+    }
+
+    #[test]
+    fn each_decision_is_told_with_its_value() {
+        let config = config();
+        let ask = |url: &str, client: &str| {
+            let question = Question::new(url, Method::GET, client.parse().unwrap()).unwrap();
+            Explanation::under(&config, &question)
+        };
+        for (url, client, code, answer) in [
+            (
+                "https://w.example.com/a?b",
+                "203.0.113.1",
+                None,
+                "it reaches wiki at http://wiki.corp:8080/a?b",
+            ),
+            (
+                "https://w.example.com/",
+                "203.0.113.1",
+                None,
+                "a redirect to /start",
+            ),
+            (
+                "http://w.example.com/a",
+                "203.0.113.1",
+                None,
+                "a redirect to https, below https://w.example.com/",
+            ),
+            (
+                "https://w.example.com/admin",
+                "203.0.113.1",
+                None,
+                "a redirect to https://w.example.com/admin/",
+            ),
+            (
+                "https://w.example.com/admin/y",
+                "192.0.2.9",
+                None,
+                "it reaches admin at http://a.corp:80/x/y",
+            ),
+            (
+                "https://w.example.com/admin/y",
+                "203.0.113.1",
+                Some("maintenance"),
+                "maintenance: `maintenance` is set for the application",
+            ),
+            (
+                "https://w.example.com/a%2f../admin/",
+                "203.0.113.1",
+                Some("bad_request"),
+                "bad_request: ",
+            ),
+            (
+                "https://one.apps.example.com/",
+                "203.0.113.1",
+                None,
+                "it reaches any at https://one.corp:443/",
+            ),
+            (
+                "https://one.apps.example.com/robots.txt",
+                "203.0.113.1",
+                None,
+                "our own robots.txt",
+            ),
+            (
+                "https://w.example.com:8443/",
+                "203.0.113.1",
+                Some("no_route"),
+                "no_route: nothing is published under this scheme",
+            ),
+            (
+                "https://x.example.com/",
+                "203.0.113.1",
+                Some("no_route"),
+                "no_route: no application is published under this host",
+            ),
+        ] {
+            let told = ask(url, client);
+            assert_eq!(told.code.as_deref(), code, "{url}: {told:?}");
+            assert!(told.answer.starts_with(answer), "{url}: {}", told.answer);
+            assert_eq!(told.reaches, answer.starts_with("it reaches"), "{url}");
+        }
+        let told = ask("https://w.example.com/admin/y", "192.0.2.9");
+        let stages: Vec<_> = told.steps.iter().map(|step| step.stage.as_str()).collect();
+        assert_eq!(
+            stages,
+            [
+                "host",
+                "path",
+                "application",
+                "maintenance",
+                "limits",
+                "pre_authentication",
+                "access",
+                "connector_groups",
+                "internal URL"
+            ]
+        );
+        assert!(
+            told.steps.iter().all(|step| !step.decision.is_empty()),
+            "{told:?}"
+        );
+        let access = told
+            .steps
+            .iter()
+            .find(|step| step.stage == "access")
+            .unwrap();
+        assert_eq!(access.decision, "allowed by the rule passthrough");
+        for bad in [
+            "",
+            "w.example.com",
+            "ftp://w.example.com/",
+            "https://",
+            "https://a b/",
+        ] {
+            assert!(
+                Question::new(bad, Method::GET, [192, 0, 2, 1].into()).is_err(),
+                "{bad}"
+            );
+        }
+    }
+}
