@@ -4,11 +4,12 @@ use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// SIGHUP, with which a server is told to read its configuration again.
+/// A signal that does not end the process: SIGHUP, with which a server is told to read its
+/// configuration again, or SIGUSR1, with which it is told to open its log's file again.
 #[derive(Debug)]
-pub struct Hangups(Option<tokio::signal::unix::Signal>);
+pub struct Told(Option<tokio::signal::unix::Signal>);
 
-impl Hangups {
+impl Told {
     /// Waits for the next one.
     pub async fn next(&mut self) {
         match &mut self.0 {
@@ -45,8 +46,16 @@ impl Signals {
     }
 
     /// Takes SIGHUP out, for whoever reads the configuration again with it.
-    pub fn take_hangups(&mut self) -> Hangups {
-        Hangups(self.hangup.take())
+    pub fn take_hangups(&mut self) -> Told {
+        Told(self.hangup.take())
+    }
+
+    /// SIGUSR1.
+    ///
+    /// # Errors
+    /// Where the system refuses the handler.
+    pub fn reopenings() -> io::Result<Told> {
+        Ok(Told(Some(signal(SignalKind::user_defined1())?)))
     }
 
     /// Ends at SIGHUP and SIGQUIT too, which a terminal sends when its window is closed and at

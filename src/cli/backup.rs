@@ -104,6 +104,8 @@ fn write(file: &Path, octets: &[u8]) -> io::Result<()> {
     let mut name = file.as_os_str().to_owned();
     name.push(format!(".{}", std::process::id()));
     let new = PathBuf::from(name);
+    // What one with the same number left that was killed.
+    let _ = fs::remove_file(&new);
     let mut options = OpenOptions::new();
     let mut opened = options
         .write(true)

@@ -17,7 +17,7 @@ use crate::config::{ConnectorConfig, Proxies};
 use crate::connector::{self, BackendTrust, ConnectorError, DIAL, OpenTunnels, StateFolder, Watch};
 use crate::model::Endpoint;
 use crate::net::{self, Dialled, Dialler, Resolver};
-use crate::shutdown::{Hangups, Signals};
+use crate::shutdown::{Signals, Told};
 use crate::telemetry;
 
 /// How long the service manager may wait for the first tunnel. It waits at all so that connectors
@@ -114,7 +114,7 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
             listener: metrics.transpose()?,
         };
         let mut signals = Signals::new().map_err(|e| Exit::failed(format!("no signals: {e}")))?;
-        let _hangups = AbortOnDropHandle::new(tokio::spawn(hear(signals.take_hangups())));
+        let _hears = hear(signals.take_hangups())?;
         let stop = CancellationToken::new();
         let file = config.file.clone();
         let deadline = config.drain.deadline;
@@ -157,17 +157,20 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
     })
 }
 
-/// SIGHUP opens the log's file again; the configuration counts from the start.
-async fn hear(mut hangups: Hangups) {
-    loop {
-        hangups.next().await;
-        if let Err(error) = telemetry::reopen_log() {
-            tracing::error!(%error, "the log goes on where it was");
+/// Follows the signals that end nothing.
+fn hear(mut hangups: Told) -> Result<[AbortOnDropHandle<()>; 2], Exit> {
+    let hangups = async move {
+        loop {
+            hangups.next().await;
+            tracing::warn!(
+                "SIGHUP: a connector reads its configuration at the start alone; restart it to have another"
+            );
         }
-        tracing::warn!(
-            "SIGHUP: a connector reads its configuration at the start alone; restart it to have another"
-        );
-    }
+    };
+    Ok([
+        AbortOnDropHandle::new(tokio::spawn(hangups)),
+        super::reopen_logs()?,
+    ])
 }
 
 /// Tells the service manager of the first tunnel, and then of all.

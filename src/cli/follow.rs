@@ -22,9 +22,13 @@ const LOOK: Duration = Duration::from_secs(1);
 /// what keeps somebody out.
 const QUIET: Duration = Duration::from_secs(2);
 
+/// What was refused is read again so often: the cure may lie in a file that is not looked at, since it
+/// is named by no configuration in force.
+const RETRY: Duration = Duration::from_secs(5);
+
 /// What tells one state of files from another.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Prints(Vec<(PathBuf, Option<Print>)>);
+pub(super) struct Prints(Vec<(PathBuf, Option<Print>)>);
 
 /// A file's modification, length and number. All of them change with it, or it is another file under
 /// its name.
@@ -40,26 +44,22 @@ impl Prints {
         )
     }
 
+    /// Of a watched configuration; of any other there is nothing to see.
     fn of_configuration(config: &GatewayConfig) -> Self {
-        if config.reload != Reload::Watch {
-            return Self::default();
+        match config.reload {
+            Reload::Watch => Self::of(config.sources.now().iter().map(PathBuf::as_path)),
+            Reload::Manual => Self::default(),
         }
-        let mut files = config.sources.files.clone();
-        if let Some(folder) = &config.sources.folder {
-            // An empty path is the current folder.
-            let folder = match folder.as_os_str().is_empty() {
-                true => Path::new("."),
-                false => folder,
-            };
-            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-            files.extend(entries.map(|entry| entry.path()));
-            files.sort();
-            files.dedup();
-        }
-        Self::of(files.iter().map(PathBuf::as_path))
     }
 
-    fn of_certificates(config: &GatewayConfig) -> Self {
+    /// Of a configuration and its certificates.
+    pub(super) fn of_all(config: &GatewayConfig) -> Self {
+        let Self(mut all) = Self::of(config.sources.now().iter().map(PathBuf::as_path));
+        all.extend(Self::of_certificates(config).0);
+        Self(all)
+    }
+
+    pub(super) fn of_certificates(config: &GatewayConfig) -> Self {
         let files = config.certificates.iter();
         Self::of(files.flat_map(|files| [files.chain.as_path(), files.key.as_path()]))
     }
@@ -122,6 +122,7 @@ pub(super) async fn run(reloader: Arc<Reloader>) {
     let (configuration, certificates) = look().await;
     let mut configuration = Followed::new(configuration);
     let mut certificates = Followed::new(certificates);
+    let mut tried = Instant::now();
     loop {
         every.tick().await;
         if gateway.is_stopping() {
@@ -129,8 +130,10 @@ pub(super) async fn run(reloader: Arc<Reloader>) {
         }
         let (now_configuration, now_certificates) = look().await;
         let is_watched = !now_configuration.0.is_empty();
-        if configuration.is_due(now_configuration) && is_watched {
+        let retries = gateway.is_behind() && tried.elapsed() >= RETRY;
+        if is_watched && (configuration.is_due(now_configuration) || retries) {
             reloader.follow().await;
+            tried = Instant::now();
         }
         if certificates.is_due(now_certificates) {
             reloader.follow_certificates().await;

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
@@ -17,9 +18,12 @@ use crate::config::{CertificateFiles, GatewayConfig};
 use crate::gateway::{Gateway, Parts};
 use crate::model::Finding;
 use crate::net;
-use crate::shutdown::{Hangups, Signals};
+use crate::shutdown::{Signals, Told};
 use crate::store::{self, Store, StoreError, StoreKeys};
 use crate::telemetry;
+
+/// For what still runs when everything is done.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What the log says when the first signal has come.
 const STOPPING: &str = "stopping: everybody is sent elsewhere; a second signal ends at once";
@@ -33,7 +37,7 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
     // this belongs before there are threads.
     let inherited = inherited(&config)?;
     let runtime = super::runtime(config.workers)?;
-    runtime.block_on(async move {
+    let outcome = runtime.block_on(async move {
         let mut signals = Signals::new().map_err(|e| Exit::failed(format!("no signals: {e}")))?;
         let hangups = signals.take_hangups();
         let store = open_store(&config).await?;
@@ -63,7 +67,7 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
             .await
             .map_err(|e| Exit::failed(e.to_string()))?;
         let on_metrics = watched.serve(&gateway);
-        let reloader = Arc::new(Reloader::new(&gateway, &clock));
+        let reloader = Reloader::new(&gateway, &clock);
         let _taking = take_orders(&reloader, &gateway.config()).await?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -96,6 +100,7 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
             }
         });
         let _following = AbortOnDropHandle::new(tokio::spawn(follow::run(Arc::clone(&reloader))));
+        let _reopens = super::reopen_logs()?;
         let _hangups = AbortOnDropHandle::new(tokio::spawn(hear(hangups, reloader)));
         let signal = signals.next().await;
         // Before it is said: whoever reads the line may count on it.
@@ -112,17 +117,16 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
         }
         tracing::info!("gateway stopped");
         Ok(())
-    })
+    });
+    // A file on a disk that does not answer is looked at no longer.
+    runtime.shutdown_timeout(FAREWELL);
+    outcome
 }
 
 /// Reads the configuration again with each SIGHUP.
-async fn hear(mut hangups: Hangups, reloader: Arc<Reloader>) {
+async fn hear(mut hangups: Told, reloader: Arc<Reloader>) {
     loop {
         hangups.next().await;
-        // Whoever moves a log's file away says so in this way, whatever the configuration is like.
-        if let Err(error) = telemetry::reopen_log() {
-            tracing::error!(%error, "the log goes on where it was");
-        }
         reloader.reload("SIGHUP").await;
     }
 }

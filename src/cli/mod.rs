@@ -25,10 +25,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tokio_util::task::AbortOnDropHandle;
 
 use self::store::StoreCommand;
 use crate::config::CONNECTOR_FILE;
 use crate::model::{Finding, LogFormat, Place};
+use crate::shutdown::Signals;
 use crate::telemetry::{self, LogOptions};
 
 /// Publishes web applications of a private network to the internet.
@@ -162,10 +164,12 @@ impl Exit {
     }
 }
 
+/// What to do about what is found before anything is started.
+const START_AGAIN: &str = "correct it and start again; nothing was started";
+
 /// What is written well and cannot be used.
 fn unusable(place: &Place, what: String) -> Finding {
-    let remedy = "correct it and start again; nothing was started";
-    Finding::error("unusable", what, remedy).at(place.clone())
+    Finding::error("unusable", what, START_AGAIN).at(place.clone())
 }
 
 /// Runs the command line and returns the process's exit code: 0 done, 1 failed while running,
@@ -253,6 +257,20 @@ fn report(exit: &Exit, code: u8) -> ExitCode {
     }
     let _ = std::io::stderr().write_all(text.as_bytes());
     ExitCode::from(code)
+}
+
+/// Opens the log's file again with each SIGUSR1: it was moved away.
+fn reopen_logs() -> Result<AbortOnDropHandle<()>, Exit> {
+    let told = Signals::reopenings();
+    let mut told = told.map_err(|e| Exit::failed(format!("no signals: {e}")))?;
+    Ok(AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            told.next().await;
+            if let Err(error) = telemetry::reopen_log() {
+                tracing::error!(%error, "the log goes on where it was");
+            }
+        }
+    })))
 }
 
 fn runtime(workers: Option<NonZeroUsize>) -> Result<tokio::runtime::Runtime, Exit> {

@@ -92,6 +92,11 @@ async fn serve(reloader: Arc<Reloader>, listener: UnixListener) {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
+        // SECURITY: the socket is open to others for the moment between its name and its permissions,
+        // and lies where its folder allows.
+        if !is_administrator(&stream) {
+            continue;
+        }
         let reloader = Arc::clone(&reloader);
         tokio::spawn(async move {
             let _place = place;
@@ -107,6 +112,14 @@ async fn serve(reloader: Arc<Reloader>, listener: UnixListener) {
             let _ = timeout(WHOLE, connection).await;
         });
     }
+}
+
+/// Whether it is root, or the account that this process runs as.
+fn is_administrator(stream: &UnixStream) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    stream
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
 }
 
 async fn answer(reloader: &Arc<Reloader>, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -203,7 +216,7 @@ pub(super) fn order<T: DeserializeOwned>(
 /// That no gateway runs, for those who need one.
 pub(super) fn not_running(config: &GatewayConfig) -> Exit {
     Exit::failed(format!(
-        "no gateway runs with {} (nobody answers at {}): start it with `appproxy gateway --config {}`",
+        "no gateway runs with {} (nobody answers at {}): start it with `appproxy gateway --config {}`; if one does, the file names another store or `listen.admin` now than it was started with, and it has to be restarted",
         config.file.display(),
         config.admin_socket().display(),
         config.file.display()

@@ -1,16 +1,19 @@
 //! Reads a gateway's configuration again and puts it in force: the whole, or nothing.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::{Exit, gateway};
+use super::follow::Prints;
+use super::{Exit, START_AGAIN, gateway};
 use crate::clock::Clock;
 use crate::config::{Change, GatewayConfig};
 use crate::gateway::{Applied, ApplyError, Gateway};
+use crate::telemetry;
 
 /// Lines in the log about changes that let nobody in; those that do are all there.
 const LINES: usize = 100;
@@ -22,6 +25,8 @@ pub(super) struct Reloader {
     clock: Clock,
     gateway: Arc<Gateway>,
     one: Mutex<()>,
+    /// What was said of the last one that was refused: the same is not said again and again.
+    refused: std::sync::Mutex<Vec<String>>,
 }
 
 /// How it ended, as it is told over the admin socket.
@@ -44,14 +49,36 @@ pub(super) enum Reloaded {
     },
 }
 
+/// What is read, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause<'a> {
+    /// Somebody said so.
+    Told(&'a str),
+    /// The files of a watched configuration have changed.
+    Files,
+    /// The files of certificates have.
+    Certificates,
+}
+
+impl Cause<'_> {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Told(by) => by,
+            Self::Files => "changed files",
+            Self::Certificates => "changed certificates",
+        }
+    }
+}
+
 impl Reloader {
-    pub(super) fn new(gateway: &Arc<Gateway>, clock: &Clock) -> Self {
-        Self {
+    pub(super) fn new(gateway: &Arc<Gateway>, clock: &Clock) -> Arc<Self> {
+        Arc::new(Self {
             file: gateway.config().file,
             clock: clock.clone(),
             gateway: Arc::clone(gateway),
             one: Mutex::default(),
-        }
+            refused: std::sync::Mutex::default(),
+        })
     }
 
     pub(super) fn gateway(&self) -> &Arc<Gateway> {
@@ -59,73 +86,113 @@ impl Reloader {
     }
 
     /// Because somebody said so, and `by` what.
-    pub(super) async fn reload(&self, by: &str) -> Reloaded {
+    pub(super) async fn reload(self: &Arc<Self>, by: &str) -> Reloaded {
         let _one = self.one.lock().await;
-        let began = Instant::now();
-        let read = self.read().await;
-        self.take(by, false, began, read)
+        let (this, by, began) = (Arc::clone(self), by.to_owned(), Instant::now());
+        // Thousands of applications take a while to read and to build, and disks may be slow.
+        let reloading = spawn_blocking(move || {
+            let read = this.read();
+            this.take(Cause::Told(&by), began, read)
+        });
+        match reloading.await {
+            Ok(reloaded) => reloaded,
+            Err(error) => Reloaded::Refused {
+                generation: self.gateway.generation(),
+                findings: vec![error.to_string()],
+            },
+        }
     }
 
     /// Because files have changed: where they say the same as before, nothing happens.
-    pub(super) async fn follow(&self) {
+    pub(super) async fn follow(self: &Arc<Self>) {
         let _one = self.one.lock().await;
-        let began = Instant::now();
-        let read = match self.read().await {
-            Ok((config, certificates)) if self.gateway.has(&config, &certificates) => {
-                // What was wrong in between is right again.
-                self.gateway.note_current();
+        let (this, began) = (Arc::clone(self), Instant::now());
+        let following = spawn_blocking(move || {
+            let first = this.read();
+            // SECURITY: of a file that changes while it is read a part may be missing, and with it
+            // what keeps somebody out. One that changes is looked at again when it has rested.
+            let prints = |read: &Result<gateway::Prepared, Exit>| {
+                read.as_ref().ok().map(|(config, _)| Prints::of_all(config))
+            };
+            let before = prints(&first);
+            let read = this.read();
+            if before != prints(&read) {
                 return;
             }
-            read => read,
-        };
-        self.take("changed files", false, began, read);
-    }
-
-    /// As [`Reloader::follow`], of certificates alone.
-    pub(super) async fn follow_certificates(&self) {
-        let _one = self.one.lock().await;
-        let began = Instant::now();
-        let config = self.gateway.config();
-        let clock = self.clock.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let certificates = gateway::load_certificates(&config.certificates, &clock)?;
-            Ok((config, certificates))
-        });
-        let read = match flat(read.await) {
-            Ok((config, certificates)) if self.gateway.has(&config, &certificates) => {
-                // A pair that did not fit together is back to what it was.
-                return self.gateway.note_certificates();
+            match &read {
+                Ok((config, certificates)) if this.gateway.has(config, certificates) => {
+                    // What was wrong in between is right again.
+                    this.gateway.note_current();
+                }
+                _ => drop(this.take(Cause::Files, began, read)),
             }
-            read => read,
-        };
-        self.take("changed certificates", true, began, read);
+        });
+        let _ = following.await;
     }
 
-    async fn read(&self) -> Result<gateway::Prepared, Exit> {
-        let (file, clock) = (self.file.clone(), self.clock.clone());
-        // Thousands of applications take a while to read, and disks may be slow.
-        flat(tokio::task::spawn_blocking(move || gateway::prepare(&file, &clock)).await)
+    /// As [`Reloader::follow`], of certificates alone. Whether the configuration as a whole is right
+    /// again is looked at too, since it may have been refused for a certificate.
+    pub(super) async fn follow_certificates(self: &Arc<Self>) {
+        let _one = self.one.lock().await;
+        let (this, began) = (Arc::clone(self), Instant::now());
+        let following = spawn_blocking(move || {
+            let config = this.gateway.config();
+            let before = Prints::of_certificates(&config);
+            let certificates = gateway::load_certificates(&config.certificates, &this.clock);
+            if before != Prints::of_certificates(&config) {
+                return;
+            }
+            match certificates {
+                Ok(same) if this.gateway.has(&config, &same) => this.gateway.note_certificates(),
+                certificates => {
+                    let read = certificates.map(|certificates| (config, certificates));
+                    this.take(Cause::Certificates, began, read);
+                }
+            }
+            if this.gateway.is_behind()
+                && let Ok((config, certificates)) = this.read()
+                && this.gateway.has(&config, &certificates)
+            {
+                this.gateway.note_current();
+            }
+        });
+        let _ = following.await;
+    }
+
+    fn read(&self) -> Result<gateway::Prepared, Exit> {
+        gateway::prepare(&self.file, &self.clock)
     }
 
     fn take(
         &self,
-        by: &str,
-        of_certificates: bool,
+        cause: Cause<'_>,
         began: Instant,
         read: Result<gateway::Prepared, Exit>,
     ) -> Reloaded {
-        let applied = read.and_then(|(config, certificates)| self.apply(config, certificates));
-        self.gateway.note_reload(applied.is_ok(), of_certificates);
+        let applied = read.and_then(|(config, certificates)| {
+            let log = (cause != Cause::Certificates).then(|| config.log.clone());
+            let applied = self.apply(config, certificates)?;
+            if let Some(log) = log
+                && let Err(error) = telemetry::apply_log(&log)
+            {
+                // It could be a moment ago.
+                tracing::error!(%error, "the log goes on where it was");
+            }
+            Ok(applied)
+        });
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         match applied {
             Ok(Applied {
                 generation,
                 changes,
             }) => {
+                self.gateway.note_reload(true, cause == Cause::Certificates);
+                refused.clear();
                 say(&changes);
                 let wider = changes.iter().filter(|change| change.wider).count();
                 tracing::info!(
                     generation,
-                    by,
+                    by = cause.as_str(),
                     changes = changes.len(),
                     wider,
                     took = ?began.elapsed(),
@@ -141,15 +208,23 @@ impl Reloader {
                     Exit::Failed(what) | Exit::Refused(what) => vec![what],
                     Exit::Findings(findings) => findings.iter().map(ToString::to_string).collect(),
                 };
+                let again = |text: String| text.replace(START_AGAIN, "correct it and reload again");
+                let findings: Vec<_> = findings.into_iter().map(again).collect();
                 let generation = self.gateway.generation();
-                for finding in &findings {
-                    tracing::error!(finding, "configuration refused");
+                let is_new = *refused != findings;
+                if is_new || matches!(cause, Cause::Told(_)) {
+                    self.gateway
+                        .note_reload(false, cause == Cause::Certificates);
+                    for finding in &findings {
+                        tracing::error!(finding, "configuration refused");
+                    }
+                    tracing::error!(
+                        generation,
+                        by = cause.as_str(),
+                        "the configuration that was read is refused; the one before stays in force"
+                    );
+                    refused.clone_from(&findings);
                 }
-                tracing::error!(
-                    generation,
-                    by,
-                    "the configuration that was read is refused; the one before stays in force"
-                );
                 Reloaded::Refused {
                     generation,
                     findings,
@@ -166,14 +241,7 @@ impl Reloader {
         if self.gateway.is_stopping() {
             return Err(Exit::failed("the gateway is stopping"));
         }
-        let log = config.log.clone();
         let applied = self.gateway.apply(config, certificates);
-        if applied.is_ok()
-            && let Err(error) = crate::telemetry::apply_log(&log)
-        {
-            // It could be a moment ago.
-            tracing::error!(%error, "the log goes on where it was");
-        }
         applied.map_err(|error| match error {
             ApplyError::NeedsRestart(keys) => {
                 Exit::Findings(keys.iter().map(|key| key.finding()).collect())
@@ -195,8 +263,4 @@ fn say(changes: &[Change]) {
     if let Some(more) = others.len().checked_sub(LINES).filter(|more| *more > 0) {
         tracing::info!(more, "further changes are not listed");
     }
-}
-
-fn flat<T>(joined: Result<Result<T, Exit>, tokio::task::JoinError>) -> Result<T, Exit> {
-    joined.unwrap_or_else(|error| Err(Exit::failed(error.to_string())))
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::application::{self, Common, Draft};
@@ -27,11 +28,11 @@ pub(super) fn read(
         whole &= read_list(field, common, &mut drafts);
     }
     if let Some(field) = root.optional("include") {
-        let Included { within, files } = included(field, folder).unwrap_or_default();
+        let Included { pattern, files } = included(field, folder).unwrap_or_default();
         for file in &files {
             whole &= read_file(file, common, findings, &mut drafts);
         }
-        sources.folder = within;
+        sources.pattern = pattern;
         sources.files.extend(files);
     }
     refuse_shared(&drafts, findings);
@@ -66,8 +67,8 @@ fn read_file(file: &Path, common: &Common, findings: &Findings, drafts: &mut Vec
 /// The files that `include` names.
 #[derive(Default)]
 struct Included {
-    /// Where new ones may come.
-    within: Option<PathBuf>,
+    /// What new ones would fit.
+    pattern: Option<PathBuf>,
     files: Vec<PathBuf>,
 }
 
@@ -85,35 +86,39 @@ fn included(field: Field<'_>, folder: &Path) -> Option<Included> {
     };
     if !name.contains('*') {
         return Some(Included {
-            within: None,
+            pattern: None,
             files: vec![pattern],
         });
     }
-    // An empty parent is the current folder, which `read_dir` wants by its name.
-    let opened = if within.as_os_str().is_empty() {
-        fs::read_dir(".")
-    } else {
-        fs::read_dir(within)
-    };
-    let names = opened.and_then(|entries| {
-        let names: Result<Vec<_>, _> = entries.map(|e| e.map(|e| e.file_name())).collect();
-        names
-    });
-    match names {
-        Ok(mut names) => {
-            names.retain(|n| n.to_str().is_some_and(|n| is_match(name, n)));
-            names.sort();
-            Some(Included {
-                within: Some(within.to_owned()),
-                files: names.into_iter().map(|n| within.join(n)).collect(),
-            })
-        }
+    match matching(&pattern) {
+        Ok(files) => Some(Included {
+            files,
+            pattern: Some(pattern),
+        }),
         Err(error) => field.refuse(
             "include_unreadable",
             format!("the folder {} cannot be read: {error}", within.display()),
             "create the folder, make it readable for this user, or remove `include`",
         ),
     }
+}
+
+/// The files that fit a pattern, sorted.
+pub(super) fn matching(pattern: &Path) -> io::Result<Vec<PathBuf>> {
+    let name = pattern.file_name().and_then(OsStr::to_str);
+    let name = name.unwrap_or_default();
+    let within = pattern.parent().unwrap_or_else(|| Path::new(""));
+    // An empty parent is the current folder, which `read_dir` wants by its name.
+    let opened = if within.as_os_str().is_empty() {
+        fs::read_dir(".")
+    } else {
+        fs::read_dir(within)
+    };
+    let names: io::Result<Vec<_>> = opened?.map(|e| e.map(|e| e.file_name())).collect();
+    let mut names = names?;
+    names.retain(|n| n.to_str().is_some_and(|n| is_match(name, n)));
+    names.sort();
+    Ok(names.into_iter().map(|n| within.join(n)).collect())
 }
 
 /// Whether a file's name fits a pattern in which `*` stands for any characters. Hidden files,

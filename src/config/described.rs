@@ -7,7 +7,7 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::GatewayConfig;
+use super::{GatewayConfig, start_only};
 use crate::model::{
     Affinity, Application, BackendProtocol, HostHeader, LogFormat, LogTarget, Maintenance,
     ProxyProtocol, RequestLimit,
@@ -108,6 +108,9 @@ impl fmt::Display for Change {
                 };
                 let (before, after) = (or_default(before), or_default(after));
                 write!(f, "{subject}: {key}: {before} -> {after}")?;
+                if self.application.is_none() && start_only::KEYS.contains(&key.as_str()) {
+                    f.write_str(" (needs a restart)")?;
+                }
             }
         }
         match (self.wider, self.narrower) {
@@ -272,7 +275,7 @@ fn gateway(config: &GatewayConfig) -> Settings {
         requests_total,
         rate_per_address,
         connections,
-        connections_are_written: _,
+        connections_are_written,
         applications: _,
         workers,
     } = config;
@@ -348,7 +351,14 @@ fn gateway(config: &GatewayConfig) -> Settings {
         )
         .put("limits.requests_total", Opens::Never, [requests_total])
         .put("limits.rate_per_address", Opens::Never, rate_per_address)
-        .put("limits.connections", Opens::Never, [connections.total])
+        .put(
+            "limits.connections",
+            Opens::Never,
+            [match connections_are_written {
+                true => connections.total.to_string(),
+                false => format!("{} by default", connections.total),
+            }],
+        )
         .put(
             "limits.connections_per_address",
             Opens::Never,
@@ -404,7 +414,7 @@ fn application(application: &Application) -> Settings {
                 .iter()
                 .flat_map(|closed| closed.retry_after.map(|after| format!("{after:?}"))),
         )
-        .put("host_header", Opens::Never, [host(host_header)])
+        .put("host_header", Opens::Any, [host(host_header)])
         .put(
             "link_translation.headers",
             Opens::Never,

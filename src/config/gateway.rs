@@ -120,7 +120,7 @@ fn read(
     let tunnel = tunnel.unwrap_or_else(|| Some(Default::default()));
     let mut sources = Sources {
         files: vec![path.to_owned()],
-        folder: None,
+        pattern: None,
     };
     let applications = applications::read(root, folder, &common, findings, &mut sources);
 

@@ -120,8 +120,22 @@ pub struct GatewayConfig {
 pub struct Sources {
     /// The main file, and the ones it includes.
     pub files: Vec<PathBuf>,
-    /// The folder of included files, where new ones may come.
-    pub folder: Option<PathBuf>,
+    /// The pattern of included files, of which new ones may come.
+    pub pattern: Option<PathBuf>,
+}
+
+impl Sources {
+    /// The files as they are at the moment; where a folder cannot be read, those that were read.
+    #[must_use]
+    pub fn now(&self) -> Vec<PathBuf> {
+        let mut files = self.files.clone();
+        if let Some(pattern) = &self.pattern {
+            files.extend(applications::matching(pattern).unwrap_or_default());
+            files.sort();
+            files.dedup();
+        }
+        files
+    }
 }
 
 /// When a configuration is read again; certificates are whenever they change.

@@ -12,6 +12,18 @@ pub struct StartOnly {
     pub place: Place,
 }
 
+/// The keys, as they are called where configurations are compared.
+pub(super) const KEYS: [&str; 8] = [
+    "listen.https",
+    "listen.http",
+    "listen.tunnel",
+    "listen.metrics",
+    "listen.admin",
+    "store",
+    "store_key",
+    "workers",
+];
+
 impl StartOnly {
     /// The keys of which `after` has other values.
     #[must_use]

@@ -421,7 +421,7 @@ mod tests {
             }
             Self {
                 tunnels,
-                load: Load::of(&wiki),
+                load: Load::of(&wiki, None),
                 application: Arc::new(wiki),
                 _alive: alive,
             }

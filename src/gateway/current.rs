@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustls::sign::CertifiedKey;
 use tokio_util::sync::CancellationToken;
 
 use super::observe::Expiries;
@@ -31,7 +30,7 @@ pub(super) struct Current {
     /// How fast one address may ask for anything.
     pub(super) rates: Arc<Rates>,
     /// For browsers and programs.
-    pub(super) people_tls: tls::People,
+    pub(super) people_tls: Arc<tls::People>,
     pub(super) expiries: Expiries,
     certificates: Vec<LoadedCertificate>,
     /// What tunnels' sockets are set to.
@@ -67,6 +66,10 @@ pub struct Applied {
     pub changes: Vec<Change>,
 }
 
+fn have_same_chains(a: &[LoadedCertificate], b: &[LoadedCertificate]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.key.cert == b.key.cert)
+}
+
 impl Current {
     /// The next one after `before`.
     pub(super) fn after(
@@ -74,7 +77,15 @@ impl Current {
         config: GatewayConfig,
         certificates: Vec<LoadedCertificate>,
     ) -> Result<Self, StartError> {
-        let by_name = tls::ByName::new(&certificates).ok_or(StartError::NoCertificate)?;
+        // Sessions that clients would resume are known to the one alone that began them.
+        let same_chains = |b: &&Self| have_same_chains(&b.certificates, &certificates);
+        let people_tls = match before.filter(same_chains) {
+            Some(before) => Arc::clone(&before.people_tls),
+            None => {
+                let by_name = tls::ByName::new(&certificates).ok_or(StartError::NoCertificate)?;
+                Arc::new(tls::People::new(by_name)?)
+            }
+        };
         let same_rate = |b: &&Self| b.config.rate_per_address == config.rate_per_address;
         Ok(Self {
             generation: before.map_or(1, |before| before.generation + 1),
@@ -83,7 +94,7 @@ impl Current {
                 || Arc::new(Rates::new(None, None, config.rate_per_address)),
                 |before| Arc::clone(&before.rates),
             ),
-            people_tls: tls::People::new(by_name)?,
+            people_tls,
             expiries: Expiries::of(&certificates),
             sockets: TunnelSockets::new(config.congestion.clone()),
             superseded: CancellationToken::new(),
@@ -156,13 +167,7 @@ impl Gateway {
     #[must_use]
     pub fn has(&self, config: &GatewayConfig, certificates: &[LoadedCertificate]) -> bool {
         let current = self.current();
-        let chains = |all: &[LoadedCertificate]| -> Vec<_> {
-            all.iter().map(|c| Arc::clone(&c.key)).collect()
-        };
-        let same_chain = |(a, b): (&Arc<CertifiedKey>, &Arc<CertifiedKey>)| a.cert == b.cert;
-        let (was, is) = (chains(&current.certificates), chains(certificates));
-        was.len() == is.len()
-            && was.iter().zip(&is).all(same_chain)
+        have_same_chains(&current.certificates, certificates)
             && Change::between(&current.config, config).is_empty()
             && StartOnly::between(&current.config, config).is_empty()
     }
@@ -193,7 +198,8 @@ impl Gateway {
     }
 
     /// Whether what was read last is not in force.
-    pub(super) fn is_behind(&self) -> bool {
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
         let Refused {
             configuration,
             certificates,

@@ -9,7 +9,7 @@ use super::published::Published;
 use super::respond::Failure;
 use super::route::{Found, RouteTable};
 use super::tunnels::Tunnels;
-use super::{Gateway, front};
+use super::{Gateway, front, pipeline};
 use crate::auth;
 use crate::config::GatewayConfig;
 use crate::http as rules;
@@ -183,6 +183,9 @@ impl<'q> Telling<'q> {
             false => "every path leads to the same application",
         };
         self.step("path", path, how);
+        if pipeline::is_ours(path) {
+            return Err(no_route("the gateway's own paths are on every host").into());
+        }
         let port = target.port.unwrap_or_else(|| scheme.default_port());
         let found = match candidates.find(scheme, port, path) {
             Found::Application(found) => found,
@@ -203,6 +206,10 @@ impl<'q> Telling<'q> {
                 {
                     let external = &found.published.application.external;
                     return Err(End::Own(format!("a redirect to https, below {external}")));
+                }
+                let is_robots = path == front::ROBOTS && front::is_read(request);
+                if is_robots && candidates.denies_robots(scheme, port) {
+                    return Err(End::Own("our own robots.txt".to_owned()));
                 }
                 let what = "nothing is published under this scheme, port and path";
                 return Err(no_route(what).into());

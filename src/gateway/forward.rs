@@ -17,6 +17,7 @@ use super::Gateway;
 use super::affinity::{Client, Wish};
 use super::choice::Hold;
 use super::exchange::Exchange;
+use super::lease::Lease;
 use super::limits::Ticket;
 use super::pins::Pins;
 use super::published::Published;
@@ -100,6 +101,7 @@ pub(super) async fn forward(
     gateway: &Gateway,
     permit: Permit,
     errand: &Errand<'_>,
+    lease: Lease,
     access: &mut AccessLine,
     mut request: Request<Incoming>,
 ) -> Result<Forwarded, Failure> {
@@ -119,7 +121,8 @@ pub(super) async fn forward(
     let upload = Upload::default();
     let request = compose(request, errand, &map, is_websocket)?
         .map(|body| body.with_limit(application.limits.body))
-        .map(|body| upload.follow(respond::count(access, body)));
+        .map(|body| upload.follow(respond::count(access, body)))
+        .map(|body| body.with_lease(lease));
     let origins = Origins::of(request.headers());
     let exchange = Exchange {
         gateway,

@@ -1,8 +1,10 @@
 //! Whether what let a request in still does: asked again with each new configuration for as long as
 //! its answer lasts.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use http::uri::PathAndQuery;
@@ -21,7 +23,7 @@ pub(super) struct Lease {
     gateway: Arc<Gateway>,
     /// The configuration that was asked last.
     current: Arc<Current>,
-    granted: Granted,
+    granted: Arc<Granted>,
     /// Completes with the next configuration; made where somebody waits.
     next: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
@@ -30,12 +32,15 @@ pub(super) struct Lease {
 #[derive(Debug)]
 pub(super) struct Granted {
     pub(super) id: RequestId,
+    pub(super) client: IpAddr,
     pub(super) scheme: Scheme,
     pub(super) host: Host,
     pub(super) port: u16,
     pub(super) path: PathAndQuery,
     pub(super) application: ApplicationName,
     pub(super) rule: Rule,
+    /// The log was told that it is cut.
+    pub(super) is_said: AtomicBool,
 }
 
 impl Granted {
@@ -47,9 +52,13 @@ impl Granted {
         let path = path.map_err(|_| ErrorCode::NoRoute)?;
         match candidates.find(self.scheme, self.port, path.as_str()) {
             Found::Application(found) if found.published.application.name == self.application => {
-                match auth::still_allows(&self.rule, &found.published.application) {
-                    true => Ok(()),
-                    false => Err(ErrorCode::Denied),
+                let application = &found.published.application;
+                if !auth::still_allows(&self.rule, application) {
+                    return Err(ErrorCode::Denied);
+                }
+                match &application.front.maintenance {
+                    Some(closed) if !closed.is_open_for(self.client) => Err(ErrorCode::Maintenance),
+                    _ => Ok(()),
                 }
             }
             // Another application has its place; nobody was let in to that.
@@ -60,11 +69,15 @@ impl Granted {
 
 impl Lease {
     /// Of what was let in under `current`.
-    pub(super) fn new(gateway: &Arc<Gateway>, current: &Arc<Current>, granted: Granted) -> Self {
+    pub(super) fn new(
+        gateway: &Arc<Gateway>,
+        current: &Arc<Current>,
+        granted: &Arc<Granted>,
+    ) -> Self {
         Self {
             gateway: Arc::clone(gateway),
             current: Arc::clone(current),
-            granted,
+            granted: Arc::clone(granted),
             next: None,
         }
     }
@@ -84,10 +97,12 @@ impl Lease {
         self.next = None;
         self.current = self.gateway.current();
         let holds = self.granted.holds(&self.current.table);
-        if let Err(code) = holds {
+        if let Err(code) = holds
+            && !self.granted.is_said.swap(true, Ordering::Relaxed)
+        {
             let Granted {
                 id, application, ..
-            } = &self.granted;
+            } = &*self.granted;
             tracing::info!(request_id = %id, %application, %code, "cut: a new configuration does not let it in any more");
         }
         holds
@@ -122,6 +137,7 @@ impl rules::Lease for Lease {
 mod tests {
     use super::super::route::tests::application;
     use super::*;
+    use crate::model::Maintenance;
 
     #[test]
     fn what_was_let_in_is_judged_as_a_new_request_would_be() {
@@ -132,8 +148,18 @@ mod tests {
             closed.pre_authentication = Vec::new();
             Arc::new(closed)
         };
+        let maintained = |allow: &str| {
+            let mut closed = (*wiki()).clone();
+            closed.front.maintenance = Some(Arc::new(Maintenance {
+                allow: vec![allow.parse().unwrap()],
+                ..Maintenance::default()
+            }));
+            Arc::new(closed)
+        };
         let granted = |path: &'static str| Granted {
             id: RequestId::from_random([1; 8]),
+            client: [192, 0, 2, 7].into(),
+            is_said: AtomicBool::new(false),
             scheme: Scheme::Https,
             host: Host::parse("w.example.com").unwrap(),
             port: 443,
@@ -152,6 +178,12 @@ mod tests {
             (vec![wiki(), admin()], "/admin/x", Err(ErrorCode::NoRoute)),
             (vec![wiki(), admin()], "/%61dmin/x", Err(ErrorCode::NoRoute)),
             (vec![closed()], "/", Err(ErrorCode::Denied)),
+            (vec![maintained("192.0.2.0/24")], "/", Ok(())),
+            (
+                vec![maintained("192.0.3.0/24")],
+                "/",
+                Err(ErrorCode::Maintenance),
+            ),
             (vec![moved], "/", Err(ErrorCode::NoRoute)),
             (vec![renamed], "/", Err(ErrorCode::NoRoute)),
             (vec![], "/", Err(ErrorCode::NoRoute)),

@@ -20,7 +20,7 @@ pub(super) struct Load {
     application: ApplicationName,
     limit: RequestLimit,
     /// Everywhere, and what still looks for a tunnel.
-    requests: Gauge,
+    requests: Arc<Gauge>,
     /// At each of its internal URLs.
     urls: Box<[AtomicU32]>,
     /// In each of its connector groups.
@@ -82,13 +82,14 @@ pub(super) struct Ticket {
 }
 
 impl Load {
-    /// Nothing, of this application.
-    pub(super) fn of(application: &Application) -> Arc<Self> {
+    /// Of this application; what it has in tunnels goes on to count where its limit or its ways are
+    /// others than `before`.
+    pub(super) fn of(application: &Application, before: Option<&Self>) -> Arc<Self> {
         let zeros = |count| (0..count).map(|_| AtomicU32::new(0)).collect();
         Arc::new(Self {
             application: application.name.clone(),
             limit: application.limits.requests,
-            requests: Gauge::default(),
+            requests: before.map_or_else(Arc::default, |before| Arc::clone(&before.requests)),
             urls: zeros(application.internal.all().len()),
             groups: zeros(application.connectors.groups().len()),
         })
@@ -341,7 +342,7 @@ mod tests {
         let mut wiki = (*application("wiki", "https://wiki.example.com/", "http://a/")).clone();
         wiki.limits.requests = requests;
         wiki.limits.per_address = per_address;
-        let load = Load::of(&wiki);
+        let load = Load::of(&wiki, None);
         (Arc::new(wiki), load)
     }
 

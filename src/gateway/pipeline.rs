@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response, Version};
@@ -30,6 +31,12 @@ use crate::upgrade::{self, Cut, End};
 
 /// The path that is ours on every host: nothing below it is ever an application's.
 const OURS: &str = "/.appproxy";
+
+/// Whether a path is ours, and never an application's.
+pub(super) fn is_ours(path: &str) -> bool {
+    let rest = path.strip_prefix(OURS);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
 
 /// Answers one request; whatever goes wrong is an answer too, and a line in the log. Where another
 /// was refused before it was one, this stands in for it.
@@ -227,11 +234,7 @@ async fn decide(
     let raw = request.uri().path();
     let path = rules::canonical(raw, candidates.path_sensitive());
     let path = path.map_err(|why| bad(why.to_string()))?.as_str();
-    if path == OURS
-        || path
-            .strip_prefix(OURS)
-            .is_some_and(|rest| rest.starts_with('/'))
-    {
+    if is_ours(path) {
         return Err(no_route());
     }
     let port = target
@@ -272,8 +275,10 @@ async fn decide(
     };
     let identity = auth::authenticate(application, &facts)?;
     let permit = auth::authorise(&identity, application, &facts)?;
-    let granted = Granted {
+    let granted = Arc::new(Granted {
         id: id.clone(),
+        client,
+        is_said: AtomicBool::new(false),
         scheme: transport.scheme,
         host: target.host.clone(),
         port,
@@ -284,8 +289,10 @@ async fn decide(
             .ok_or_else(no_route)?,
         application: application.name.clone(),
         rule: permit.rule().clone(),
-    };
-    let mut lease = Lease::new(gateway, &current, granted);
+    });
+    let mut lease = Lease::new(gateway, &current, &granted);
+    // What a client sends goes on when its answer has come, and may end for itself.
+    let of_upload = Lease::new(gateway, &current, &granted);
 
     // Forward.
     let RequestHost { host, .. } = &target;
@@ -308,10 +315,10 @@ async fn decide(
     };
     tokio::select! {
         biased;
-        forwarded = forward::forward(gateway, permit, &errand, about.access, request) => {
+        failure = lease.ends() => Err(failure),
+        forwarded = forward::forward(gateway, permit, &errand, of_upload, about.access, request) => {
             forwarded.map(|forwarded| Answer::Forwarded(forwarded, lease))
         }
-        failure = lease.ends() => Err(failure),
     }
 }
 

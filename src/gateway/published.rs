@@ -75,7 +75,10 @@ impl Published {
                 |before| Arc::clone(&before.meter),
             ),
             failover: same_ways.map_or_else(Arc::default, |b| Arc::clone(&b.failover)),
-            load: same_load.map_or_else(|| Load::of(application), |b| Arc::clone(&b.load)),
+            load: same_load.map_or_else(
+                || Load::of(application, before.map(|b| &*b.load)),
+                |b| Arc::clone(&b.load),
+            ),
             rates: same_rates.map_or_else(
                 || {
                     Arc::new(Rates::new(

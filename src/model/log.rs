@@ -32,7 +32,7 @@ pub enum LogTarget {
     Stderr,
     /// Standard output.
     Stdout,
-    /// The end of this file; it is opened again with each SIGHUP and reload.
+    /// The end of this file; it is opened again with SIGUSR1 and each reload.
     File(PathBuf),
     /// The socket of a syslog daemon, in the form of RFC 3164.
     Syslog(PathBuf),

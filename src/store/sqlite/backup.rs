@@ -5,10 +5,11 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use sqlx::{ConnectOptions as _, Connection as _};
+use zeroize::Zeroizing;
 
 use super::failed;
 use super::open;
@@ -57,19 +58,22 @@ pub enum RestoreError {
 /// Where it cannot be read, or there is no room beside it for a copy.
 pub async fn back_up(path: &Path, keys: &StoreKeys) -> Result<Vec<u8>, StoreError> {
     let copy = Beside::new(path, "backup")?;
+    let name = copy.0.to_str();
+    let name = name.ok_or_else(|| StoreError::Unavailable("its path is not UTF-8".into()))?;
     let mut connection = open::options(path)
         .create_if_missing(false)
         .connect()
         .await
         .map_err(failed)?;
     let copied = sqlx::query("VACUUM INTO ?")
-        .bind(copy.0.to_string_lossy())
+        .bind(name)
         .execute(&mut connection)
         .await;
     let closed = connection.close().await;
     copied.map_err(failed)?;
     closed.map_err(failed)?;
     let plain = fs::read(&copy.0).map_err(|error| unreadable(&copy.0, &error))?;
+    let plain = Zeroizing::new(plain);
     let sealed = keys.seal(Purpose::Backup, &plain)?;
     Ok([MAGIC, &sealed].concat())
 }
@@ -92,6 +96,16 @@ pub async fn restore(
             StoreError::WrongKey => RestoreError::WrongKey,
             _ => RestoreError::NotOne,
         })?;
+    let at = |attempt, path: &Path| {
+        let path = path.to_owned();
+        move |error| RestoreError::File {
+            attempt,
+            path,
+            error,
+        }
+    };
+    // Nobody opens the store from here on: whoever does takes this lock first.
+    let folder = open::lock_folder(path).await?;
     let exists = path.exists();
     if exists && !replace {
         return Err(RestoreError::Exists(path.to_owned()));
@@ -100,38 +114,59 @@ pub async fn restore(
         close_for_good(path).await?;
     }
     let new = Beside::new(path, "restored")?;
-    let at = |attempt| {
-        let path = new.0.clone();
-        move |error| RestoreError::File {
-            attempt,
-            path,
-            error,
-        }
-    };
     let mut file = OpenOptions::new()
         .write(true)
         .open(&new.0)
-        .map_err(at("write"))?;
-    file.write_all(&plain.plain).map_err(at("write"))?;
-    file.sync_all().map_err(at("write"))?;
+        .map_err(at("write", &new.0))?;
+    let written = file.write_all(&plain.plain).and_then(|()| file.sync_all());
+    written.map_err(at("write", &new.0))?;
     drop(file);
     // Its schema is brought up to date, and every key in it opened, before it takes a place.
-    open::prepare(&new.0, keys).await?;
+    let mut connection = open::options(&new.0).connect().await.map_err(failed)?;
+    let prepared = open::prepare_database(&mut connection, keys).await;
+    connection.close().await.map_err(failed)?;
+    prepared?;
     close_for_good(&new.0).await?;
+    give_to_owner(&new.0, path).map_err(at("give to the owner of the store", &new.0))?;
     let old = match exists {
         true => Some(move_away(path)?),
         false => None,
     };
-    fs::rename(&new.0, path).map_err(at("rename"))?;
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        fs::File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(at("sync the folder of"))?;
+    // SQLite would take what lies there for a part of the new one.
+    for end in ["-wal", "-shm", "-journal"] {
+        let stray = with_end(path, end);
+        if stray.exists() {
+            move_away(&stray)?;
+            fs::remove_file(&stray).map_err(at("remove", &stray))?;
+        }
     }
+    match exists {
+        true => fs::rename(&new.0, path).map_err(at("rename", &new.0))?,
+        // One that was made meanwhile stays.
+        false => fs::hard_link(&new.0, path).map_err(at("name", path))?,
+    }
+    folder.sync_all().map_err(at("sync the folder of", path))?;
     Ok(old)
+}
+
+/// The store is for whom it was, or else for the owner of its folder: root may be the one who restores.
+fn give_to_owner(new: &Path, store: &Path) -> std::io::Result<()> {
+    let folder = store
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let owner = fs::metadata(store).or_else(|_| fs::metadata(folder.unwrap_or(Path::new("."))))?;
+    let now = fs::metadata(new)?;
+    if (now.uid(), now.gid()) == (owner.uid(), owner.gid()) || !rustix::process::geteuid().is_root()
+    {
+        return Ok(());
+    }
+    std::os::unix::fs::chown(new, Some(owner.uid()), Some(owner.gid()))
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
 }
 
 /// Ends the write-ahead log of a store, so that it is one file again. SQLite does that for whoever
@@ -165,10 +200,10 @@ async fn close_for_good(path: &Path) -> Result<(), RestoreError> {
 
 /// Keeps what was there, under a name that is free.
 fn move_away(path: &Path) -> Result<PathBuf, RestoreError> {
-    for number in 1.. {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".replaced.{number}"));
-        let away = PathBuf::from(name);
+    let mut number = 0;
+    loop {
+        number += 1;
+        let away = with_end(path, &format!(".replaced.{number}"));
         // Makes no second name for one that another process has just taken.
         match fs::hard_link(path, &away) {
             Ok(()) => return Ok(away),
@@ -182,11 +217,28 @@ fn move_away(path: &Path) -> Result<PathBuf, RestoreError> {
             }
         }
     }
-    unreachable!("the numbers have no end")
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> StoreError {
     StoreError::Unavailable(format!("cannot use {}: {error}", path.display()))
+}
+
+/// Removes what processes left that were killed: the copies are not sealed.
+fn clear_up(store: &Path, what: &str) {
+    let Some((folder, name)) = store.parent().zip(store.file_name()) else {
+        return;
+    };
+    let begins = format!("{}.{what}.", name.to_string_lossy());
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let rest = name.to_str().and_then(|name| name.strip_prefix(&begins));
+        let id = rest.map(|rest| rest.split('-').next().unwrap_or_default());
+        if let Some(id) = id.filter(|id| id.parse::<u32>().is_ok())
+            && !Path::new("/proc").join(id).exists()
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// An empty file beside the store, for its owner alone; what is left of it goes with this.
@@ -194,11 +246,9 @@ struct Beside(PathBuf);
 
 impl Beside {
     fn new(path: &Path, what: &str) -> Result<Self, StoreError> {
-        let mut name = std::path::absolute(path)
-            .map_err(|error| unreadable(path, &error))?
-            .into_os_string();
-        name.push(format!(".{what}.{}", std::process::id()));
-        let beside = Self(PathBuf::from(name));
+        let store = std::path::absolute(path).map_err(|error| unreadable(path, &error))?;
+        let beside = Self(with_end(&store, &format!(".{what}.{}", std::process::id())));
+        clear_up(&store, what);
         let _ = fs::remove_file(&beside.0);
         let made = OpenOptions::new()
             .write(true)
@@ -213,17 +263,13 @@ impl Beside {
 impl Drop for Beside {
     fn drop(&mut self) {
         for end in ["", "-wal", "-shm", "-journal"] {
-            let mut name = self.0.as_os_str().to_owned();
-            name.push(end);
-            let _ = fs::remove_file(PathBuf::from(name));
+            let _ = fs::remove_file(with_end(&self.0, end));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use zeroize::Zeroizing;
-
     use super::super::open_sqlite;
     use super::*;
     use crate::clock::Timestamp;
@@ -294,6 +340,27 @@ mod tests {
             name.contains(".backup.") || name.contains(".restored.")
         });
         assert_eq!(strays.count(), 0);
+    }
+
+    /// As a gateway that was killed leaves it, and an operator who moves the store alone.
+    #[tokio::test]
+    async fn a_log_of_the_store_before_does_not_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.db");
+        let store = open_sqlite(&path, keys(1)).await.unwrap();
+        let backup = back_up(&path, &keys(1)).await.unwrap();
+        store.create_token(token("later")).await.unwrap();
+        let wal = with_end(&path, "-wal");
+        let log = fs::read(&wal).unwrap();
+        assert!(!log.is_empty());
+        let elsewhere = folder.path().join("other.db");
+        fs::write(with_end(&elsewhere, "-wal"), &log).unwrap();
+        fs::write(with_end(&elsewhere, ".backup.4294967294"), "left").unwrap();
+        restore(&elsewhere, &keys(1), &backup, false).await.unwrap();
+        assert!(tokens(&elsewhere).await.is_empty());
+        assert!(with_end(&elsewhere, "-wal.replaced.1").exists());
+        back_up(&elsewhere, &keys(1)).await.unwrap();
+        assert!(!with_end(&elsewhere, ".backup.4294967294").exists());
     }
 
     #[tokio::test]

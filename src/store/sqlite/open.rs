@@ -66,7 +66,7 @@ fn unavailable(what: &str, error: &std::io::Error) -> StoreError {
 
 /// Locks the folder of the store until the file that is returned is dropped. The folder and not
 /// the store's own file: closing any descriptor of that would drop SQLite's locks on it.
-async fn lock_folder(path: &Path) -> Result<File, StoreError> {
+pub(super) async fn lock_folder(path: &Path) -> Result<File, StoreError> {
     let (folder, file) = open_folder(path)?;
     let end = tokio::time::Instant::now() + OPENING;
     loop {
@@ -140,7 +140,7 @@ fn create_file(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-async fn prepare_database(
+pub(super) async fn prepare_database(
     connection: &mut SqliteConnection,
     keys: &StoreKeys,
 ) -> Result<(), StoreError> {

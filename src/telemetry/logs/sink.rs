@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustix::fs::OFlags;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -57,9 +58,20 @@ impl Sink {
             LogTarget::File(path) => {
                 let mut options = OpenOptions::new();
                 // It names visitors: nothing for everybody on the machine.
-                let file = options.append(true).create(true).mode(0o640).open(path);
+                let file = options
+                    .append(true)
+                    .create(true)
+                    .mode(0o640)
+                    // A pipe without a reader would be waited for.
+                    .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+                    .open(path);
                 let at = |e| LogError::Target(path.display().to_string(), e);
-                Place::File(file.map_err(at)?)
+                let file = file.map_err(at)?;
+                // Whoever writes to a pipe waits for its reader.
+                if !file.metadata().map_err(at)?.is_file() {
+                    return Err(at(io::Error::other("it is no file")));
+                }
+                Place::File(file)
             }
             LogTarget::Syslog(path) => {
                 let connect = || {
@@ -221,5 +233,7 @@ mod tests {
         assert_eq!(mode & 0o007, 0);
         let nowhere = folder.path().join("no/such/folder");
         assert!(Sink::open(&LogTarget::File(nowhere)).is_err());
+        let device = LogTarget::File("/dev/null".into());
+        assert!(Sink::open(&device).is_err());
     }
 }
