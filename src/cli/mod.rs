@@ -10,6 +10,7 @@ mod explain;
 mod follow;
 mod gateway;
 mod orders;
+mod generate;
 mod register;
 mod reload;
 mod service;
@@ -75,6 +76,10 @@ enum Command {
     Register(register::Register),
     /// Show the whole product on this machine, without root and without a network
     Demo(demo::DemoArgs),
+    Completions(generate::Completions),
+    // For whoever makes a package.
+    #[command(hide = true)]
+    Man(generate::Man),
 }
 
 #[derive(Debug, Args)]
@@ -237,6 +242,8 @@ fn run(command: Command) -> Result<(), Exit> {
             ..
         } => status::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Completions(args) => generate::completions(&args),
+        Command::Man(args) => generate::man(&args),
     }
 }
 
