@@ -1,10 +1,12 @@
 //! What a service manager such as systemd is told.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Signal, geteuid};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::UnixDatagram;
@@ -159,4 +161,110 @@ async fn a_manager_that_is_not_there_is_said_once_and_no_reason_to_fail() {
     stand.gateway().says(word).await;
     stand.stop_gateway().await;
     assert_eq!(stand.gateway().said(word), 1);
+}
+
+/// The system calls of each group of systemd's, as `systemd-analyze syscall-filter` prints them.
+fn groups() -> BTreeMap<String, Vec<String>> {
+    let output = Command::new("systemd-analyze")
+        .args(["--no-pager", "syscall-filter"])
+        .output()
+        .expect("systemd-analyze is there");
+    let mut groups = BTreeMap::<_, Vec<String>>::new();
+    let mut group = String::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        match line.strip_prefix("    ") {
+            None if line.starts_with('@') => line.clone_into(&mut group),
+            Some(member) => {
+                if !member.starts_with('#') {
+                    let members = groups.entry(group.clone()).or_default();
+                    members.push(member.to_owned());
+                }
+            }
+            // Empty lines, and in the end what no group has.
+            None => {}
+        }
+    }
+    groups
+}
+
+/// What a unit's `SystemCallFilter=` lines let through.
+fn let_through(unit: &str) -> BTreeSet<String> {
+    fn expand(groups: &BTreeMap<String, Vec<String>>, word: &str, all: &mut BTreeSet<String>) {
+        if !word.starts_with('@') {
+            all.insert(word.to_owned());
+            return;
+        }
+        let members = groups.get(word);
+        for member in members.unwrap_or_else(|| panic!("{word} is no group of systemd's")) {
+            expand(groups, member, all);
+        }
+    }
+    let groups = groups();
+    let text = fs::read_to_string(unit).unwrap();
+    let mut through = BTreeSet::new();
+    let lines = text
+        .lines()
+        .filter_map(|l| l.strip_prefix("SystemCallFilter="));
+    for line in lines {
+        let mut named = BTreeSet::new();
+        let words = line.trim_start_matches('~').split_whitespace();
+        words.for_each(|word| expand(&groups, word, &mut named));
+        if line.starts_with('~') {
+            through.retain(|call| !named.contains(call));
+        } else {
+            through.append(&mut named);
+        }
+    }
+    // The start itself is always let through, and so is this group.
+    expand(&groups, "@default", &mut through);
+    through
+}
+
+/// A run with all that a service does, watched by strace: the sandbox of the units would let all of
+/// it happen.
+#[tokio::test]
+async fn the_units_let_every_system_call_through_that_a_service_makes() {
+    let manager = Manager::listen();
+    let backend = Backend::text("ok").await;
+    let mut stand = Stand::new()
+        .traced()
+        .application("wiki", &backend)
+        .metrics()
+        .environment("NOTIFY_SOCKET", &manager.address())
+        .environment("WATCHDOG_USEC", "1000000")
+        .gateway_setting("congestion", json!("cubic"))
+        .connector_setting("congestion", json!("cubic"))
+        .connector_setting("connections", json!(1))
+        .start()
+        .await;
+    assert_eq!(stand.get("https://wiki.localhost/").await.text(), "ok");
+    let pages = format!("http://{}/metrics", stand.metrics_address());
+    let page = stand.curl(&["--fail", &pages]).await.success();
+    assert!(page.contains("appproxy_tunnels"), "{page}");
+    let connector = stand.connectors().remove(0);
+    connector.signal(Signal::HUP);
+    connector.terminate();
+    assert!(connector.ended().await.success());
+    stand.gateway().signal(Signal::HUP);
+    assert!(stand.stop_gateway().await.success());
+
+    let folder = stand.folder();
+    for (config, unit, own) in [
+        (stand.gateway_file(), "gateway", "fsync"),
+        (folder.join("connector-1.yaml"), "connector", "connect"),
+    ] {
+        let made = stand.calls(&config).await;
+        for call in ["epoll_wait", "socket", "sendto", own] {
+            assert!(made.contains(call), "{unit}: {call} is not in {made:?}");
+        }
+        let through = let_through(&format!("examples/service/appproxy-{unit}.service"));
+        let mut stopped: Vec<_> = made.difference(&through).collect();
+        // As root alone, which a service is not, SQLite gives its files to the owner of the store.
+        stopped.retain(|call| !(geteuid().is_root() && *call == "fchown"));
+        assert_eq!(stopped, Vec::<&String>::new(), "{unit}");
+        // The filter is there to stop these.
+        for call in ["chown", "setuid", "mount", "reboot", "ptrace", "bpf"] {
+            assert!(!through.contains(call), "{unit}: {call} is let through");
+        }
+    }
 }

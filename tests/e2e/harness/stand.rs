@@ -1,6 +1,6 @@
 //! A stand: one gateway, its connectors and the applications behind them, in a folder of their own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::authority::Leaf;
 use super::process::{self, Output};
-use super::{Answer, Authority, Backend, Client, Process, words};
+use super::{Answer, Authority, Backend, Client, Process, until, words};
 
 /// What a stand shall be.
 pub(crate) struct Stand {
@@ -29,6 +29,7 @@ pub(crate) struct Stand {
     gateway_settings: Vec<(String, Value)>,
     connector_settings: Vec<(String, Value)>,
     environment: Vec<(String, String)>,
+    traced: bool,
 }
 
 struct Published {
@@ -53,6 +54,7 @@ pub(crate) struct Running {
     held: Vec<TcpListener>,
     metrics: Option<SocketAddr>,
     environment: Vec<(String, String)>,
+    traced: bool,
     applications: Vec<(String, u16)>,
     connector_settings: Vec<(String, Value)>,
     enrolled: usize,
@@ -72,6 +74,7 @@ impl Stand {
             gateway_settings: Vec::new(),
             connector_settings: Vec::new(),
             environment: Vec::new(),
+            traced: false,
         }
     }
 
@@ -164,6 +167,13 @@ impl Stand {
         self
     }
 
+    /// Has strace write down which system calls the gateway and the connectors make; see
+    /// [`Running::calls`].
+    pub(crate) fn traced(mut self) -> Self {
+        self.traced = true;
+        self
+    }
+
     /// Starts the gateway, enrols the connectors, starts them, and waits until each can be used.
     pub(crate) async fn start(self) -> Running {
         let folder = tempfile::Builder::new()
@@ -216,7 +226,7 @@ impl Stand {
         } else {
             Vec::new()
         };
-        let gateway = start_gateway(&gateway_file, listeners, &self.environment);
+        let gateway = start_gateway(&gateway_file, listeners, &self.environment, self.traced);
         gateway.says(words::GATEWAY_READY).await;
         let mut running = Running {
             connectors: Vec::new(),
@@ -230,6 +240,7 @@ impl Stand {
             held,
             metrics,
             environment: self.environment,
+            traced: self.traced,
             applications: self
                 .applications
                 .into_iter()
@@ -378,6 +389,20 @@ impl Running {
         &mut self.connectors
     }
 
+    /// The names of the system calls that the process with this configuration has made, of those
+    /// that are [`traced`](Stand::traced); to be asked once it has ended.
+    pub(crate) async fn calls(&self, config: &Path) -> BTreeSet<String> {
+        let file = calls_file(config);
+        let table = || fs::read_to_string(&file).unwrap_or_default();
+        until("the table of strace", || table().contains("\ntotal")).await;
+        let table = table();
+        // Below the head and above the sum; both are set off with dashes.
+        let rows = table.split("---\n").nth(1).unwrap_or_default().lines();
+        let names = rows.filter_map(|row| row.split_whitespace().next());
+        let names = names.filter(|name| !name.starts_with('-'));
+        names.map(str::to_owned).collect()
+    }
+
     /// The gateway's configuration file.
     pub(crate) fn gateway_file(&self) -> PathBuf {
         self.folder().join(words::GATEWAY_FILE)
@@ -457,7 +482,8 @@ impl Running {
 
     /// Starts a connector that may never get a tunnel.
     pub(crate) fn spawn_connector(&self, config: &Path) -> Process {
-        let mut command = program(words::connector(config), &self.environment);
+        let trace = self.traced.then(|| calls_file(config));
+        let mut command = program(words::connector(config), &self.environment, trace);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let name = config.file_stem().unwrap_or_default().to_string_lossy();
         Process::start(&name, &mut command)
@@ -465,7 +491,7 @@ impl Running {
 
     /// Starts a connector that inherits the listener of its `metrics`.
     pub(crate) fn spawn_connector_at(&self, config: &Path, metrics: TcpListener) -> Process {
-        let mut command = program(words::connector(config), &self.environment);
+        let mut command = program(words::connector(config), &self.environment, None);
         command.envs(words::inherited(1)).stdout(Stdio::null());
         command.stdin(Stdio::from(OwnedFd::from(metrics)));
         Process::start("connector", &mut command)
@@ -498,7 +524,12 @@ impl Running {
         } else {
             copies(&self.held)
         };
-        let new = start_gateway(&self.gateway_file(), listeners, &self.environment);
+        let new = start_gateway(
+            &self.gateway_file(),
+            listeners,
+            &self.environment,
+            self.traced,
+        );
         new.says(words::GATEWAY_READY).await;
         std::mem::replace(&mut self.gateway, new)
     }
@@ -510,8 +541,10 @@ fn start_gateway(
     config: &Path,
     listeners: Vec<TcpListener>,
     environment: &[(String, String)],
+    traced: bool,
 ) -> Process {
-    let mut command = program(words::gateway(config), environment);
+    let trace = traced.then(|| calls_file(config));
+    let mut command = program(words::gateway(config), environment, trace);
     command.envs(words::inherited(listeners.len()));
     // Where the harness holds no copy, the ports refuse when the gateway ends.
     let mut listeners = listeners.into_iter().map(|l| Stdio::from(OwnedFd::from(l)));
@@ -521,11 +554,27 @@ fn start_gateway(
     Process::start("gateway", &mut command)
 }
 
-fn program(arguments: Vec<String>, environment: &[(String, String)]) -> Command {
+/// The program; where `trace` is a file, strace writes there in the end how often it made which
+/// system call. The process is the program's own all the same (`-D`), signals reach it.
+fn program(
+    arguments: Vec<String>,
+    environment: &[(String, String)],
+    trace: Option<PathBuf>,
+) -> Command {
     let mut command = Command::new(words::PROGRAM);
+    if let Some(file) = trace {
+        command = Command::new("strace");
+        command.args(["-D", "-f", "-qq", "-c", "-U", "name,calls", "-o"]);
+        command.arg(file).arg(words::PROGRAM);
+    }
     command.args(arguments).args(words::LOG_AS_JSON);
     command.envs(environment.iter().map(|(name, value)| (name, value)));
     command
+}
+
+/// Where the system calls of the process with this configuration are written.
+fn calls_file(config: &Path) -> PathBuf {
+    config.with_extension("calls")
 }
 
 /// The host under which an application is published.
