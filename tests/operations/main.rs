@@ -7,6 +7,7 @@
     reason = "clippy exempts test functions only, not the helpers beside them"
 )]
 
+mod container;
 mod units;
 
 use std::ffi::OsStr;
