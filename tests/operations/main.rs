@@ -8,6 +8,7 @@
 )]
 
 mod container;
+mod monitoring;
 mod units;
 
 use std::ffi::OsStr;
