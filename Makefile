@@ -83,6 +83,16 @@ run-gateway: build-tools ## a gateway; CONFIG=gateway.yaml
 run-connector: build-tools ## a connector; CONFIG=connector.yaml
 	cargo run -- connector $(if $(CONFIG),--config $(CONFIG))
 
+TRIPLE := x86_64-unknown-linux-gnu
+
+.PHONY: package
+package: package-tools ## a Debian package, in target/x86_64-unknown-linux-gnu/debian
+	cargo build --release
+	.ci/stage target/$(TRIPLE)/release/appproxy
+	cargo deb --no-build --target $(TRIPLE) --output target/$(TRIPLE)/debian/
+	PACKAGE="$$(ls -t target/$(TRIPLE)/debian/appproxy_*.deb | head -n 1)" \
+	  cargo nextest run --test operations --run-ignored only -E 'test(/^package::/)'
+
 # What building needs beside Rust: a C compiler for aws-lc and SQLite.
 .PHONY: build-tools
 build-tools:
@@ -94,6 +104,13 @@ fuzz-tools: build-tools
 	@.ci/need c++:g++
 	@cargo fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing. Install with: cargo install cargo-fuzz --locked" >&2; exit 1; }
 
+.PHONY: package-tools
+package-tools: build-tools
+	@.ci/need dpkg-deb:dpkg man:man-db
+	@cargo deb --version >/dev/null 2>&1 || { echo "cargo-deb is missing. Install with: cargo install cargo-deb --locked" >&2; exit 1; }
+	@cargo cyclonedx --version >/dev/null 2>&1 || { echo "cargo-cyclonedx is missing. Install with: cargo install cargo-cyclonedx --locked" >&2; exit 1; }
+	@cargo nextest --version >/dev/null 2>&1 || { echo "cargo-nextest is missing. Install with: cargo install cargo-nextest --locked" >&2; exit 1; }
+
 .PHONY: test-tools
 test-tools: build-tools $(NODE_MODULES) $(PYTHON_VENV)
 	@.ci/need chromium:chromium curl:curl git:git node:nodejs script:bsdutils ss:iproute2
@@ -102,6 +119,7 @@ test-tools: build-tools $(NODE_MODULES) $(PYTHON_VENV)
 	@.ci/need php:php-cli
 	@[ -f /usr/share/mediawiki/maintenance/install.php ] || .ci/need wiki:mediawiki
 	@php -m | grep -qx pdo_sqlite || .ci/need pdo_sqlite:php-sqlite3
+	@.ci/need promtool:prometheus strace:strace systemd-analyze:systemd
 	@.ci/need squid:squid tinyproxy:tinyproxy microsocks:microsocks mitmdump:mitmproxy
 	@cargo nextest --version >/dev/null 2>&1 || { echo "cargo-nextest is missing. Install with: cargo install cargo-nextest --locked" >&2; exit 1; }
 

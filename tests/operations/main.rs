@@ -9,6 +9,7 @@
 
 mod container;
 mod monitoring;
+mod package;
 mod units;
 
 use std::ffi::OsStr;
