@@ -172,16 +172,13 @@ fn groups() -> BTreeMap<String, Vec<String>> {
     let mut groups = BTreeMap::<_, Vec<String>>::new();
     let mut group = String::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
-        match line.strip_prefix("    ") {
-            None if line.starts_with('@') => line.clone_into(&mut group),
-            Some(member) => {
-                if !member.starts_with('#') {
-                    let members = groups.entry(group.clone()).or_default();
-                    members.push(member.to_owned());
-                }
-            }
-            // Empty lines, and in the end what no group has.
-            None => {}
+        if line.starts_with('@') {
+            line.clone_into(&mut group);
+        } else if let Some(member) = line.strip_prefix("    ")
+            && !member.starts_with('#')
+        {
+            let members = groups.entry(group.clone()).or_default();
+            members.push(member.to_owned());
         }
     }
     groups

@@ -14,15 +14,14 @@ fn unit(name: &str) -> String {
     fs::read_to_string(Path::new("examples/service").join(name)).expect(name)
 }
 
-/// The last value of a unit's key.
+/// The value of a unit's key.
 fn value(unit: &str, key: &str) -> String {
-    let values = unit
+    let mut values = unit
         .lines()
         .filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    values
-        .last()
-        .unwrap_or_else(|| panic!("no {key}"))
-        .to_owned()
+    let value = values.next().unwrap_or_else(|| panic!("no {key}"));
+    assert!(values.next().is_none(), "{key} is there twice");
+    value.to_owned()
 }
 
 #[test]
