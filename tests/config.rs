@@ -543,15 +543,20 @@ fn an_absent_file_is_a_finding_that_names_it_and_the_flag() {
 
 #[test]
 fn the_examples_are_read() {
+    // For what runs appproxy and watches it; `tests/operations` looks at them.
+    const OPERATIONS: [&str; 3] = ["container", "monitoring", "service"];
     let mut scenarios = 0;
     for entry in fs::read_dir("examples").unwrap() {
         let folder = entry.unwrap().path();
+        if OPERATIONS.iter().any(|name| folder.ends_with(name)) {
+            continue;
+        }
         gateway(folder.join("gateway.yaml").to_str().unwrap());
         connector(folder.join("connector.yaml").to_str().unwrap());
         assert!(folder.join("README.md").is_file(), "{}", folder.display());
         scenarios += 1;
     }
-    assert_eq!(scenarios, 1, "folders in examples");
+    assert_eq!(scenarios, 1, "scenarios in examples");
 }
 
 /// Pieces that get further into the readers than arbitrary characters do.
