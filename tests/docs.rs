@@ -17,10 +17,9 @@ use appproxy::config::{ConnectorConfig, GatewayConfig};
 use appproxy::model::{ErrorCode, Finding};
 use appproxy::telemetry::metrics;
 
-const DOCUMENTS: [&str; 15] = [
+const DOCUMENTS: [&str; 16] = [
     "docs/operate.md",
     "docs/settings.md",
-const DOCUMENTS: [&str; 14] = [
     "docs/install.md",
     "docs/backends.md",
     "docs/balancing.md",
