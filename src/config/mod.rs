@@ -28,6 +28,7 @@ mod gateway;
 mod limits;
 mod log;
 mod proxy;
+mod reload;
 mod secret;
 mod section;
 mod start_only;
@@ -67,6 +68,7 @@ pub use crate::model::CertificateFiles;
 pub use backend_tls::BadPin;
 pub use described::{Change, Described, What};
 pub use proxy::{Proxies, ProxyConfig, ProxySetting};
+pub use reload::{Reload, Sources};
 pub use secret::{SecretError, SecretSource};
 pub use start_only::StartOnly;
 
@@ -115,50 +117,6 @@ pub struct GatewayConfig {
     pub workers: Option<NonZeroUsize>,
 }
 
-/// The files that make a configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Sources {
-    /// The main file, and the ones it includes.
-    pub files: Vec<PathBuf>,
-    /// The pattern of included files, of which new ones may come.
-    pub pattern: Option<PathBuf>,
-}
-
-impl Sources {
-    /// The files as they are at the moment; where a folder cannot be read, those that were read.
-    #[must_use]
-    pub fn now(&self) -> Vec<PathBuf> {
-        let mut files = self.files.clone();
-        if let Some(pattern) = &self.pattern {
-            files.extend(applications::matching(pattern).unwrap_or_default());
-            files.sort();
-            files.dedup();
-        }
-        files
-    }
-}
-
-/// When a configuration is read again; certificates are whenever they change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Reload {
-    /// When somebody says so.
-    #[default]
-    Manual,
-    /// By itself, when its files have changed.
-    Watch,
-}
-
-impl Reload {
-    /// As it is written.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Manual => "manual",
-            Self::Watch => "watch",
-        }
-    }
-}
-
 /// How many connections people may have; tunnels do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
@@ -197,18 +155,6 @@ impl ConnectorCertificates {
     #[must_use]
     pub fn overlap(&self) -> Duration {
         self.life / 3 + self.renewal_grace
-    }
-}
-
-impl GatewayConfig {
-    /// The socket file at which the gateway takes orders. Without `listen.admin` it lies beside the
-    /// store and is called like the configuration.
-    #[must_use]
-    pub fn admin_socket(&self) -> PathBuf {
-        self.listen.admin.clone().unwrap_or_else(|| {
-            let name = self.file.file_stem().unwrap_or_default();
-            self.store.with_file_name(name).with_extension("sock")
-        })
     }
 }
 

@@ -391,7 +391,7 @@ certificates: [{ chain: a, key: b }]
 applications:
   - { name: wiki, external_url: 'https://w.example.com/', internal_url: 'http://wiki.corp:8080/', pre_authentication: [passthrough], home_path: /start }
   - { name: admin, external_url: 'https://w.example.com/admin/', internal_url: 'http://a.corp/x/', pre_authentication: [passthrough], maintenance: { allow: [192.0.2.0/24] }, limits: { rate: 5/s } }
-  - { name: any, external_url: 'https://*.apps.example.com/', internal_url: 'https://*.corp/', pre_authentication: [passthrough], robots: deny }
+  - { name: any, external_url: 'https://*.apps.example.com/', internal_url: 'https://*.corp.local/', pre_authentication: [passthrough], robots: deny }
 ";
         GatewayConfig::from_text(Path::new("gateway.yaml"), text).unwrap()
     }
@@ -450,7 +450,7 @@ applications:
                 "https://one.apps.example.com/",
                 "203.0.113.1",
                 None,
-                "it reaches any at https://one.corp:443/",
+                "it reaches any at https://one.corp.local:443/",
             ),
             (
                 "https://one.apps.example.com/robots.txt",
