@@ -43,6 +43,47 @@ fuzz: fuzz-tools ## the head scanner under octets nobody thought of; FUZZ_SECOND
 	cargo fuzz run --sanitizer none heads fuzz/corpus/heads fuzz/seeds/heads -- \
 	  -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -dict=fuzz/http1.dict
 
+# Of bench: rounds, seconds of each load, MiB of the large file; some stacks or loads alone, by name
+# and with commas; and a document that gets the report between its marks.
+ROUNDS ?= 5
+SECONDS ?= 3
+BULK ?= 1024
+ONLY ?=
+LOADS ?=
+RECORD ?=
+
+BENCH := target/bench
+RATHOLE := $(BENCH)/tools/bin/rathole
+RELEASE := target/x86_64-unknown-linux-gnu/release/appproxy
+PEERS := python3 benches/peers --appproxy $(RELEASE) --rathole $(RATHOLE) --folder $(BENCH)/run
+
+.PHONY: bench
+bench: bench-tools $(RATHOLE) ## appproxy beside its peers, with gates; ROUNDS=5 SECONDS=3 ONLY= LOADS= RECORD=docs/performance.md
+	cargo build --release
+	$(PEERS) --rounds $(ROUNDS) --seconds $(SECONDS) --bulk $(BULK) \
+	  $(if $(ONLY),--only $(ONLY)) $(if $(LOADS),--loads $(LOADS)) $(if $(RECORD),--record $(RECORD))
+
+.PHONY: bench-smoke
+bench-smoke: bench-tools ## the same in a minute, three stacks: whether the bench itself works
+	cargo build --release
+	$(PEERS) --rounds 1 --seconds 1 --bulk 64 --only direct,nginx-nginx,appproxy
+
+.PHONY: bench-micro
+bench-micro: build-tools ## what single steps of a request cost: routing, scanner, fields, translation
+	cargo bench --bench micro
+
+.PHONY: bench-tools
+bench-tools: build-tools
+	@.ci/need python3:python3 wrk:wrk nginx:nginx-light haproxy:haproxy h2load:nghttp2-client
+	@.ci/need curl:curl openssl:openssl ip:iproute2 sysctl:procps
+
+# Its lock file names a version of `time` that today's Rust refuses, hence without --locked. From
+# another folder, because .cargo/config.toml here is for our own program.
+$(RATHOLE): | build-tools
+	@.ci/need pkg-config:pkg-config
+	@pkg-config --exists openssl || .ci/need openssl.pc:libssl-dev
+	cd / && cargo install rathole --version 0.5.0 --root $(CURDIR)/$(BENCH)/tools
+
 .PHONY: check
 check: fmt-check lint doc test deny advisories ## everything that must hold before a merge
 

@@ -2,6 +2,7 @@
 
 mod affinity;
 mod attach;
+mod bench;
 mod choice;
 mod connection;
 mod crowd;
@@ -74,6 +75,8 @@ use returning::Returning;
 use tunnels::Tunnels;
 
 pub use current::{Applied, ApplyError};
+#[doc(hidden)]
+pub use bench::Routes;
 pub use enrol::Enrolment;
 pub use explain::{Explanation, NoQuestion, Question, Step};
 pub use issuer::{EnrolError, Issuer, load_authorities, record};
