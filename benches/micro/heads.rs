@@ -12,7 +12,10 @@ use criterion::{BatchSize, Criterion};
 use http::header::HOST;
 
 pub(crate) fn bench(criterion: &mut Criterion) {
-    let (request, answer) = (super::fields(&super::BROWSER), super::fields(&super::ANSWER));
+    let (request, answer) = (
+        super::fields(&super::BROWSER),
+        super::fields(&super::ANSWER),
+    );
     let host = Host::parse("app-0.example.com").expect("a host");
     let id = RequestId::from_random([7; 8]);
     let facts = Facts {

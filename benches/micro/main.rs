@@ -8,7 +8,10 @@
     clippy::expect_used,
     reason = "clippy exempts tests, and benches are none to it"
 )]
-#![allow(missing_docs, reason = "criterion's macros write functions without any")]
+#![allow(
+    missing_docs,
+    reason = "criterion's macros write functions without any"
+)]
 
 mod heads;
 mod routing;
@@ -76,9 +79,15 @@ const BROWSER: [(&str, &str); 14] = [
     ),
     ("accept-language", "en-GB,en;q=0.7,de;q=0.3"),
     ("accept-encoding", "gzip, deflate, br, zstd"),
-    ("referer", "https://app-0.example.com/wiki/Main_Page?useskin=vector"),
+    (
+        "referer",
+        "https://app-0.example.com/wiki/Main_Page?useskin=vector",
+    ),
     ("connection", "keep-alive"),
-    ("cookie", "session=4f1c0d8e2b6a4975; theme=dark; consent=1; last=Main_Page"),
+    (
+        "cookie",
+        "session=4f1c0d8e2b6a4975; theme=dark; consent=1; last=Main_Page",
+    ),
     ("sec-fetch-dest", "image"),
     ("sec-fetch-mode", "no-cors"),
     ("sec-fetch-site", "same-origin"),

@@ -16,8 +16,14 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let plain = super::fields(&super::ANSWER);
     let mut redirect = plain.clone();
     redirect.extend(super::fields(&[
-        ("location", "http://app-0.corp.local:8080/wiki/Main_Page?from=search"),
-        ("link", "<http://app-0.corp.local:8080/style.css>; rel=preload; as=style"),
+        (
+            "location",
+            "http://app-0.corp.local:8080/wiki/Main_Page?from=search",
+        ),
+        (
+            "link",
+            "<http://app-0.corp.local:8080/style.css>; rel=preload; as=style",
+        ),
         (
             "content-security-policy",
             "default-src 'self' http://app-0.corp.local:8080; img-src * data:",

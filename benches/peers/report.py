@@ -193,7 +193,7 @@ def about(options, load_before):
         "OpenSSL": first_line(["openssl", "version"], "OpenSSL " + number),
         "rustc": first_line(["rustc", "--version"], number),
     }
-    listed = ", ".join(f"{name} {version or 'unknown'}" for name, version in versions.items())
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
     commit = first_line(["git", "rev-parse", "--short=10", "HEAD"], r"(\w+)")
     return (
         f"{options.rounds} rounds of {options.seconds} s each, medians, commit {commit}. "

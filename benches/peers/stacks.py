@@ -116,6 +116,8 @@ class Stack:
 
     def run(self, command, namespace=None):
         log = os.path.join(self.folder, f"{len(self.processes)}.log")
+        # What a run before this one said is not this one's.
+        open(log, "w").close()
         self.processes.append(Process(command, log, namespace))
 
     def stop(self):
@@ -240,5 +242,20 @@ class Quiet(Appproxy):
         return subprocess.run(inside + command).returncode == 0
 
 
-ALL = [Direct, NginxNginx, Haproxy, NginxRathole, Appproxy, Quiet]
+class OneWorker(Appproxy):
+    """The same with one thread in each program: what passes from core to core costs more than it
+    brings where there are few of them."""
+
+    name = "appproxy-one-worker"
+    hops = "the same, `workers: 1`"
+
+    def config(self, template):
+        path = super().config(template)
+        with open(path, "a") as file:
+            file.write("workers: 1\n")
+        return path
+
+
+USUAL = [Direct, NginxNginx, Haproxy, NginxRathole, Appproxy, Quiet]
+ALL = [*USUAL, OneWorker]
 ANCHOR = NginxNginx.name
