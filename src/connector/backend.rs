@@ -172,9 +172,7 @@ impl Backend {
             };
             return match taken {
                 Some(connection) => Ok(Ready::Http1(connection)),
-                None => self
-                    .reach
-                    .connect_http1(target, deadline)
+                None => Box::pin(self.reach.connect_http1(target, deadline))
                     .await
                     .map(Ready::Http1),
             };
@@ -213,7 +211,8 @@ impl Backend {
             } else {
                 None
             };
-            match self.reach.connect(target, wanted, deadline).await? {
+            // In a box, since it is large and rare: what every request carries along is copied with it.
+            match Box::pin(self.reach.connect(target, wanted, deadline)).await? {
                 Fresh::Http1(connection) => {
                     if http2 {
                         self.shared.chose_http1(target);

@@ -56,7 +56,7 @@ impl Server {
         let outcome = self.answer(request, flight).await;
         let code = outcome.as_ref().err().map(|error| error.code);
         let measured = &self.status.measured;
-        measured.answered(&about.application, code, began.elapsed());
+        measured.answered(about.application(), code, began.elapsed());
         let mut response = match outcome {
             Ok(response) => response.map(|body| body.with_guard(about)),
             Err(error) => {
@@ -83,7 +83,8 @@ impl Server {
         };
         errand.target.says = Says::for_request(&profile, errand.ends)?;
         if request.method() == Method::CONNECT {
-            return self.websocket(request, &errand, &profile, flight).await;
+            // In a box: rare beside requests, and larger than all that they need.
+            return Box::pin(self.websocket(request, &errand, &profile, flight)).await;
         }
         let request = request.map(|body| {
             // One that the gateway breaks off without an error is not whole either.
@@ -183,25 +184,38 @@ const DETAIL: usize = 1024;
 
 /// What the log says of a request.
 struct About {
+    /// As it came, cut: few requests have anything said of them.
     request_id: String,
-    application: String,
+    application: Option<ApplicationName>,
 }
 
 impl About {
     /// SECURITY: a gateway may write what it likes there, at any length; what is kept, counted and
     /// logged of it is a name and a short reference.
     fn of(fields: &HeaderMap) -> Self {
-        let text = |name| fields.get(name).and_then(|value| value.to_str().ok());
-        let application = text(wire::APPLICATION).filter(|name| ApplicationName::new(name).is_ok());
+        let application = fields.get(wire::APPLICATION);
+        let application =
+            application.and_then(|name| ApplicationName::new(name.to_str().ok()?).ok());
+        let request_id = fields.get(wire::REQUEST_ID);
+        let request_id = request_id.and_then(|id| id.to_str().ok()).unwrap_or("-");
         Self {
-            request_id: printable(text(wire::REQUEST_ID).unwrap_or("-"), REFERENCE),
-            application: application.unwrap_or("-").to_owned(),
+            request_id: request_id.get(..REFERENCE).unwrap_or(request_id).to_owned(),
+            application,
         }
+    }
+
+    fn request_id(&self) -> String {
+        printable(&self.request_id, REFERENCE)
+    }
+
+    fn application(&self) -> &str {
+        let name = self.application.as_ref();
+        name.map_or("-", ApplicationName::as_str)
     }
 
     /// Says why there is no answer; a client that went away, or sent nonsense, is nobody's fault here.
     fn no_answer(&self, error: &BackendError) {
-        let (request_id, application) = (&self.request_id, &self.application);
+        let (request_id, application) = (self.request_id(), self.application());
         let (code, detail) = (error.code.as_str(), printable(&error.detail, DETAIL));
         if error.code.side() == Side::Client {
             tracing::info!(request_id, application, code, detail, "request given up");
@@ -228,8 +242,8 @@ impl Guard for About {
             }
         };
         tracing::warn!(
-            request_id = self.request_id,
-            application = self.application,
+            request_id = self.request_id(),
+            application = self.application(),
             code = code.as_str(),
             detail,
             "the application's answer broke off"

@@ -37,10 +37,11 @@ pub(super) async fn serve(
         let (tunnel, delivery) = (Arc::clone(&tunnel), delivery.clone());
         move |request| {
             let (tunnel, delivery) = (Arc::clone(&tunnel), delivery.clone());
-            async move {
+            // In a box: hyper and tokio move what stands here nine times before it first runs.
+            Box::pin(async move {
                 let answer = tunnel.call(request).await?;
                 Ok::<_, Infallible>(answer.map(|body| body.with_delivery(&delivery)))
-            }
+            })
         }
     });
     let (stream, alert) = Watched::new(stream);
