@@ -194,10 +194,14 @@ pub fn main() -> ExitCode {
         format: cli.log.log_format,
         level: cli.log.log_level.or(quiet),
     };
-    if let Err(error) = telemetry::init(&options) {
-        return report(&Exit::Failed(error.to_string()), 64);
-    }
-    match run(cli.command) {
+    let log = match telemetry::init(&options) {
+        Ok(log) => log,
+        Err(error) => return report(&Exit::Failed(error.to_string()), 64),
+    };
+    let outcome = run(cli.command);
+    // What requests said last comes before the word that ends all.
+    drop(log);
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit @ Exit::Failed(_)) => report(&exit, 1),
         Err(exit @ (Exit::Findings(_) | Exit::Refused(_))) => report(&exit, 64),

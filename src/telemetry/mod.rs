@@ -4,15 +4,17 @@ mod access;
 mod endpoint;
 mod logs;
 pub mod metrics;
+mod plain;
 mod printable;
 mod recorder;
 mod request_ids;
 mod requests;
+mod together;
 
 pub use access::{AccessLine, Ended, OctetsIn};
 pub use endpoint::{Endpoint, Observed, Reach};
 pub use logs::{
-    LogError, LogOptions, apply as apply_log, check as check_log, init, reopen as reopen_log,
+    LogEnd, LogError, LogOptions, apply as apply_log, check as check_log, init, reopen as reopen_log,
     set_level,
 };
 pub use printable::printable;

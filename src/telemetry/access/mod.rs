@@ -14,6 +14,9 @@ use tokio::time::Instant;
 use super::requests::{self, InFlight, Outcome, RequestMeter};
 use crate::model::{ConnectorId, ErrorCode, RequestId};
 
+/// What these lines are known by in the log.
+pub(super) const TARGET: &str = "access";
+
 /// The most octets of a method, host or path that are logged, so that a request cannot write
 /// more log than it sends.
 const LONGEST: usize = 1024;
@@ -221,7 +224,7 @@ impl AccessLine {
         let path = bounded(self.path.as_ref().map_or("", |p| p.path()).as_bytes());
         let times = self.times.as_ref();
         tracing::info!(
-            target: "access",
+            target: TARGET,
             request_id = self.id.as_str(),
             client = %self.client,
             method = &*bounded(self.method.as_str().as_bytes()),

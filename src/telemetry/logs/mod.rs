@@ -4,7 +4,7 @@
 mod sink;
 
 use std::io::IsTerminal as _;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -14,6 +14,7 @@ use tracing_subscriber::{Layer, Registry};
 
 use crate::model::{LogFormat, LogSettings};
 
+use super::plain::Plain;
 use sink::Sink;
 
 /// Read where no level is given on the command line.
@@ -43,6 +44,9 @@ pub enum LogError {
     /// It cannot go where it should.
     #[error("the log cannot go to {0}: {1}")]
     Target(String, std::io::Error),
+    /// The system gives no thread to write it.
+    #[error("the log cannot be written: {0}")]
+    Thread(#[from] std::io::Error),
 }
 
 type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
@@ -53,29 +57,51 @@ struct Log {
     options: LogOptions,
     filter: Handle<EnvFilter, Registry>,
     output: Handle<Output, Filtered>,
-    /// What the configuration says.
-    settings: Mutex<LogSettings>,
+    /// What the configuration says, and where that is.
+    settings: Mutex<(LogSettings, Sink)>,
+}
+
+/// Writes what still waits when it is dropped, at the end of the process.
+#[derive(Debug)]
+#[must_use = "lines that wait are lost where it is not kept"]
+pub struct LogEnd(());
+
+impl Drop for LogEnd {
+    fn drop(&mut self) {
+        if let Some(log) = LOG.get() {
+            log.settings().1.finish();
+        }
+    }
+}
+
+impl Log {
+    fn settings(&self) -> MutexGuard<'_, (LogSettings, Sink)> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 static LOG: OnceLock<Log> = OnceLock::new();
 
-/// Begins the process's log, on standard error; a configuration may have more to say of it.
+/// Begins the process's log, on standard error; a configuration may have more to say of it. Lines of
+/// requests wait for one another a moment; what is returned writes the last of them.
 ///
 /// # Errors
 /// Where the level cannot be read, or a log stands already.
-pub fn init(options: &LogOptions) -> Result<(), LogError> {
+pub fn init(options: &LogOptions) -> Result<LogEnd, LogError> {
     let settings = LogSettings::default();
     let (filter, filter_handle) = reload::Layer::new(filter(&level(options, &settings))?);
-    let (output, output_handle) = reload::Layer::new(output(options, &settings)?);
+    let sink = Sink::open(&settings.to)?;
+    let (output, output_handle) = reload::Layer::new(output(options, &settings, &sink));
     let log = Log {
         options: options.clone(),
         filter: filter_handle,
         output: output_handle,
-        settings: Mutex::new(settings),
+        settings: Mutex::new((settings, sink)),
     };
     let subscriber = Registry::default().with(filter).with(output);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadySet)?;
-    LOG.set(log).map_err(|_| LogError::AlreadySet)
+    LOG.set(log).map_err(|_| LogError::AlreadySet)?;
+    Ok(LogEnd(()))
 }
 
 /// Makes the log as a configuration says, where the command line does not say otherwise. A file is
@@ -85,13 +111,14 @@ pub fn init(options: &LogOptions) -> Result<(), LogError> {
 /// Where it cannot be; it stays as it was then.
 pub fn apply(settings: &LogSettings) -> Result<(), LogError> {
     let Some(log) = LOG.get() else { return Ok(()) };
-    let mut known = log.settings.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = log.settings();
     let filter = filter(&level(&log.options, settings))?;
-    let output = output(&log.options, settings)?;
+    let sink = Sink::open(&settings.to)?;
+    let output = output(&log.options, settings, &sink);
     // Both fail only where there is no subscriber any more, at the end of the process.
     let _ = log.output.reload(output);
     let _ = log.filter.reload(filter);
-    *known = settings.clone();
+    *known = (settings.clone(), sink);
     Ok(())
 }
 
@@ -109,9 +136,11 @@ pub fn check(settings: &LogSettings) -> Result<(), LogError> {
 /// Where it cannot be; it goes on in the old one then.
 pub fn reopen() -> Result<(), LogError> {
     let Some(log) = LOG.get() else { return Ok(()) };
-    let settings = log.settings.lock().unwrap_or_else(PoisonError::into_inner);
-    let output = output(&log.options, &settings)?;
-    let _ = log.output.reload(output);
+    let mut known = log.settings();
+    let (settings, sink) = &mut *known;
+    let new = Sink::open(&settings.to)?;
+    let _ = log.output.reload(output(&log.options, settings, &new));
+    *sink = new;
     Ok(())
 }
 
@@ -124,8 +153,8 @@ pub fn set_level(wanted: Option<&str>) -> Result<String, LogError> {
     let Some(log) = LOG.get() else {
         return Ok(String::new());
     };
-    let settings = log.settings.lock().unwrap_or_else(PoisonError::into_inner);
-    let usual = level(&log.options, &settings);
+    let known = log.settings();
+    let usual = level(&log.options, &known.0);
     let level = wanted.map_or(usual, str::to_owned);
     let _ = log.filter.reload(filter(&level)?);
     Ok(level)
@@ -149,12 +178,11 @@ fn filter(level: &str) -> Result<EnvFilter, LogError> {
     parsed.map_err(|_| LogError::Level(level.to_owned()))
 }
 
-fn output(options: &LogOptions, settings: &LogSettings) -> Result<Output, LogError> {
+fn output(options: &LogOptions, settings: &LogSettings, sink: &Sink) -> Output {
     let format = options.format.or(settings.format).unwrap_or_default();
     let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-    let sink = Sink::open(&settings.to)?;
     let colour = !plain && sink.is_stderr() && std::io::stderr().is_terminal();
-    Ok(layer(format, colour, sink))
+    layer(format, colour, sink.clone())
 }
 
 fn layer<S, W>(format: LogFormat, colour: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
@@ -168,7 +196,8 @@ where
         // default, panics where standard error is the closed pipe.
         .log_internal_errors(false);
     match format {
-        LogFormat::Text => Box::new(builder.with_ansi(colour)),
+        LogFormat::Text if colour => Box::new(builder.with_ansi(true)),
+        LogFormat::Text => Box::new(builder.with_ansi(false).fmt_fields(Plain)),
         LogFormat::Json => Box::new(
             builder
                 .with_ansi(false)

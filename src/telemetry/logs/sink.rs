@@ -1,10 +1,10 @@
 //! Where lines of the log are written.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -16,6 +16,7 @@ use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::super::metrics::LOG_LINES_LOST;
+use super::super::together::{self, LogGuard, Together};
 use super::LogError;
 use crate::model::LogTarget;
 
@@ -32,20 +33,52 @@ pub(super) struct Sink(Arc<Place>);
 
 #[derive(Debug)]
 enum Place {
+    /// Lines of requests wait for one another.
+    Stream {
+        lines: Together<Out>,
+        guard: LogGuard,
+        is_stderr: bool,
+    },
+    Syslog { socket: UnixDatagram, daemon: PathBuf },
+}
+
+/// A stream of octets.
+#[derive(Debug)]
+enum Out {
     Stderr,
     Stdout,
     File(File),
-    Syslog {
-        socket: UnixDatagram,
-        daemon: PathBuf,
-    },
+}
+
+impl io::Write for Out {
+    /// Writes all, so that lines of several threads do not run into one another.
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let written = match self {
+            Self::Stderr => io::stderr().lock().write_all(octets),
+            Self::Stdout => io::stdout().lock().write_all(octets),
+            Self::File(file) => file.write_all(octets),
+        };
+        if written.is_err() {
+            let lines = octets.iter().filter(|octet| **octet == b'\n').count();
+            LOG_LINES_LOST.counter(&[]).increment(lines.max(1) as u64);
+        }
+        written.map(|()| octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// One line on its way; it comes as a whole.
 #[derive(Debug)]
-pub(super) struct Line<'s> {
-    place: &'s Place,
-    level: Level,
+pub(super) enum Line<'s> {
+    Stream(together::Line<'s, Out>),
+    Syslog {
+        socket: &'s UnixDatagram,
+        daemon: &'s Path,
+        level: Level,
+    },
 }
 
 impl Sink {
@@ -53,8 +86,8 @@ impl Sink {
     /// Where the file cannot be opened, or nobody listens at the socket.
     pub(super) fn open(target: &LogTarget) -> Result<Self, LogError> {
         let place = match target {
-            LogTarget::Stderr => Place::Stderr,
-            LogTarget::Stdout => Place::Stdout,
+            LogTarget::Stderr => stream(Out::Stderr)?,
+            LogTarget::Stdout => stream(Out::Stdout)?,
             LogTarget::File(path) => {
                 let mut options = OpenOptions::new();
                 // It names visitors: nothing for everybody on the machine.
@@ -71,7 +104,7 @@ impl Sink {
                 if !file.metadata().map_err(at)?.is_file() {
                     return Err(at(io::Error::other("it is no file")));
                 }
-                Place::File(file)
+                stream(Out::File(file))?
             }
             LogTarget::Syslog(path) => {
                 let connect = || {
@@ -94,7 +127,14 @@ impl Sink {
     }
 
     pub(super) fn is_stderr(&self) -> bool {
-        matches!(*self.0, Place::Stderr)
+        matches!(*self.0, Place::Stream { is_stderr: true, .. })
+    }
+
+    /// Writes what still waits; what comes from now on does not.
+    pub(super) fn finish(&self) {
+        if let Place::Stream { guard, .. } = &*self.0 {
+            guard.finish();
+        }
     }
 }
 
@@ -102,36 +142,55 @@ impl<'s> MakeWriter<'s> for Sink {
     type Writer = Line<'s>;
 
     fn make_writer(&'s self) -> Line<'s> {
-        Line {
-            place: &self.0,
-            level: Level::INFO,
+        match &*self.0 {
+            Place::Stream { lines, .. } => Line::Stream(lines.make_writer()),
+            Place::Syslog { socket, daemon } => Line::Syslog {
+                socket,
+                daemon,
+                level: Level::INFO,
+            },
         }
     }
 
     fn make_writer_for(&'s self, event: &Metadata<'_>) -> Line<'s> {
-        Line {
-            place: &self.0,
-            level: *event.level(),
+        match &*self.0 {
+            Place::Stream { lines, .. } => Line::Stream(lines.make_writer_for(event)),
+            Place::Syslog { socket, daemon } => Line::Syslog {
+                socket,
+                daemon,
+                level: *event.level(),
+            },
         }
     }
 }
 
+fn stream(out: Out) -> Result<Place, LogError> {
+    let is_stderr = matches!(out, Out::Stderr);
+    let (lines, guard) = Together::new(out)?;
+    Ok(Place::Stream {
+        lines,
+        guard,
+        is_stderr,
+    })
+}
+
 impl io::Write for Line<'_> {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        // All at once, so that lines of several threads do not run into one another.
-        let written = match self.place {
-            Place::Stderr => io::Write::write_all(&mut io::stderr().lock(), octets),
-            Place::Stdout => io::Write::write_all(&mut io::stdout().lock(), octets),
-            Place::File(file) => io::Write::write_all(&mut &*file, octets),
-            Place::Syslog { socket, daemon } => {
-                let message = message(self.level, octets, SystemTime::now());
-                socket.send_to(&message, daemon).map(drop)
+        match self {
+            Self::Stream(line) => line.write(octets),
+            Self::Syslog {
+                socket,
+                daemon,
+                level,
+            } => {
+                let message = message(*level, octets, SystemTime::now());
+                let sent = socket.send_to(&message, daemon);
+                if sent.is_err() {
+                    LOG_LINES_LOST.count(&[]);
+                }
+                sent.map(|_| octets.len())
             }
-        };
-        if written.is_err() {
-            LOG_LINES_LOST.count(&[]);
         }
-        written.map(|()| octets.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -156,7 +215,6 @@ fn message(level: Level, line: &[u8], now: SystemTime) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
     use std::os::unix::fs::PermissionsExt as _;
     use std::time::{Duration, UNIX_EPOCH};
 
