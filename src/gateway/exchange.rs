@@ -109,7 +109,8 @@ impl Exchange<'_> {
             let connection = pins
                 .map(|pins| pins.hold(&self.application.name, &tunnel, url))
                 .transpose()?;
-            aim(&mut request, map, &self.origins, connection.as_deref())?;
+            let origins = (!tried.is_empty()).then_some(&self.origins);
+            aim(&mut request, map, origins, connection.as_deref())?;
             let began = Instant::now();
             let (outcome, why, answer) = match self.attempt(&tunnel, request).await {
                 Ok(response) => match failure_of(&response) {

@@ -230,11 +230,11 @@ fn compose(
 }
 
 /// Points a request at the internal URL that was chosen: scheme, authority and path are exactly as
-/// that is to receive them. It may have been pointed at another one before.
+/// that is to receive them. `origins` are there where it has been pointed at another one before.
 pub(super) fn aim(
     request: &mut Request<Body>,
     map: &UrlMap<'_>,
-    origins: &Origins,
+    origins: Option<&Origins>,
     connection: Option<&str>,
 ) -> Result<(), Failure> {
     let path = request.uri().path_and_query().cloned();
@@ -256,7 +256,9 @@ pub(super) fn aim(
     ];
     *request.uri_mut() = uri;
     let fields = request.headers_mut();
-    origins.put_back(fields);
+    if let Some(origins) = origins {
+        origins.put_back(fields);
+    }
     translate::translate_request(fields, map, &map.application().link_translation)
         .map_err(|outside| Failure::new(ErrorCode::BadRequest, outside.to_string()))?;
     if let Some(connection) = connection {

@@ -36,17 +36,20 @@ impl Facts<'_> {
     pub fn set(&self, headers: &mut HeaderMap) {
         // An IPv4 client of a dual-stack listener is known as IPv4 everywhere.
         let client = self.client.to_canonical();
-        let node = match client {
-            IpAddr::V4(address) => format!("for={address}"),
-            IpAddr::V6(address) => format!("for=\"[{address}]\""),
-        };
+        let address = client.to_string();
         let authority = Authority(self).to_string();
         let scheme = self.scheme.as_str();
         // `:` and brackets are no token characters, so they need quotes (RFC 7239 section 4).
         let quote = if authority.contains(':') { "\"" } else { "" };
-        let forwarded = format!("{node};host={quote}{authority}{quote};proto={scheme}");
+        let node = match client {
+            IpAddr::V4(_) => ["for=", &address, ""],
+            IpAddr::V6(_) => ["for=\"[", &address, "]\""],
+        };
+        let host = [";host=", quote, &authority, quote, ";proto=", scheme];
+        // Put together without the machinery of `format!`: this runs for every request.
+        let forwarded = [&node[..], &host[..]].concat().concat();
         set(headers, header::FORWARDED, forwarded.as_bytes());
-        set(headers, X_FORWARDED_FOR, client.to_string().as_bytes());
+        set(headers, X_FORWARDED_FOR, address.as_bytes());
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
         set(headers, X_FORWARDED_HOST, authority.as_bytes());
         headers.insert(X_FORWARDED_PORT, HeaderValue::from(self.port));
