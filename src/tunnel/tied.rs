@@ -38,6 +38,9 @@ where
 {
     fn execute(&self, future: F) {
         let cut = self.cut.clone();
+        // In a box: hyper's futures have room for a whole connection in each request's, and what
+        // stands here is moved nine times before it first runs.
+        let future = Box::pin(future);
         self.tasks.spawn(cut.run_until_cancelled_owned(future));
     }
 }
