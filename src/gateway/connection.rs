@@ -104,7 +104,8 @@ pub(super) async fn serve<S>(
     }
     // The builders are named by what ALPN chose: one that guesses waits for ever for a first octet.
     let outcome = match transport.h2 {
-        true => serve_http2(&gateway, stream, &transport, &seat).await,
+        // In a box, so that a connection of HTTP/1.1 has no room for it.
+        true => Box::pin(serve_http2(&gateway, stream, &transport, &seat)).await,
         false => serve_http1(&gateway, stream, &transport, &seat).await,
     };
     if let Err(error) = outcome {
@@ -131,9 +132,11 @@ where
         let (gateway, kept, scan) = (Arc::clone(gateway), kept.clone(), scan.clone());
         let delivery = &delivery;
         let busy = seat.takes();
+        let handled = pipeline::handle(gateway, transport.clone(), busy, refused, request);
+        // In a box: hyper keeps room for what stands here as long as the connection is open.
+        let handled = Box::pin(handled);
         async move {
-            let response =
-                pipeline::handle(gateway, transport.clone(), busy, refused, request).await;
+            let response = handled.await;
             let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             scan.answered(begun, is_upgraded);
             // A WebSocket may be still for as long as it likes.
@@ -186,9 +189,17 @@ where
     let service = service_fn(|request| {
         spoke.cancel();
         let (gateway, busy) = (Arc::clone(gateway), seat.takes());
-        let (transport, delivery) = (transport.clone(), delivery.clone());
+        let delivery = delivery.clone();
+        // In a box: what stands here is moved several times before it first runs.
+        let handled = Box::pin(pipeline::handle(
+            gateway,
+            transport.clone(),
+            busy,
+            None,
+            request,
+        ));
         async move {
-            let response = pipeline::handle(gateway, transport, busy, None, request).await;
+            let response = handled.await;
             let patience = response.body().patience().unwrap_or(READER);
             Ok::<_, Infallible>(
                 response.map(|body| body.with_patience(patience).with_delivery(&delivery)),

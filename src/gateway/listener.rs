@@ -155,7 +155,11 @@ async fn serve(
     match arrived {
         Ok(Some(Arrived::Person(stream))) => {
             let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            connection::serve(gateway, stream, Transport::tls(ends, h2), seat).await;
+            // In a task of its own, and the stream in a box: what an idle connection holds on to is
+            // as large as the largest of all that its task may do, and moves with it.
+            let (tracker, stream) = (gateway.connections.clone(), Box::new(stream));
+            let people = connection::serve(gateway, stream, Transport::tls(ends, h2), seat);
+            tracker.spawn(people);
         }
         Ok(Some(Arrived::Connector(stream))) => {
             // It has shown its certificate: it takes no place of people's.
@@ -166,7 +170,7 @@ async fn serve(
         }
         // Anybody can begin one, so it stays at the door, and has to be quick where that is full.
         Ok(Some(Arrived::Newcomer(stream))) => tokio::select! {
-            () = gateway.enrol(stream, peer) => {}
+            () = Box::pin(gateway.enrol(stream, peer)) => {}
             () = seat.leaves() => {}
         },
         Ok(None) => {}
