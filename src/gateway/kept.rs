@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use http::Response;
 use http::header::CONNECTION;
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
+use super::told::Told;
 use crate::http::{Body, Guard};
 
 /// One connection, as its client knows it.
 #[derive(Debug, Clone)]
-pub(super) struct Kept(Arc<watch::Sender<State>>);
+pub(super) struct Kept(Arc<Told<State>>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -33,7 +33,7 @@ struct Answering(Kept);
 impl Kept {
     /// A connection that has just been opened.
     pub(super) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(State::Since(Instant::now()))))
+        Self(Arc::new(Told::new(State::Since(Instant::now()))))
     }
 
     /// Takes note of an answer.
@@ -42,24 +42,22 @@ impl Kept {
         if response.headers().get(CONNECTION).is_some_and(close) {
             return response;
         }
-        self.0.send_replace(State::Answering);
+        self.0.change(|state| *state = State::Answering);
         response.map(|body| body.with_guard(Answering(self.clone())))
     }
 
     /// Waits until the client has had this long to send a request, and has sent none.
     pub(super) async fn idle_for(&self, notice: Duration) {
-        let mut state = self.0.subscribe();
-        loop {
-            // Its sender is held here.
-            let is_idle = |state: &State| *state != State::Answering;
-            let found = state.wait_for(is_idle).await.map(|found| *found);
-            let Ok(State::Since(since)) = found else {
-                return;
-            };
-            if timeout_at(since + notice, state.changed()).await.is_err() {
-                return;
+        let since = |state| match state {
+            State::Since(since) => Some(since),
+            State::Answering => None,
+        };
+        let over = |state| async move {
+            if let Some(since) = since(state) {
+                sleep_until(since + notice).await;
             }
-        }
+        };
+        self.0.stays(|state| since(state).is_some(), over).await;
     }
 }
 
@@ -67,7 +65,9 @@ impl Guard for Answering {}
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.0.send_replace(State::Since(Instant::now()));
+        self.0
+            .0
+            .change(|state| *state = State::Since(Instant::now()));
     }
 }
 

@@ -39,6 +39,7 @@ mod returning;
 mod route;
 mod scanned;
 mod tls;
+mod told;
 mod tunnels;
 mod upload;
 mod waiting;

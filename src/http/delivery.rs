@@ -47,7 +47,7 @@ impl Delivery {
         Watched {
             stream,
             delivery: self.clone(),
-            stall: Box::pin(sleep(Duration::ZERO)),
+            stall: None,
             stalls: false,
         }
     }
@@ -128,7 +128,8 @@ impl Drop for Waits {
 pub struct Watched<S> {
     stream: S,
     delivery: Delivery,
-    stall: Pin<Box<Sleep>>,
+    /// Made when it is needed first: most connections never are in need of it.
+    stall: Option<Pin<Box<Sleep>>>,
     /// It counts.
     stalls: bool,
 }
@@ -148,10 +149,11 @@ impl<S> Watched<S> {
         let Some(patience) = self.delivery.patience() else {
             return Poll::Pending;
         };
+        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(patience)));
         if !std::mem::replace(&mut self.stalls, true) {
-            self.stall.as_mut().reset(Instant::now() + patience);
+            stall.as_mut().reset(Instant::now() + patience);
         }
-        ready!(self.stall.as_mut().poll(cx));
+        ready!(stall.as_mut().poll(cx));
         let why = format!("the other end took nothing for {patience:?}");
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
     }

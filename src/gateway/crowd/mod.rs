@@ -19,11 +19,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use metrics::Counter;
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::affinity::Client;
+use super::told::Told;
 use crate::config::ConnectionLimits;
 use crate::http::Guard;
 use crate::telemetry::metrics::{CONNECTIONS_EVICTED, CONNECTIONS_REFUSED};
@@ -66,7 +66,7 @@ struct ByReason {
 #[derive(Debug)]
 pub(super) struct Seat {
     held: Held,
-    requests: watch::Sender<usize>,
+    requests: Told<usize>,
 }
 
 /// The place of a connection that a load balancer passes on, until it has said whose it is.
@@ -256,7 +256,7 @@ impl Seat {
     fn new(held: Held) -> Arc<Self> {
         Arc::new(Self {
             held,
-            requests: watch::Sender::new(0),
+            requests: Told::new(0),
         })
     }
 
@@ -292,15 +292,14 @@ impl Seat {
     /// A request begins.
     pub(super) fn takes(self: &Arc<Self>) -> Busy {
         let mut state = self.held.crowd.lock();
-        self.requests.send_modify(|count| *count += 1);
+        self.requests.change(|count| *count += 1);
         self.sets_idle(&mut state, None);
         Busy(Arc::clone(self))
     }
 
     fn ends(&self) {
         let mut state = self.held.crowd.lock();
-        self.requests.send_modify(|count| *count -= 1);
-        if *self.requests.borrow() == 0 {
+        if self.requests.change(|count| *count -= 1) == 0 {
             let now = state.number();
             self.sets_idle(&mut state, Some(now));
         }
@@ -322,23 +321,15 @@ impl Seat {
     /// Waits until it has had its time to say goodbye, and no request is on it.
     pub(super) async fn is_over(&self) {
         sleep(FAREWELL).await;
-        // The sender is held here.
-        let _ = self
-            .requests
-            .subscribe()
-            .wait_for(|count| *count == 0)
-            .await;
+        let none = |count| count == 0;
+        self.requests.stays(none, |_| std::future::ready(())).await;
     }
 
     /// Waits until no request was on it for so long.
     pub(super) async fn idle_for(&self, time: Duration) {
-        let mut requests = self.requests.subscribe();
-        loop {
-            let _ = requests.wait_for(|count| *count == 0).await;
-            if timeout(time, requests.changed()).await.is_err() {
-                return;
-            }
-        }
+        self.requests
+            .stays(|count| count == 0, |_| sleep(time))
+            .await;
     }
 }
 
@@ -368,7 +359,7 @@ impl Guard for Busy {}
 mod tests {
     use futures_util::FutureExt as _;
     use proptest::prelude::*;
-    use tokio::time::{Instant, advance};
+    use tokio::time::{Instant, advance, timeout};
 
     use super::*;
 
