@@ -194,6 +194,8 @@ class Appproxy(Stack):
             "gateway_ip": self.net.gateway,
             "backend_ip": "127.0.0.1",
             "backend_port": self.application.port,
+            # Across a long way what docs/connectors.md has for one, otherwise what is usual.
+            "connections": "2..8" if self.net.public is None else "4..8",
         }
         gateway, connector = self.config("gateway.yaml"), self.config("connector.yaml")
         self.run([self.program, "gateway", *self.arguments, "--config", gateway], self.net.public)
