@@ -145,7 +145,8 @@ def text(results, kinds, about):
 def with_ratio(results, stack, load):
     value = results.median(stack, load, "cpu")
     ratios = results.ratios(stack, load, "cpu", stacks.ANCHOR)
-    if value is None:
+    # What has no process between client and application costs nothing.
+    if not value:
         return "–"
     ratio = f" ({statistics.median(ratios):.2f} ×)" if ratios else ""
     return f"{value:.3g}{ratio}"
