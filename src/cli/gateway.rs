@@ -53,7 +53,6 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
         };
         let (on_https, on_http) = (addresses(&https), addresses(&http));
         let on_tunnel = addresses(&tunnel);
-        let deadline = config.drain.deadline;
         let parts = Parts {
             config,
             certificates,
@@ -78,13 +77,6 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
             metrics = on_metrics,
             "gateway ready"
         );
-        let status = move |gateway: &Gateway, what: &str| {
-            let (tunnels, people) = (gateway.open_tunnels(), gateway.open_connections());
-            let applications = gateway.applications();
-            format!(
-                "{what}; tunnels: {tunnels}, applications: {applications}, connections: {people}"
-            )
-        };
         service.ready(&status(&gateway, "serving"));
         let followed = Arc::clone(&gateway);
         let _follows = Arc::clone(&service).follow(move || {
@@ -106,21 +98,34 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
         // Before it is said: whoever reads the line may count on it.
         gateway.begin_stop();
         tracing::info!(signal, "{STOPPING}");
+        // As the configuration in force has it, and not that of the start.
+        let deadline = gateway.config().drain.deadline;
         service.stopping(&status(&gateway, "stopping"), deadline);
-        tokio::select! {
-            all = gateway.stop() => {
-                if !all {
-                    tracing::warn!("the drain's deadline has come: what was left is cut");
-                }
-            }
-            signal = signals.next() => tracing::warn!(signal, "stopped at once"),
-        }
-        tracing::info!("gateway stopped");
+        stop(&gateway, &mut signals).await;
         Ok(())
     });
     // A file on a disk that does not answer is looked at no longer.
     runtime.shutdown_timeout(FAREWELL);
     outcome
+}
+
+/// What the service manager shows.
+fn status(gateway: &Gateway, what: &str) -> String {
+    let (tunnels, people) = (gateway.open_tunnels(), gateway.open_connections());
+    let applications = gateway.applications();
+    format!("{what}; tunnels: {tunnels}, applications: {applications}, connections: {people}")
+}
+
+async fn stop(gateway: &Gateway, signals: &mut Signals) {
+    tokio::select! {
+        all = gateway.stop() => {
+            if !all {
+                tracing::warn!("the drain's deadline has come: what was left is cut");
+            }
+        }
+        signal = signals.next() => tracing::warn!(signal, "stopped at once"),
+    }
+    tracing::info!("gateway stopped");
 }
 
 /// Reads the configuration again with each SIGHUP.

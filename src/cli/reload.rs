@@ -1,10 +1,9 @@
 //! Reads a gateway's configuration again and puts it in force: the whole, or nothing.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
@@ -24,9 +23,10 @@ pub(super) struct Reloader {
     file: PathBuf,
     clock: Clock,
     gateway: Arc<Gateway>,
+    /// Held by whoever reads, on a thread that may wait.
     one: Mutex<()>,
     /// What was said of the last one that was refused: the same is not said again and again.
-    refused: std::sync::Mutex<Vec<String>>,
+    refused: Mutex<Vec<String>>,
 }
 
 /// How it ended, as it is told over the admin socket.
@@ -77,7 +77,7 @@ impl Reloader {
             clock: clock.clone(),
             gateway: Arc::clone(gateway),
             one: Mutex::default(),
-            refused: std::sync::Mutex::default(),
+            refused: Mutex::default(),
         })
     }
 
@@ -87,10 +87,10 @@ impl Reloader {
 
     /// Because somebody said so, and `by` what.
     pub(super) async fn reload(self: &Arc<Self>, by: &str) -> Reloaded {
-        let _one = self.one.lock().await;
         let (this, by, began) = (Arc::clone(self), by.to_owned(), Instant::now());
         // Thousands of applications take a while to read and to build, and disks may be slow.
         let reloading = spawn_blocking(move || {
+            let _one = this.one();
             let read = this.read();
             this.take(Cause::Told(&by), began, read)
         });
@@ -105,9 +105,9 @@ impl Reloader {
 
     /// Because files have changed: where they say the same as before, nothing happens.
     pub(super) async fn follow(self: &Arc<Self>) {
-        let _one = self.one.lock().await;
         let (this, began) = (Arc::clone(self), Instant::now());
         let following = spawn_blocking(move || {
+            let _one = this.one();
             let first = this.read();
             // SECURITY: of a file that changes while it is read a part may be missing, and with it
             // what keeps somebody out. One that changes is looked at again when it has rested.
@@ -133,9 +133,9 @@ impl Reloader {
     /// As [`Reloader::follow`], of certificates alone. Whether the configuration as a whole is right
     /// again is looked at too, since it may have been refused for a certificate.
     pub(super) async fn follow_certificates(self: &Arc<Self>) {
-        let _one = self.one.lock().await;
         let (this, began) = (Arc::clone(self), Instant::now());
         let following = spawn_blocking(move || {
+            let _one = this.one();
             let config = this.gateway.config();
             let before = Prints::of_certificates(&config);
             let certificates = gateway::load_certificates(&config.certificates, &this.clock);
@@ -157,6 +157,10 @@ impl Reloader {
             }
         });
         let _ = following.await;
+    }
+
+    fn one(&self) -> MutexGuard<'_, ()> {
+        self.one.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> Result<gateway::Prepared, Exit> {

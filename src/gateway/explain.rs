@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::published::Published;
 use super::respond::Failure;
-use super::route::{Found, RouteTable};
+use super::route::{Candidates, Found, Match, RouteTable};
 use super::tunnels::Tunnels;
 use super::{Gateway, front, pipeline};
 use crate::auth;
 use crate::config::GatewayConfig;
 use crate::http as rules;
-use crate::model::{ErrorCode, RequestId, Scheme};
+use crate::model::{ErrorCode, Host, RequestId, Scheme};
 use crate::translate::UrlMap;
 
 /// A request that nobody sends.
@@ -187,34 +187,7 @@ impl<'q> Telling<'q> {
             return Err(no_route("the gateway's own paths are on every host").into());
         }
         let port = target.port.unwrap_or_else(|| scheme.default_port());
-        let found = match candidates.find(scheme, port, path) {
-            Found::Application(found) => found,
-            Found::Bare(found) => {
-                let external = &found.published.application.external;
-                self.step(
-                    "application",
-                    external.to_string(),
-                    "the slash at the end is missing",
-                );
-                return Err(End::Own(format!("a redirect to {external}")));
-            }
-            Found::Nothing => {
-                let value = format!("{} port {port}, {path}", scheme.as_str());
-                self.step("application", value, "none is published there");
-                if scheme == Scheme::Http
-                    && let Some(found) = candidates.secure(path)
-                {
-                    let external = &found.published.application.external;
-                    return Err(End::Own(format!("a redirect to https, below {external}")));
-                }
-                let is_robots = path == front::ROBOTS && front::is_read(request);
-                if is_robots && candidates.denies_robots(scheme, port) {
-                    return Err(End::Own("our own robots.txt".to_owned()));
-                }
-                let what = "nothing is published under this scheme, port and path";
-                return Err(no_route(what).into());
-            }
-        };
+        let found = self.route(&candidates, (scheme, port, path))?;
         let published = &found.published;
         let application = &published.application;
         let value = format!("{} ({})", application.name, application.external);
@@ -234,17 +207,53 @@ impl<'q> Telling<'q> {
         let methods: Vec<_> = methods.map(|method| method.to_string()).collect();
         let identity = auth::authenticate(application, &facts).map_err(Failure::from);
         let identity = self.decided("pre_authentication", methods.join(", "), identity)?;
-        self.steps
-            .last_mut()
-            .map(|step| step.decision = identity.to_string());
+        self.conclude(identity.to_string());
         let permit = auth::authorise(&identity, application, &facts).map_err(Failure::from);
         let value = format!("{identity}, {} {path}, from {client}", request.method());
         let permit = self.decided("access", value, permit)?;
-        let rule = format!("allowed by the rule {}", permit.rule());
-        self.steps.last_mut().map(|step| step.decision = rule);
+        self.conclude(format!("allowed by the rule {}", permit.rule()));
 
         self.way(published)?;
-        let map = UrlMap::new(application, found.captured.as_ref(), &target.host);
+        self.inside(&found, &target.host)
+    }
+
+    /// The application that is found, or what is answered where none is.
+    fn route(
+        &mut self,
+        candidates: &Candidates<'_>,
+        (scheme, port, path): (Scheme, u16, &str),
+    ) -> Result<Match, End> {
+        match candidates.find(scheme, port, path) {
+            Found::Application(found) => return Ok(found),
+            Found::Bare(found) => {
+                let external = &found.published.application.external;
+                let decision = "the slash at the end is missing";
+                self.step("application", external.to_string(), decision);
+                return Err(End::Own(format!("a redirect to {external}")));
+            }
+            Found::Nothing => {}
+        }
+        let value = format!("{} port {port}, {path}", scheme.as_str());
+        self.step("application", value, "none is published there");
+        if scheme == Scheme::Http
+            && let Some(found) = candidates.secure(path)
+        {
+            let external = &found.published.application.external;
+            return Err(End::Own(format!("a redirect to https, below {external}")));
+        }
+        let is_robots = path == front::ROBOTS && front::is_read(&self.question.request);
+        if is_robots && candidates.denies_robots(scheme, port) {
+            return Err(End::Own("our own robots.txt".to_owned()));
+        }
+        let what = "nothing is published under this scheme, port and path";
+        Err(no_route(what).into())
+    }
+
+    /// Where the application finds it.
+    fn inside(&mut self, found: &Match, host: &Host) -> Result<String, End> {
+        let application = &found.published.application;
+        let request = &self.question.request;
+        let map = UrlMap::new(application, found.captured.as_ref(), host);
         let map = map.ok_or_else(|| Failure::internal("the internal URL has no host for it"))?;
         let path_and_query = request.uri().path_and_query();
         let inside = path_and_query.and_then(|path| {
@@ -314,6 +323,13 @@ impl<'q> Telling<'q> {
             self.step("limits", bounds.join(", "), "not counted for a question");
         }
         Ok(())
+    }
+
+    /// What the last decision was.
+    fn conclude(&mut self, decision: String) {
+        if let Some(step) = self.steps.last_mut() {
+            step.decision = decision;
+        }
     }
 
     /// Notes a decision that may be the last.
@@ -396,6 +412,82 @@ applications:
         GatewayConfig::from_text(Path::new("gateway.yaml"), text).unwrap()
     }
 
+    /// What is asked, from where, the code, and how the answer begins.
+    const CASES: [(&str, &str, Option<&str>, &str); 12] = [
+        (
+            "https://w.example.com/.appproxy/x",
+            "203.0.113.1",
+            Some("no_route"),
+            "no_route: the gateway's own paths",
+        ),
+        (
+            "https://w.example.com/a?b",
+            "203.0.113.1",
+            None,
+            "it reaches wiki at http://wiki.corp:8080/a?b",
+        ),
+        (
+            "https://w.example.com/",
+            "203.0.113.1",
+            None,
+            "a redirect to /start",
+        ),
+        (
+            "http://w.example.com/a",
+            "203.0.113.1",
+            None,
+            "a redirect to https, below https://w.example.com/",
+        ),
+        (
+            "https://w.example.com/admin",
+            "203.0.113.1",
+            None,
+            "a redirect to https://w.example.com/admin/",
+        ),
+        (
+            "https://w.example.com/admin/y",
+            "192.0.2.9",
+            None,
+            "it reaches admin at http://a.corp:80/x/y",
+        ),
+        (
+            "https://w.example.com/admin/y",
+            "203.0.113.1",
+            Some("maintenance"),
+            "maintenance: `maintenance` is set for the application",
+        ),
+        (
+            "https://w.example.com/a%2f../admin/",
+            "203.0.113.1",
+            Some("bad_request"),
+            "bad_request: ",
+        ),
+        (
+            "https://one.apps.example.com/",
+            "203.0.113.1",
+            None,
+            "it reaches any at https://one.corp.local:443/",
+        ),
+        (
+            "https://one.apps.example.com/robots.txt",
+            "203.0.113.1",
+            None,
+            "our own robots.txt",
+        ),
+        (
+            "https://w.example.com:8443/",
+            "203.0.113.1",
+            Some("no_route"),
+            "no_route: nothing is published under this scheme",
+        ),
+        (
+            "https://x.example.com/",
+            "203.0.113.1",
+            Some("no_route"),
+            "no_route: no application is published under this host",
+        ),
+    ];
+
     #[test]
     fn each_decision_is_told_with_its_value() {
         let config = config();
@@ -403,74 +495,7 @@ applications:
             let question = Question::new(url, Method::GET, client.parse().unwrap()).unwrap();
             Explanation::under(&config, &question)
         };
-        for (url, client, code, answer) in [
-            (
-                "https://w.example.com/a?b",
-                "203.0.113.1",
-                None,
-                "it reaches wiki at http://wiki.corp:8080/a?b",
-            ),
-            (
-                "https://w.example.com/",
-                "203.0.113.1",
-                None,
-                "a redirect to /start",
-            ),
-            (
-                "http://w.example.com/a",
-                "203.0.113.1",
-                None,
-                "a redirect to https, below https://w.example.com/",
-            ),
-            (
-                "https://w.example.com/admin",
-                "203.0.113.1",
-                None,
-                "a redirect to https://w.example.com/admin/",
-            ),
-            (
-                "https://w.example.com/admin/y",
-                "192.0.2.9",
-                None,
-                "it reaches admin at http://a.corp:80/x/y",
-            ),
-            (
-                "https://w.example.com/admin/y",
-                "203.0.113.1",
-                Some("maintenance"),
-                "maintenance: `maintenance` is set for the application",
-            ),
-            (
-                "https://w.example.com/a%2f../admin/",
-                "203.0.113.1",
-                Some("bad_request"),
-                "bad_request: ",
-            ),
-            (
-                "https://one.apps.example.com/",
-                "203.0.113.1",
-                None,
-                "it reaches any at https://one.corp.local:443/",
-            ),
-            (
-                "https://one.apps.example.com/robots.txt",
-                "203.0.113.1",
-                None,
-                "our own robots.txt",
-            ),
-            (
-                "https://w.example.com:8443/",
-                "203.0.113.1",
-                Some("no_route"),
-                "no_route: nothing is published under this scheme",
-            ),
-            (
-                "https://x.example.com/",
-                "203.0.113.1",
-                Some("no_route"),
-                "no_route: no application is published under this host",
-            ),
-        ] {
+        for (url, client, code, answer) in CASES {
             let told = ask(url, client);
             assert_eq!(told.code.as_deref(), code, "{url}: {told:?}");
             assert!(told.answer.starts_with(answer), "{url}: {}", told.answer);

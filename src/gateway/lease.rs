@@ -14,7 +14,7 @@ use super::Gateway;
 use super::current::Current;
 use super::respond::Failure;
 use super::route::{Found, RouteTable};
-use crate::auth::{self, Rule};
+use crate::auth::{self, Permit, Rule};
 use crate::http::{self as rules, BodyError};
 use crate::model::{ApplicationName, ErrorCode, Host, RequestId, Scheme};
 
@@ -31,19 +31,40 @@ pub(super) struct Lease {
 /// What was let in, and by what.
 #[derive(Debug)]
 pub(super) struct Granted {
-    pub(super) id: RequestId,
-    pub(super) client: IpAddr,
-    pub(super) scheme: Scheme,
-    pub(super) host: Host,
-    pub(super) port: u16,
-    pub(super) path: PathAndQuery,
-    pub(super) application: ApplicationName,
-    pub(super) rule: Rule,
+    id: RequestId,
+    client: IpAddr,
+    scheme: Scheme,
+    host: Host,
+    port: u16,
+    path: PathAndQuery,
+    application: ApplicationName,
+    rule: Rule,
     /// The log was told that it is cut.
-    pub(super) is_said: AtomicBool,
+    is_said: AtomicBool,
 }
 
 impl Granted {
+    /// What `permit` lets in; a request's scheme, port, and path with its query are `at`.
+    pub(super) fn new(
+        id: &RequestId,
+        facts: &auth::Facts<'_>,
+        at: (Scheme, u16, &PathAndQuery),
+        permit: &Permit,
+    ) -> Arc<Self> {
+        let (scheme, port, path) = at;
+        Arc::new(Self {
+            id: id.clone(),
+            client: facts.client,
+            scheme,
+            host: facts.host.clone(),
+            port,
+            path: path.clone(),
+            application: permit.application().name.clone(),
+            rule: permit.rule().clone(),
+            is_said: AtomicBool::new(false),
+        })
+    }
+
     /// # Errors
     /// With what a request like it would be answered by this table.
     fn holds(&self, table: &RouteTable) -> Result<(), ErrorCode> {

@@ -75,9 +75,9 @@ use probing::Probes;
 use returning::Returning;
 use tunnels::Tunnels;
 
-pub use current::{Applied, ApplyError};
 #[doc(hidden)]
 pub use bench::Routes;
+pub use current::{Applied, ApplyError};
 pub use enrol::Enrolment;
 pub use explain::{Explanation, NoQuestion, Question, Step};
 pub use issuer::{EnrolError, Issuer, load_authorities, record};

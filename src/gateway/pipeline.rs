@@ -3,7 +3,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response, Version};
@@ -25,7 +24,7 @@ use super::route::{Candidates, Found, Match};
 use super::upload;
 use crate::auth;
 use crate::http::{self as rules, Body, Fault, HeaderLimits, Paced, RequestHost};
-use crate::model::{ConnectorId, ErrorCode, Host, RequestId, Scheme, Side};
+use crate::model::{Application, ConnectorId, ErrorCode, Host, RequestId, Scheme, Side};
 use crate::telemetry::{AccessLine, Ended};
 use crate::upgrade::{self, Cut, End};
 
@@ -212,6 +211,16 @@ fn admit(
     Ok(())
 }
 
+/// A browser that uses one connection for several hosts opens another one for what signs connections
+/// in.
+fn check_version(application: &Application, version: Version) -> Result<(), Failure> {
+    if application.connection_authentication && version == Version::HTTP_2 {
+        let detail = "the application signs connections in, and HTTP/2 shares one";
+        return Err(Failure::new(ErrorCode::Misdirected, detail));
+    }
+    Ok(())
+}
+
 async fn decide(
     gateway: &Arc<Gateway>,
     mut about: About<'_>,
@@ -253,11 +262,7 @@ async fn decide(
     } = found;
     let application = &published.application;
     about.routed(&published);
-    // A browser that uses one connection for several hosts opens another one for this.
-    if application.connection_authentication && request.version() == Version::HTTP_2 {
-        let detail = "the application signs connections in, and HTTP/2 shares one";
-        return Err(Failure::new(ErrorCode::Misdirected, detail));
-    }
+    check_version(application, request.version())?;
     if let Some(own) = front::before(&published, client, path, &request, id)? {
         return Ok(Answer::Own(own));
     }
@@ -275,21 +280,8 @@ async fn decide(
     };
     let identity = auth::authenticate(application, &facts)?;
     let permit = auth::authorise(&identity, application, &facts)?;
-    let granted = Arc::new(Granted {
-        id: id.clone(),
-        client,
-        is_said: AtomicBool::new(false),
-        scheme: transport.scheme,
-        host: target.host.clone(),
-        port,
-        path: request
-            .uri()
-            .path_and_query()
-            .cloned()
-            .ok_or_else(no_route)?,
-        application: application.name.clone(),
-        rule: permit.rule().clone(),
-    });
+    let path = request.uri().path_and_query().ok_or_else(no_route)?;
+    let granted = Granted::new(id, &facts, (transport.scheme, port, path), &permit);
     let mut lease = Lease::new(gateway, &current, &granted);
     // What a client sends goes on when its answer has come, and may end for itself.
     let of_upload = Lease::new(gateway, &current, &granted);

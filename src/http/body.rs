@@ -246,6 +246,24 @@ impl Body {
         self
     }
 
+    /// What comes next from where it comes from, unless it may not go on.
+    fn poll_source(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = match &mut self.joining {
+            None => self.inner.poll(cx),
+            Some(joining) => joining.poll(cx, |cx| self.inner.poll(cx)),
+        };
+        match &mut self.lease {
+            None => polled,
+            Some(lease) => match lease.poll_over(cx, polled.is_pending()) {
+                Poll::Pending => polled,
+                Poll::Ready(over) => Poll::Ready(Some(Err(over))),
+            },
+        }
+    }
+
     fn note_end(&mut self) {
         if let Some(mut guard) = self.guard.take() {
             guard.complete();
@@ -280,17 +298,7 @@ impl HttpBody for Body {
             ready!(broken.delivered.as_mut().poll(cx));
             return Poll::Ready(broken.why.take().map(Err));
         }
-        let polled = match &mut this.joining {
-            None => this.inner.poll(cx),
-            Some(joining) => joining.poll(cx, |cx| this.inner.poll(cx)),
-        };
-        let polled = match &mut this.lease {
-            None => polled,
-            Some(lease) => match lease.poll_over(cx, polled.is_pending()) {
-                Poll::Pending => polled,
-                Poll::Ready(over) => Poll::Ready(Some(Err(over))),
-            },
-        };
+        let polled = this.poll_source(cx);
         if let (Poll::Pending, Some(guard)) = (&polled, &mut this.guard) {
             guard.awaited();
         }

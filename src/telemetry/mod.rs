@@ -14,8 +14,8 @@ mod together;
 pub use access::{AccessLine, Ended, OctetsIn};
 pub use endpoint::{Endpoint, Observed, Reach};
 pub use logs::{
-    LogEnd, LogError, LogOptions, apply as apply_log, check as check_log, init, reopen as reopen_log,
-    set_level,
+    LogEnd, LogError, LogOptions, apply as apply_log, check as check_log, init,
+    reopen as reopen_log, set_level,
 };
 pub use printable::printable;
 pub use recorder::{Recorder, RecorderError};

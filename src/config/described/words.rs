@@ -23,6 +23,11 @@ impl Writing {
         }
         self
     }
+
+    /// What lets nobody in, whatever it is.
+    fn say<V: ToString>(&mut self, key: &str, values: impl IntoIterator<Item = V>) -> &mut Self {
+        self.put(key, Opens::Never, values)
+    }
 }
 
 pub(super) fn gateway(config: &GatewayConfig) -> Settings {
@@ -38,17 +43,19 @@ pub(super) fn gateway(config: &GatewayConfig) -> Settings {
         // A secret's place is no secret, and a start's matter.
         store_key: _,
         certificates,
-        connector_certificates,
-        stream_window,
-        congestion,
-        drain,
-        requests_per_address,
-        requests_total,
-        rate_per_address,
-        connections,
-        connections_are_written,
+        // See `limits`.
+        connector_certificates: _,
+        stream_window: _,
+        congestion: _,
+        drain: _,
+        requests_per_address: _,
+        requests_total: _,
+        rate_per_address: _,
+        connections: _,
+        connections_are_written: _,
+        workers: _,
+        // Each is described by itself.
         applications: _,
-        workers,
     } = config;
     let mut settings = Writing(Settings::new());
     let certificates = certificates
@@ -59,23 +66,14 @@ pub(super) fn gateway(config: &GatewayConfig) -> Settings {
         .put("listen.http", Opens::More, &listen.http)
         .put("listen.tunnel", Opens::More, &listen.tunnel)
         .put("listen.metrics", Opens::More, listen.metrics)
-        .put(
-            "listen.admin",
-            Opens::Never,
-            listen.admin.iter().map(|p| p.display()),
-        )
-        .put("listen.public", Opens::Never, &listen.public)
+        .say("listen.admin", listen.admin.iter().map(|p| p.display()))
+        .say("listen.public", &listen.public)
         .put("listen.proxy_protocol", Opens::More, &listen.proxy_protocol)
-        .put("reload", Opens::Never, [reload.as_str()])
-        .put("log.level", Opens::Never, log.level.as_deref())
-        .put(
-            "log.format",
-            Opens::Never,
-            log.format.map(LogFormat::as_str),
-        )
-        .put(
+        .say("reload", [reload.as_str()])
+        .say("log.level", log.level.as_deref())
+        .say("log.format", log.format.map(LogFormat::as_str))
+        .say(
             "log.to",
-            Opens::Never,
             [match &log.to {
                 LogTarget::Stderr => "stderr".to_owned(),
                 LogTarget::Stdout => "stdout".to_owned(),
@@ -84,59 +82,39 @@ pub(super) fn gateway(config: &GatewayConfig) -> Settings {
             }],
         )
         .put("store", Opens::Any, [store.display()])
-        .put("certificates", Opens::Never, certificates)
-        .put(
-            "tunnel.certificate_life",
-            Opens::Never,
-            [format!("{:?}", connector_certificates.life)],
-        )
-        .put(
+        .say("certificates", certificates);
+    limits(&mut settings, config);
+    settings.0
+}
+
+/// Of tunnels, a stop, and what people may have.
+fn limits(settings: &mut Writing, config: &GatewayConfig) {
+    let lives = &config.connector_certificates;
+    settings
+        .say("tunnel.certificate_life", [format!("{:?}", lives.life)])
+        .say(
             "tunnel.renewal_grace",
-            Opens::Never,
-            [format!("{:?}", connector_certificates.renewal_grace)],
+            [format!("{:?}", lives.renewal_grace)],
         )
-        .put(
-            "tunnel.stream_window",
-            Opens::Never,
-            [stream_window.octets()],
-        )
-        .put(
-            "congestion",
-            Opens::Never,
-            congestion.as_ref().map(|c| c.as_str()),
-        )
-        .put(
-            "drain.notice",
-            Opens::Never,
-            [format!("{:?}", drain.notice)],
-        )
-        .put(
-            "drain.deadline",
-            Opens::Never,
-            [format!("{:?}", drain.deadline)],
-        )
-        .put(
-            "limits.requests_per_address",
-            Opens::Never,
-            [requests_per_address],
-        )
-        .put("limits.requests_total", Opens::Never, [requests_total])
-        .put("limits.rate_per_address", Opens::Never, rate_per_address)
-        .put(
+        .say("tunnel.stream_window", [config.stream_window.octets()])
+        .say("congestion", config.congestion.as_ref().map(|c| c.as_str()))
+        .say("drain.notice", [format!("{:?}", config.drain.notice)])
+        .say("drain.deadline", [format!("{:?}", config.drain.deadline)])
+        .say("limits.requests_per_address", [config.requests_per_address])
+        .say("limits.requests_total", [config.requests_total])
+        .say("limits.rate_per_address", config.rate_per_address)
+        .say(
             "limits.connections",
-            Opens::Never,
-            [match connections_are_written {
-                true => connections.total.to_string(),
-                false => format!("{} by default", connections.total),
+            [match config.connections_are_written {
+                true => config.connections.total.to_string(),
+                false => format!("{} by default", config.connections.total),
             }],
         )
-        .put(
+        .say(
             "limits.connections_per_address",
-            Opens::Never,
-            [connections.per_address],
+            [config.connections.per_address],
         )
-        .put("workers", Opens::Never, workers);
-    settings.0
+        .say("workers", config.workers);
 }
 
 pub(super) fn application(application: &Application) -> Settings {
@@ -150,12 +128,14 @@ pub(super) fn application(application: &Application) -> Settings {
         host_header,
         link_translation,
         timeouts,
-        backend_protocol,
-        connection_authentication,
-        proxy_protocol,
-        affinity,
-        health_check,
-        limits,
+        // See `spoken`.
+        backend_protocol: _,
+        connection_authentication: _,
+        proxy_protocol: _,
+        affinity: _,
+        health_check: _,
+        // See `fronted`.
+        limits: _,
         front,
     } = application;
     let mut settings = Writing(Settings::new());
@@ -169,80 +149,72 @@ pub(super) fn application(application: &Application) -> Settings {
             Opens::More,
             open_for(front.maintenance.as_deref()),
         )
-        .put(
+        .say(
             "maintenance.message",
-            Opens::Never,
             front
                 .maintenance
                 .iter()
                 .flat_map(|closed| closed.message.as_deref()),
         )
-        .put(
+        .say(
             "maintenance.retry_after",
-            Opens::Never,
             front
                 .maintenance
                 .iter()
                 .flat_map(|closed| closed.retry_after.map(|after| format!("{after:?}"))),
         )
         .put("host_header", Opens::Any, [host(host_header)])
-        .put(
-            "link_translation.headers",
-            Opens::Never,
-            [link_translation.headers],
-        )
-        .put(
+        .say("link_translation.headers", [link_translation.headers])
+        .say(
             "link_translation.cookie_domains",
-            Opens::Never,
             &link_translation.cookie_domains,
         )
-        .put(
-            "timeouts.connect",
-            Opens::Never,
-            [format!("{:?}", timeouts.connect)],
-        )
-        .put(
+        .say("timeouts.connect", [format!("{:?}", timeouts.connect)])
+        .say(
             "timeouts.first_byte",
-            Opens::Never,
             [format!("{:?}", timeouts.first_byte)],
         )
-        .put(
-            "timeouts.idle",
-            Opens::Never,
-            [format!("{:?}", timeouts.idle)],
-        )
-        .put(
+        .say("timeouts.idle", [format!("{:?}", timeouts.idle)]);
+    spoken(&mut settings, application);
+    fronted(&mut settings, application);
+    settings.0
+}
+
+/// How connectors speak with it.
+fn spoken(settings: &mut Writing, application: &Application) {
+    let Application {
+        backend_protocol,
+        connection_authentication,
+        proxy_protocol,
+        affinity,
+        health_check,
+        ..
+    } = application;
+    settings
+        .say(
             "backend_protocol",
-            Opens::Never,
             [match backend_protocol {
                 BackendProtocol::Http1 => "http1",
                 BackendProtocol::Http2 => "http2",
             }],
         )
-        .put(
-            "connection_authentication",
-            Opens::Never,
-            [connection_authentication],
-        )
-        .put(
+        .say("connection_authentication", [connection_authentication])
+        .say(
             "proxy_protocol",
-            Opens::Never,
             proxy_protocol.map(|version| match version {
                 ProxyProtocol::V1 => "v1",
                 ProxyProtocol::V2 => "v2",
             }),
         )
-        .put(
+        .say(
             "affinity",
-            Opens::Never,
             affinity.map(|by| match by {
                 Affinity::Cookie => "cookie",
                 Affinity::Address => "address",
             }),
         )
-        .put(
+        .say(
             "health_check",
-            Opens::Never,
             health_check.as_ref().map(|check| {
                 let path = check.path.as_deref().unwrap_or("connection");
                 let good = match check.status.as_slice() {
@@ -252,40 +224,28 @@ pub(super) fn application(application: &Application) -> Settings {
                 let (interval, timeout) = (check.interval, check.timeout);
                 format!("{path} every {interval:?} within {timeout:?}, good is {good}")
             }),
-        )
-        .put(
+        );
+}
+
+/// What the gateway does for it, and lets through.
+fn fronted(settings: &mut Writing, application: &Application) {
+    let Application { limits, front, .. } = application;
+    settings
+        .say(
             "limits.requests",
-            Opens::Never,
             [match limits.requests {
                 RequestLimit::Share(share) => format!("{share}%"),
                 RequestLimit::Count(count) => count.to_string(),
             }],
         )
-        .put(
-            "limits.requests_per_address",
-            Opens::Never,
-            limits.per_address,
-        )
-        .put("limits.rate", Opens::Never, limits.rate)
-        .put(
-            "limits.rate_per_address",
-            Opens::Never,
-            limits.rate_per_address,
-        )
-        .put("limits.body", Opens::Never, limits.body)
-        .put("hsts", Opens::Never, front.hsts.map(|hsts| hsts.value()))
-        .put(
-            "robots",
-            Opens::Never,
-            front.denies_robots.then_some("deny"),
-        )
-        .put("home_path", Opens::Never, front.home.as_deref())
-        .put(
-            "clear_site_data",
-            Opens::Never,
-            front.clears_site_data.then_some("true"),
-        );
-    settings.0
+        .say("limits.requests_per_address", limits.per_address)
+        .say("limits.rate", limits.rate)
+        .say("limits.rate_per_address", limits.rate_per_address)
+        .say("limits.body", limits.body)
+        .say("hsts", front.hsts.map(|hsts| hsts.value()))
+        .say("robots", front.denies_robots.then_some("deny"))
+        .say("home_path", front.home.as_deref())
+        .say("clear_site_data", front.clears_site_data.then_some("true"));
 }
 
 fn open_for(maintenance: Option<&Maintenance>) -> Vec<String> {

@@ -154,7 +154,8 @@ fn give_to_owner(new: &Path, store: &Path) -> std::io::Result<()> {
     let folder = store
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
-    let owner = fs::metadata(store).or_else(|_| fs::metadata(folder.unwrap_or(Path::new("."))))?;
+    let owner =
+        fs::metadata(store).or_else(|_| fs::metadata(folder.unwrap_or_else(|| Path::new("."))))?;
     let now = fs::metadata(new)?;
     if (now.uid(), now.gid()) == (owner.uid(), owner.gid()) || !rustix::process::geteuid().is_root()
     {

@@ -1,12 +1,11 @@
 //! Where lines of the log are written.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use rustix::fs::OFlags;
 use time::OffsetDateTime;
@@ -18,6 +17,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::super::metrics::LOG_LINES_LOST;
 use super::super::together::{self, LogGuard, Together};
 use super::LogError;
+use crate::clock::{Clock, Timestamp};
 use crate::model::LogTarget;
 
 /// The time as RFC 3164 (section 4.1.2) has it.
@@ -39,18 +39,21 @@ enum Place {
         guard: LogGuard,
         is_stderr: bool,
     },
-    Syslog { socket: UnixDatagram, daemon: PathBuf },
+    Syslog {
+        socket: UnixDatagram,
+        daemon: PathBuf,
+    },
 }
 
 /// A stream of octets.
 #[derive(Debug)]
-enum Out {
+pub(super) enum Out {
     Stderr,
     Stdout,
     File(File),
 }
 
-impl io::Write for Out {
+impl Write for Out {
     /// Writes all, so that lines of several threads do not run into one another.
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         let written = match self {
@@ -127,7 +130,13 @@ impl Sink {
     }
 
     pub(super) fn is_stderr(&self) -> bool {
-        matches!(*self.0, Place::Stream { is_stderr: true, .. })
+        matches!(
+            *self.0,
+            Place::Stream {
+                is_stderr: true,
+                ..
+            }
+        )
     }
 
     /// Writes what still waits; what comes from now on does not.
@@ -174,7 +183,7 @@ fn stream(out: Out) -> Result<Place, LogError> {
     })
 }
 
-impl io::Write for Line<'_> {
+impl Write for Line<'_> {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         match self {
             Self::Stream(line) => line.write(octets),
@@ -183,7 +192,7 @@ impl io::Write for Line<'_> {
                 daemon,
                 level,
             } => {
-                let message = message(*level, octets, SystemTime::now());
+                let message = message(*level, octets, Clock::system().now());
                 let sent = socket.send_to(&message, daemon);
                 if sent.is_err() {
                     LOG_LINES_LOST.count(&[]);
@@ -199,14 +208,16 @@ impl io::Write for Line<'_> {
 }
 
 /// A line as a local daemon takes it.
-fn message(level: Level, line: &[u8], now: SystemTime) -> Vec<u8> {
+fn message(level: Level, line: &[u8], now: Timestamp) -> Vec<u8> {
     let severity = match level {
         Level::ERROR => 3,
         Level::WARN => 4,
         Level::INFO => 6,
         Level::DEBUG | Level::TRACE => 7,
     };
-    let time = OffsetDateTime::from(now).format(TIME).unwrap_or_default();
+    let time = OffsetDateTime::from_unix_timestamp(now.0);
+    let time = time.ok().and_then(|time| time.format(TIME).ok());
+    let time = time.unwrap_or_default();
     let (priority, process) = (DAEMON * 8 + severity, std::process::id());
     let mut message = format!("<{priority}>{time} appproxy[{process}]: ").into_bytes();
     message.extend_from_slice(line.trim_ascii_end());
@@ -216,13 +227,12 @@ fn message(level: Level, line: &[u8], now: SystemTime) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
-    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
 
     #[test]
     fn a_line_for_syslog_is_as_rfc_3164_has_it() {
-        let now = UNIX_EPOCH + Duration::from_secs(1_780_000_000);
+        let now = Timestamp(1_780_000_000);
         let id = std::process::id();
         for (level, priority) in [
             (Level::ERROR, 27),
@@ -235,7 +245,7 @@ mod tests {
             let expected = format!("<{priority}>May 28 20:26:40 appproxy[{id}]: a line");
             assert_eq!(String::from_utf8(message).unwrap(), expected);
         }
-        let early = message(Level::INFO, b"x", UNIX_EPOCH);
+        let early = message(Level::INFO, b"x", Timestamp(0));
         assert!(
             String::from_utf8(early)
                 .unwrap()
