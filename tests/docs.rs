@@ -17,7 +17,8 @@ use appproxy::config::{ConnectorConfig, GatewayConfig};
 use appproxy::model::{ErrorCode, Finding};
 use appproxy::telemetry::metrics;
 
-const DOCUMENTS: [&str; 17] = [
+const DOCUMENTS: [&str; 18] = [
+    "docs/capacity.md",
     "docs/operate.md",
     "docs/settings.md",
     "docs/install.md",

@@ -3,6 +3,8 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -329,6 +331,100 @@ async fn live_streams_go_on_and_what_nothing_lets_in_any_more_is_cut() {
             == 4
     })
     .await;
+
+    // Closed for its address is as good as gone.
+    edit(&file, |config| {
+        for application in applications(config) {
+            application["maintenance"] = json!({ "allow": ["192.0.2.0/24"] });
+        }
+    });
+    reload(&stand).await;
+    let close = within("the cut", async {
+        loop {
+            match stays.next().await {
+                Some(Ok(Message::Close(close))) => return close,
+                Some(Ok(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    assert_eq!(close.await.unwrap().code, CloseCode::Policy);
+    for body in [&mut kept, &mut kept_http2] {
+        let frame = within("the cut", body.frame()).await;
+        assert!(frame.unwrap().is_err());
+    }
+}
+
+/// An answer that nobody takes is not asked for, and cannot tell that it is over.
+#[tokio::test]
+async fn an_upload_is_cut_though_nobody_reads_its_answer() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let of_backend = Arc::clone(&sent);
+    let backend = Backend::answering(move |request: Request<Incoming>| {
+        let (tell, sent) = (tell.clone(), Arc::clone(&of_backend));
+        async move {
+            tokio::spawn(async move {
+                let mut upload = request.into_body();
+                loop {
+                    let frame = upload.frame().await;
+                    let word = match &frame {
+                        None => "end",
+                        Some(Ok(_)) => "part",
+                        Some(Err(_)) => "broken",
+                    };
+                    if tell.send(word).is_err() || word != "part" {
+                        return;
+                    }
+                }
+            });
+            let parts = futures_util::stream::repeat_with(move || {
+                sent.fetch_add(1, Ordering::Relaxed);
+                Ok(Frame::data(Bytes::from_static(&[b'x'; 65_536])))
+            });
+            Response::new(UnsyncBoxBody::new(StreamBody::new(parts)))
+        }
+    })
+    .await;
+    let stand = Stand::new().application("wiki", &backend).start().await;
+    let (parts, receiver) = tokio::sync::mpsc::channel::<&'static str>(1);
+    let upload = futures_util::stream::unfold(receiver, |mut receiver| async move {
+        let part = receiver.recv().await?;
+        let frame = Frame::data(Bytes::from_static(part.as_bytes()));
+        Some((Ok::<_, std::convert::Infallible>(frame), receiver))
+    });
+    let request = Request::post(stand.url("wiki", "/"))
+        .body(StreamBody::new(upload))
+        .unwrap();
+    let client = stand.client().http2();
+    parts.send("one").await.unwrap();
+    let answer = client.send(request).await;
+    assert_eq!(within("the upload", told.recv()).await, Some("part"));
+    // The answer has come to a halt when no more of it is made.
+    within("its halt", async {
+        let mut before = usize::MAX;
+        while before != sent.load(Ordering::Relaxed) {
+            before = sent.load(Ordering::Relaxed);
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        }
+    })
+    .await;
+    parts.send("two").await.unwrap();
+    assert_eq!(within("the upload", told.recv()).await, Some("part"));
+    edit(&stand.gateway_file(), |config| {
+        applications(config)[0]["external_url"] = json!("https://other.localhost/");
+    });
+    reload(&stand).await;
+    let ends = within("the end of the upload", async {
+        loop {
+            match told.recv().await {
+                Some("part") => {}
+                other => return other,
+            }
+        }
+    });
+    assert_eq!(ends.await, Some("broken"));
+    drop(answer);
 }
 
 #[tokio::test]
