@@ -40,7 +40,7 @@ const DOCUMENTS: [&str; 18] = [
 
 /// Commands of the program in them, and files of the source that they name.
 const COMMANDS: usize = 60;
-const FILES: usize = 31;
+const FILES: usize = 35;
 
 /// What stands for ID: a connector's.
 const SOME_ID: &str = "c77a8fe213c1a32fd4b4131de";
@@ -264,7 +264,7 @@ fn every_other_command_is_known() {
         others.extend(lines.into_iter().filter(ours));
     }
     assert_eq!(others, KNOWN.map(str::to_owned).into());
-    assert_eq!(targets, 14, "targets of make in the documents");
+    assert_eq!(targets, 15, "targets of make in the documents");
 }
 
 #[test]
