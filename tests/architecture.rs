@@ -14,7 +14,7 @@ const LAYER_1: &[&str] = &["config", "http", "net", "certs", "telemetry"];
 const LAYER_2: &[&str] = &["tunnel", "upgrade", "translate", "store"];
 const LAYER_3: &[&str] = &["auth"];
 const LAYER_4: &[&str] = &["gateway", "connector", "admin", "check"];
-const LAYER_5: &[&str] = &["cli", "demo"];
+const LAYER_5: &[&str] = &["cli", "demo", "local"];
 
 /// Each module with the modules it may import, a list a group. A module that is not listed here
 /// fails the test.
@@ -41,7 +41,11 @@ const ALLOWED: &[(&str, &[&[&str]])] = &[
         "cli",
         &[LAYER_0, LAYER_1, LAYER_2, LAYER_3, LAYER_4, LAYER_5],
     ),
-    ("demo", &[LAYER_0, LAYER_1, LAYER_2, LAYER_3, LAYER_4]),
+    (
+        "demo",
+        &[LAYER_0, LAYER_1, LAYER_2, LAYER_3, LAYER_4, &["local"]],
+    ),
+    ("local", &[LAYER_0, LAYER_1, LAYER_2, LAYER_3, LAYER_4]),
 ];
 
 /// Lines of a source file before its tests.

@@ -9,15 +9,19 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::follow::{Followed, Prints};
 use super::register::Register;
+use super::reread::Rereader;
 use super::service::Service;
 use super::{ConnectorFile, Exit, watched};
 use crate::clock::Clock;
 use crate::config::{ConnectorConfig, Proxies};
-use crate::connector::{self, BackendTrust, ConnectorError, DIAL, OpenTunnels, StateFolder, Watch};
+use crate::connector::{
+    self, Applications, BackendTrust, ConnectorError, DIAL, OpenTunnels, StateFolder, Watch,
+};
 use crate::model::Endpoint;
 use crate::net::{self, Dialled, Dialler, Resolver};
-use crate::shutdown::{Signals, Told};
+use crate::shutdown::Signals;
 use crate::telemetry;
 
 /// How long the service manager may wait for the first tunnel. It waits at all so that connectors
@@ -98,7 +102,12 @@ fn say(text: &str) -> Result<(), Exit> {
 /// Runs a connector until it is told to stop.
 pub(super) fn run(config: &Path) -> Result<(), Exit> {
     let clock = Clock::system();
-    let (config, proxies, trust) = prepare(config, &clock)?;
+    let Prepared {
+        config,
+        proxies,
+        trust,
+        prints,
+    } = prepare(config, &clock)?;
     telemetry::apply_log(&config.log)
         .map_err(|e| Exit::configuration(&config.file, "log", e.to_string()))?;
     let handed_in = net::inherited_listeners()
@@ -114,15 +123,24 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
             listener: metrics.transpose()?,
         };
         let mut signals = Signals::new().map_err(|e| Exit::failed(format!("no signals: {e}")))?;
-        let _hears = hear(signals.take_hangups())?;
+        let applications = Applications::new(&config, proxies.backend, trust);
+        let rereader = Rereader {
+            config: config.clone(),
+            applications: applications.clone(),
+            clock: clock.clone(),
+            certificates: Followed::read(prints),
+        };
+        let hears = rereader.run(signals.take_hangups());
+        let _hears = AbortOnDropHandle::new(tokio::spawn(hears));
+        let _reopens = super::reopen_logs()?;
         let stop = CancellationToken::new();
         let file = config.file.clone();
         let deadline = config.drain.deadline;
         let open = OpenTunnels::default();
         let mut running = std::pin::pin!(connector::run(
             config,
-            proxies,
-            trust,
+            proxies.tunnel,
+            applications,
             clock,
             stop.clone(),
             open.clone(),
@@ -146,31 +164,16 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
             }
         };
         outcome.map_err(|error| match error {
-            ConnectorError::Removed
-            | ConnectorError::NotRenewed(_)
-            | ConnectorError::Tls(_)
-            | ConnectorError::Random(_) => Exit::failed(error.to_string()),
+            // Another start would end alike, until somebody registers it.
+            ConnectorError::Removed | ConnectorError::NotRenewed(_) => {
+                Exit::Refused(format!("appproxy: {error}"))
+            }
+            ConnectorError::Tls(_) | ConnectorError::Random(_) => Exit::failed(error.to_string()),
             ConnectorError::State(_) | ConnectorError::NoGateways => {
                 Exit::configuration(&file, "state", error.to_string())
             }
         })
     })
-}
-
-/// Follows the signals that end nothing.
-fn hear(mut hangups: Told) -> Result<[AbortOnDropHandle<()>; 2], Exit> {
-    let hangups = async move {
-        loop {
-            hangups.next().await;
-            tracing::warn!(
-                "SIGHUP: a connector reads its configuration at the start alone; restart it to have another"
-            );
-        }
-    };
-    Ok([
-        AbortOnDropHandle::new(tokio::spawn(hangups)),
-        super::reopen_logs()?,
-    ])
 }
 
 /// Tells the service manager of the first tunnel, and then of all.
@@ -203,28 +206,50 @@ fn status(open: &OpenTunnels, stop: &CancellationToken) -> String {
     }
 }
 
+/// What a connector starts with, and what it goes on with after a reload.
+pub(super) struct Prepared {
+    pub(super) config: ConnectorConfig,
+    pub(super) proxies: Proxies,
+    pub(super) trust: BackendTrust,
+    /// The files of `backend_tls`, as they were before they were read.
+    pub(super) prints: Prints,
+}
+
+impl Prepared {
+    /// What a configuration that is read already names.
+    pub(super) fn of(config: ConnectorConfig, clock: &Clock) -> Result<Self, Exit> {
+        let prints = Prints::of_backend_tls(&config.backend_tls);
+        let trust = BackendTrust::load(&config.backend_tls, clock.now());
+        match (proxies(&config), trust) {
+            (Ok(proxies), Ok(trust)) => Ok(Self {
+                config,
+                proxies,
+                trust,
+                prints,
+            }),
+            (Err(Exit::Findings(mut found)), trust) => {
+                found.extend(trust.err().into_iter().flatten());
+                Err(Exit::Findings(found))
+            }
+            (Err(other), _) => Err(other),
+            (Ok(_), Err(found)) => Err(Exit::Findings(found)),
+        }
+    }
+}
+
 /// Everything that can be wrong before a gateway is dialled, said together.
-fn prepare(file: &Path, clock: &Clock) -> Result<(ConnectorConfig, Proxies, BackendTrust), Exit> {
+pub(super) fn prepare(file: &Path, clock: &Clock) -> Result<Prepared, Exit> {
     let reading = ConnectorConfig::read(file);
-    let trust = BackendTrust::load(&reading.backend_tls, clock.now());
-    let proxies = match &reading.config {
-        Ok(config) => proxies(config).map(Some),
-        Err(_) => Ok(None),
-    };
-    match (reading.config, proxies, trust) {
-        (Ok(config), Ok(Some(proxies)), Ok(trust)) => {
-            for idle in config.idle_backend_tls() {
+    match reading.config {
+        Ok(config) => {
+            let prepared = Prepared::of(config, clock)?;
+            for idle in prepared.config.idle_backend_tls() {
                 tracing::warn!("{idle}");
             }
-            Ok((config, proxies, trust))
+            Ok(prepared)
         }
-        (config, proxies, trust) => {
-            let mut found = config.err().unwrap_or_default();
-            match proxies {
-                Err(Exit::Findings(more)) => found.extend(more),
-                Err(other) => return Err(other),
-                Ok(_) => {}
-            }
+        Err(mut found) => {
+            let trust = BackendTrust::load(&reading.backend_tls, clock.now());
             found.extend(trust.err().into_iter().flatten());
             Err(Exit::Findings(found))
         }

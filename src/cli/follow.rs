@@ -1,5 +1,5 @@
 //! Looks after the files of a gateway: certificates always, the configuration where it says
-//! `reload: watch`.
+//! `reload: watch`. A connector's are looked at with the same eyes.
 //!
 //! The files are looked at once a second, and not watched by inotify: that tells nothing of files on
 //! a network's disk, and little of the symbolic links that Kubernetes exchanges.
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::reload::Reloader;
-use crate::config::{GatewayConfig, Reload};
+use crate::config::{BackendTls, GatewayConfig, Reload};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -47,21 +47,36 @@ impl Prints {
     /// Of a watched configuration; of any other there is nothing to see.
     fn of_configuration(config: &GatewayConfig) -> Self {
         match config.reload {
-            Reload::Watch => Self::of(config.sources.now().iter().map(PathBuf::as_path)),
+            Reload::Watch => Self::of_sources(config),
             Reload::Manual => Self::default(),
         }
     }
 
     /// Of a configuration and its certificates.
     pub(super) fn of_all(config: &GatewayConfig) -> Self {
-        let Self(mut all) = Self::of(config.sources.now().iter().map(PathBuf::as_path));
+        let Self(mut all) = Self::of_sources(config);
         all.extend(Self::of_certificates(config).0);
         Self(all)
+    }
+
+    fn of_sources(config: &GatewayConfig) -> Self {
+        let sources = config.sources.now();
+        let logo = config.brand.logo.iter().map(|logo| logo.path.as_path());
+        Self::of(sources.iter().map(PathBuf::as_path).chain(logo))
     }
 
     pub(super) fn of_certificates(config: &GatewayConfig) -> Self {
         let files = config.certificates.iter();
         Self::of(files.flat_map(|files| [files.chain.as_path(), files.key.as_path()]))
+    }
+
+    /// Of what a connector knows applications by.
+    pub(super) fn of_backend_tls(entries: &[BackendTls]) -> Self {
+        Self::of(entries.iter().flat_map(|entry| {
+            let authority = entry.ca.iter().map(|ca| ca.file.as_path());
+            let own = entry.client_certificate.iter();
+            authority.chain(own.flat_map(|files| [files.chain.as_path(), files.key.as_path()]))
+        }))
     }
 }
 
@@ -72,7 +87,7 @@ fn print(file: &Path) -> Option<Print> {
 
 /// One set of files: what was read of it, and what has been seen since.
 #[derive(Debug)]
-struct Followed {
+pub(super) struct Followed {
     /// As they were when they were read; `None` where they may have changed while they were.
     read: Option<Prints>,
     seen: Prints,
@@ -89,9 +104,17 @@ impl Followed {
         }
     }
 
+    /// Files that were read when they were so.
+    pub(super) fn read(prints: Prints) -> Self {
+        Self {
+            read: Some(prints.clone()),
+            ..Self::new(prints)
+        }
+    }
+
     /// Whether they are to be read again: they are others than those that were read, and have been
     /// the same for long enough.
-    fn is_due(&mut self, now: Prints) -> bool {
+    pub(super) fn is_due(&mut self, now: Prints) -> bool {
         if self.seen != now {
             self.seen = now;
             self.since = Instant::now();

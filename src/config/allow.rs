@@ -1,10 +1,45 @@
 //! The connector's allow-list as an operator writes it.
 
+use std::fmt;
+use std::sync::Arc;
+
 use ipnet::IpNet;
 
 use super::field::Field;
-use super::{Allow, AllowHosts};
 use crate::model::{Endpoint, Host};
+
+/// One line of the connector's allow-list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allow {
+    /// Which hosts.
+    pub hosts: AllowHosts,
+    /// Which port.
+    pub port: u16,
+}
+
+impl fmt::Display for Allow {
+    /// As an operator writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let port = self.port;
+        match &self.hosts {
+            AllowHosts::Exact(host) => write!(f, "{host}:{port}"),
+            AllowHosts::Below(suffix) => write!(f, "*.{suffix}:{port}"),
+            AllowHosts::Network(network @ IpNet::V6(_)) => write!(f, "[{network}]:{port}"),
+            AllowHosts::Network(network) => write!(f, "{network}:{port}"),
+        }
+    }
+}
+
+/// The hosts of one line of the allow-list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowHosts {
+    /// This name or address.
+    Exact(Host),
+    /// Every name that ends in a dot and this suffix.
+    Below(Arc<str>),
+    /// Every address of this network.
+    Network(IpNet),
+}
 
 const FORMS: &str = "write `host:port`, `*.suffix:port`, `10.1.0.0/16:port`, `[fd00::1]:port` or \
                      `[fd00::/8]:port`";

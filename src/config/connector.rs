@@ -88,6 +88,7 @@ fn read(root: &Section<'_>, path: &Path, entries: &mut Vec<BackendTls>) -> Optio
     let log = root.optional("log");
     let log = log.map(|field| log::read(field, file::folder(path)));
     let metrics = root.optional("metrics").map(Field::metrics_listener);
+    let workers = file::workers(root);
     let folder = file::folder(path);
     let proxy_at = |name| match root.optional(name) {
         Some(field) => proxy(field, folder),
@@ -101,6 +102,7 @@ fn read(root: &Section<'_>, path: &Path, entries: &mut Vec<BackendTls>) -> Optio
         file: path.to_owned(),
         log: log.unwrap_or_else(|| Some(Default::default()))?,
         gateways: gateways.unwrap_or_default(),
+        follows_gateways: true,
         state: state?,
         allow,
         connections: connections.unwrap_or(DEFAULT_CONNECTIONS),
@@ -115,7 +117,7 @@ fn read(root: &Section<'_>, path: &Path, entries: &mut Vec<BackendTls>) -> Optio
         backend_tls: entries.clone(),
         dns: dns.unwrap_or_default(),
         metrics: metrics.flatten(),
-        workers: file::workers(root),
+        workers,
     })
 }
 

@@ -1,4 +1,4 @@
-//! Proxies on the connector's way out: a key of the file, or the variables that curl reads.
+//! Proxies on the way out: a key of the file, or the variables that curl reads.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::model::{
 };
 
 /// What a proxy key says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProxySetting {
     /// There is no key.
     Unsaid,
@@ -20,7 +20,35 @@ pub enum ProxySetting {
     Use(ProxyConfig),
 }
 
-/// A proxy as it is written; its password is read by [`ConnectorConfig::proxies`].
+impl ProxySetting {
+    /// The proxy that is written, its password read.
+    fn open(&self) -> Result<Option<Proxy>, Vec<Finding>> {
+        match self.clone() {
+            Self::Use(proxy) => proxy.open().map(Some),
+            Self::Unsaid | Self::None => Ok(None),
+        }
+    }
+
+    /// The same; where there is no key, the environment's. The second part has the entries of the
+    /// environment's exceptions that mean nothing. `remedy` is for a variable that is no proxy.
+    pub(super) fn open_or_environment(
+        &self,
+        variable: impl Fn(&str) -> Option<String>,
+        remedy: &str,
+    ) -> Result<(Option<Proxy>, Vec<String>), Vec<Finding>> {
+        if !matches!(self, Self::Unsaid) {
+            return Ok((self.open()?, Vec::new()));
+        }
+        match proxy_of_environment(variable) {
+            Ok(Some((proxy, unread))) => Ok((Some(proxy), unread)),
+            Ok(None) => Ok((None, Vec::new())),
+            Err(why) => Err(vec![Finding::error("bad_url", why, remedy)]),
+        }
+    }
+}
+
+/// A proxy as it is written; its password is read by [`ConnectorConfig::proxies`], or by
+/// [`super::IdentityProvider::proxy`].
 #[derive(Debug, Clone)]
 pub struct ProxyConfig {
     scheme: ProxyScheme,
@@ -30,6 +58,30 @@ pub struct ProxyConfig {
     except: Vec<ProxyException>,
     place: Place,
 }
+
+/// Wherever it stands: a line above it makes it no other one.
+impl PartialEq for ProxyConfig {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            scheme,
+            endpoint,
+            username,
+            password,
+            except,
+            place: _,
+        } = self;
+        (scheme, endpoint, username, password, except)
+            == (
+                &other.scheme,
+                &other.endpoint,
+                &other.username,
+                &other.password,
+                &other.except,
+            )
+    }
+}
+
+impl Eq for ProxyConfig {}
 
 const URL: &str = "write `http://proxy.corp.local:3128`, `socks5h://proxy.corp.local:1080` (the \
                    proxy resolves names) or `socks5://…` (names are resolved here)";
@@ -85,28 +137,10 @@ impl ConnectorConfig {
         &self,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Proxies, Vec<Finding>> {
-        let open = |setting: &ProxySetting| match setting.clone() {
-            ProxySetting::Use(proxy) => proxy.open().map(Some),
-            ProxySetting::Unsaid | ProxySetting::None => Ok(None),
-        };
-        let mut unread = Vec::new();
-        let tunnel = match &self.tunnel_proxy {
-            ProxySetting::Unsaid => match proxy_of_environment(variable) {
-                Ok(Some((proxy, meaningless))) => {
-                    unread = meaningless;
-                    Ok(Some(proxy))
-                }
-                Ok(None) => Ok(None),
-                Err(why) => Err(vec![Finding::error(
-                    "bad_url",
-                    why,
-                    "correct the variable, or write `tunnel_proxy: none` in connector.yaml",
-                )]),
-            },
-            setting => open(setting),
-        };
-        match (tunnel, open(&self.backend_proxy)) {
-            (Ok(tunnel), Ok(backend)) => Ok(Proxies {
+        let remedy = "correct the variable, or write `tunnel_proxy: none` in connector.yaml";
+        let tunnel = self.tunnel_proxy.open_or_environment(variable, remedy);
+        match (tunnel, self.backend_proxy.open()) {
+            (Ok((tunnel, unread)), Ok(backend)) => Ok(Proxies {
                 tunnel,
                 backend,
                 unread,

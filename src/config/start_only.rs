@@ -1,6 +1,6 @@
-//! What counts only at the start of a gateway.
+//! What counts only at the start of a process.
 
-use super::GatewayConfig;
+use super::{ConnectorConfig, GatewayConfig};
 use crate::model::{Finding, Place};
 
 /// A key that a running gateway cannot take another value of.
@@ -70,5 +70,36 @@ impl StartOnly {
         let what = format!("`{key}` has another value, and counts only at the start");
         let remedy = "restart the gateway, or take the old value back and reload";
         Finding::error("needs_restart", what, remedy).at(self.place.clone())
+    }
+}
+
+impl ConnectorConfig {
+    /// A finding for each key of which `after` has another value, and that a running connector cannot
+    /// take another value of.
+    #[must_use]
+    pub fn needs_restart(&self, after: &Self) -> Vec<Finding> {
+        let keys = [
+            ("gateways", self.gateways == after.gateways),
+            ("state", self.state == after.state),
+            ("connections", self.connections == after.connections),
+            ("tunnel", self.stream_window == after.stream_window),
+            ("congestion", self.congestion == after.congestion),
+            ("drain", self.drain == after.drain),
+            ("tunnel_proxy", self.tunnel_proxy == after.tunnel_proxy),
+            ("dns", self.dns == after.dns),
+            ("metrics", self.metrics == after.metrics),
+            ("workers", self.workers == after.workers),
+        ];
+        let differing = keys.into_iter().filter(|(_, same)| !same);
+        let finding = |(key, _)| {
+            let what = format!("`{key}` has another value, and counts only at the start");
+            let remedy = "restart the connector, or take the old value back and reload";
+            let whole = Place {
+                file: after.file.clone(),
+                ..Place::default()
+            };
+            Finding::error("needs_restart", what, remedy).at(whole)
+        };
+        differing.map(finding).collect()
     }
 }

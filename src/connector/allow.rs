@@ -134,6 +134,23 @@ impl AllowList {
     }
 }
 
+impl AllowList {
+    /// Whether what goes on to a target since the list `before` may go on under this one. The address
+    /// is not known any more: where it was let in by its name it has to be named here too, and no
+    /// line and no fixed address that could have let it in may be gone.
+    pub(super) fn keeps(&self, before: &Self, target: &Endpoint) -> bool {
+        let (now, before) = (&self.lines, &before.lines);
+        let Host::Name(name) = &target.host else {
+            return self.check_target(target).is_ok();
+        };
+        let named = now.name_listed(name, target.port) || !before.name_listed(name, target.port);
+        let mut networks = before.networks.iter().filter(|(_, p)| *p == target.port);
+        named
+            && networks.all(|line| now.networks.contains(line))
+            && now.fixed.get(&**name) == before.fixed.get(&**name)
+    }
+}
+
 impl Allowed {
     /// Judges what is about to be dialled for this target.
     ///

@@ -2,14 +2,15 @@
 //! allowed.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use arc_swap::ArcSwap;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use tokio::time::{Instant, timeout_at};
 
 use super::again::Kept;
-use super::allow::AllowList;
 use super::fault::{self, BackendError, Fate, Lost};
 use super::http2::{to_http2, without_excess};
 use super::informational::Informational;
@@ -19,9 +20,9 @@ use super::reach::{Fresh, Reach};
 use super::shared::{Shared, Slot};
 use super::trust::BackendTrust;
 use super::upload::{Upload, UploadGuard, within};
+use crate::config::ConnectorConfig;
 use crate::http::{Body, carries_connection_authentication};
-use crate::model::{BackendProtocol, ErrorCode};
-use crate::net::Dialler;
+use crate::model::{BackendProtocol, ErrorCode, Proxy};
 use crate::tunnel::Profile;
 
 /// Connections tried for one request.
@@ -30,11 +31,13 @@ const TRIES: usize = 3;
 /// Reaches applications.
 #[derive(Debug)]
 pub(super) struct Backend {
-    pub(super) reach: Reach,
+    pub(super) reach: ArcSwap<Reach>,
     /// Idle HTTP/1.1 connections.
     pool: Arc<Pool>,
     /// HTTP/2 connections.
     shared: Arc<Shared>,
+    /// The configuration that was read last was refused.
+    pub(super) is_behind: AtomicBool,
 }
 
 /// One request's way to an application.
@@ -56,11 +59,13 @@ enum Ready {
 }
 
 impl Backend {
-    pub(super) fn new(dialler: Dialler, allow: AllowList, trust: BackendTrust) -> Self {
+    /// Has to be called on a runtime: old connections are closed there in time.
+    pub(super) fn new(config: &ConnectorConfig, proxy: Option<Proxy>, trust: BackendTrust) -> Self {
         Self {
-            reach: Reach::new(dialler, allow, trust),
+            reach: ArcSwap::from_pointee(Reach::new(1, config, proxy, trust)),
             pool: Pool::new(),
             shared: Shared::new(),
+            is_behind: AtomicBool::new(false),
         }
     }
 
@@ -145,13 +150,14 @@ impl Backend {
     }
 
     /// Opens a connection and closes it: whether the application can be reached.
-    pub(super) async fn reach(
+    pub(super) async fn try_reach(
         &self,
         target: &Target,
         profile: &Profile,
     ) -> Result<(), BackendError> {
         let deadline = Instant::now() + profile.connect();
-        let connected = self.reach.connect(target, profile.protocol(), deadline);
+        let reach = self.reach();
+        let connected = reach.connect(target, profile.protocol(), deadline);
         connected.await.map(drop)
     }
 
@@ -172,7 +178,7 @@ impl Backend {
             };
             return match taken {
                 Some(connection) => Ok(Ready::Http1(connection)),
-                None => Box::pin(self.reach.connect_http1(target, deadline))
+                None => Box::pin(self.reach().connect_http1(target, deadline))
                     .await
                     .map(Ready::Http1),
             };
@@ -212,7 +218,7 @@ impl Backend {
                 None
             };
             // In a box, since it is large and rare: what every request carries along is copied with it.
-            match Box::pin(self.reach.connect(target, wanted, deadline)).await? {
+            match Box::pin(self.reach().connect(target, wanted, deadline)).await? {
                 Fresh::Http1(connection) => {
                     if http2 {
                         self.shared.chose_http1(target);
@@ -302,7 +308,7 @@ impl Backend {
         if ended && !connection.proven {
             let asked = &connection.asked;
             let alert = alert.filter(|alert| fault::is_of_a_certificate(*alert));
-            let fault = self.reach.client_certificate_fault(target, asked, alert);
+            let fault = self.reach().client_certificate_fault(target, asked, alert);
             lost.error = fault.unwrap_or(lost.error);
         }
         lost

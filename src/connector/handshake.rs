@@ -44,7 +44,7 @@ impl Backend {
         };
         let mut connection = match own {
             Some(connection) => connection,
-            None => self.reach.connect_http1(target, deadline).await?,
+            None => self.reach().connect_http1(target, deadline).await?,
         };
         let upload = Upload::new();
         let informational = Informational::of(&mut request);

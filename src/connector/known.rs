@@ -39,6 +39,8 @@ const AGAIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Known {
     configured: Vec<Endpoint>,
+    /// Only those count.
+    alone: bool,
     list: Mutex<List>,
     fixed: FixedHosts,
     state: StateFolder,
@@ -92,6 +94,7 @@ impl Known {
         });
         Self {
             configured,
+            alone: false,
             list: Mutex::new(List {
                 kept: kept.collect(),
                 named: HashMap::new(),
@@ -102,6 +105,14 @@ impl Known {
             state,
             id,
             changed: watch::Sender::new(()),
+        }
+    }
+
+    /// Those of the configuration, and no others.
+    pub(super) fn alone(configured: Vec<Endpoint>, state: StateFolder, id: ConnectorId) -> Self {
+        Self {
+            alone: true,
+            ..Self::new(configured, Vec::new(), FixedHosts::new(), state, id)
         }
     }
 
@@ -178,6 +189,9 @@ impl Known {
 
     /// A gateway named these.
     pub(super) fn handed_down(&self, by: &Endpoint, gateways: &[String]) {
+        if self.alone {
+            return;
+        }
         let mut named: Vec<Endpoint> = Vec::new();
         for text in gateways.iter().take(MOST) {
             // SECURITY: what comes out is a name or an address and a port, whatever went in.
@@ -384,6 +398,15 @@ mod tests {
         assert_eq!(all(&known), ["a.test:1", "b.test:2", "c.test:3"]);
         let extra: Vec<bool> = known.all().iter().map(|g| known.is_extra(g)).collect();
         assert_eq!(extra, [false, true, true]);
+    }
+
+    #[test]
+    fn one_that_is_alone_with_its_gateways_hears_of_no_others() {
+        let id = ConnectorId::from_random([1; 12]);
+        let state = StateFolder::new("/nonexistent");
+        let known = Known::alone(vec![endpoint("a.test:1")], state, id);
+        known.handed_down(&endpoint("a.test:1"), &owned(&["b.test:2"]));
+        assert_eq!(all(&known), ["a.test:1"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod again;
 mod alerts;
 mod allow;
 mod answer;
+mod applications;
 mod awake;
 mod backend;
 mod backoff;
@@ -54,18 +55,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::certs::{self, RandomError};
 use crate::clock::Clock;
-use crate::config::{ConnectorConfig, Proxies};
-use crate::model::ConnectorId;
+use crate::config::ConnectorConfig;
+use crate::model::{ConnectorId, Proxy};
 use crate::net::{Dialler, Resolver, TunnelSockets};
 
-use allow::AllowList;
-use backend::Backend;
 use current::CurrentIdentity;
 use known::Known;
 use renewal::{Final, Renewal};
 use status::{Connector, Status};
 use supervisor::{Outcome, Supervisor};
 
+pub use applications::Applications;
 pub use channel::AttemptError;
 pub use dial::DIAL;
 pub use identity::{Identity, StateFolder};
@@ -102,15 +102,15 @@ pub enum ConnectorError {
 
 /// Keeps tunnels to every gateway open until `stop`, then drains them; `open` tells how many there
 /// are. Who may ask how it stands is in `watch`; whoever may read the state's folder always may.
-/// Applications are known over TLS as `trust` says.
+/// Gateways are dialled through `proxy`, where there is one.
 ///
 /// # Errors
 /// Where the identity cannot be used, no gateway is known, or every gateway has removed this
 /// connector.
 pub async fn run(
     config: ConnectorConfig,
-    proxies: Proxies,
-    trust: BackendTrust,
+    proxy: Option<Proxy>,
+    applications: Applications,
     clock: Clock,
     stop: CancellationToken,
     open: OpenTunnels,
@@ -121,16 +121,12 @@ pub async fn run(
     let identity = state.stored()?;
     let known = known(&config, &state, &identity.id)?;
     let gateways = known.all().len();
-    let told = [&proxies.tunnel, &proxies.backend].map(|p| p.as_ref().map(ToString::to_string));
-    let allowed = config.allow.iter().map(ToString::to_string).collect();
     let known = Arc::new(known);
     let resolver = Resolver::new(&config.dns.servers, config.dns.hosts.clone());
-    let dialler = Dialler::new(resolver.clone())
-        .through(proxies.tunnel)
+    let tunnel_proxy = proxy.as_ref().map(ToString::to_string);
+    let dialler = Dialler::new(resolver)
+        .through(proxy)
         .tuning(TunnelSockets::new(config.congestion));
-    let to_backends = Dialler::new(resolver).through(proxies.backend);
-    let allow = AllowList::new(config.allow, &config.dns.hosts);
-    let backend = Backend::new(to_backends, allow, trust);
     let mut instance = String::new();
     for octet in certs::random::<8>()? {
         let _ = write!(instance, "{octet:02x}");
@@ -146,14 +142,13 @@ pub async fn run(
         Arc::clone(&known),
     );
     let stop = stop.child_token();
-    let (backend, status) = (Arc::new(backend), Status::new(clock.clone()));
+    let (backend, status) = (applications.backend, Status::new(clock.clone()));
     let observed = Connector {
         status: Arc::clone(&status),
         renewal: Arc::clone(&renewal),
         backend: Arc::clone(&backend),
         stop: stop.clone(),
-        allow: allowed,
-        proxies: told,
+        tunnel_proxy,
     };
     // Nobody is answered, and the socket's file goes, when the connector has ended.
     let _answering = status::serve(observed, watch, &folder).await;
@@ -195,6 +190,10 @@ fn known(
     state: &StateFolder,
     id: &ConnectorId,
 ) -> Result<Known, ConnectorError> {
+    if !config.follows_gateways {
+        let configured = config.gateways.clone();
+        return Ok(Known::alone(configured, state.clone(), id.clone()));
+    }
     let kept = match state.gateways() {
         Err(error) if !config.gateways.is_empty() => {
             tracing::warn!(%error, "the list of gateways that is kept is passed over");

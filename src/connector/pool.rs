@@ -42,13 +42,16 @@ const READY: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Where a connection leads. What else makes connections distinct (certificates, names, proxies) is
-/// the connector's own setting for the target, and does not change while it runs.
+/// the connector's own setting for the target, in the configuration of this number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Target {
     pub(super) scheme: Scheme,
     pub(super) endpoint: Endpoint,
     /// Whose it says that it is, where the application is told so. It carries nobody else's requests.
     pub(super) says: Option<Says>,
+    /// The configuration under which it was asked for. SECURITY: a connection from before a reload
+    /// carries no request from after it.
+    pub(super) under: u64,
 }
 
 impl Target {
@@ -276,6 +279,7 @@ mod tests {
                 scheme: Scheme::Http,
                 endpoint: Endpoint::parse(endpoint).unwrap(),
                 says: None,
+                under: 1,
             },
             wanted,
         }

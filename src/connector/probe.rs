@@ -97,10 +97,11 @@ async fn try_it(
         scheme,
         endpoint,
         says: Says::for_probe(&profile),
+        under: backend.number(),
     };
     let trial = async {
         let Some(path) = &probe.path else {
-            backend.reach(&target, &profile).await?;
+            backend.try_reach(&target, &profile).await?;
             return Ok(None);
         };
         let request = request(path, probe.authority.as_deref(), &target).map_err(malformed)?;
@@ -153,6 +154,7 @@ mod tests {
             scheme: Scheme::Http,
             endpoint: Endpoint::parse("wiki.corp.local:8888").unwrap(),
             says: None,
+            under: 1,
         };
         let made = request("/healthz?full=1", Some("wiki.corp.local"), &target).unwrap();
         assert_eq!(made.uri(), "/healthz?full=1");

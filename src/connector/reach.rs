@@ -1,5 +1,6 @@
 //! A fresh connection to an application: dialled where the allow-list permits, secured on the
-//! connector's own terms, and ready to carry requests.
+//! connector's own terms, and ready to carry requests. What the configuration says of it all is
+//! swapped as a whole.
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::allow::AllowList;
@@ -17,20 +19,29 @@ use super::fault::{BackendError, HEAD_OCTETS, client_certificate_fault, dial_cod
 use super::pool::{Connection, Target};
 use super::shared::{Multiplexed, Unopened};
 use super::trust::{ASKED, Asked, BackendTrust};
+use crate::config::{ConnectorConfig, Dns};
 use crate::http::with_causes;
-use crate::model::{BackendProtocol, Endpoint, ErrorCode, Scheme};
-use crate::net::{Dialled, Dialler, Refused};
+use crate::model::{BackendProtocol, Endpoint, ErrorCode, Proxy, Scheme};
+use crate::net::{Dialled, Dialler, Refused, Resolver};
 use crate::telemetry::metrics::BACKEND_CONNECT;
 
 /// Fields of an application's answer head.
 const HEAD_FIELDS: usize = 256;
 
-/// Opens connections to applications.
+/// Opens connections to applications, as one configuration has it.
 #[derive(Debug)]
 pub(super) struct Reach {
     dialler: Dialler,
-    allow: AllowList,
+    pub(super) allow: AllowList,
     trust: BackendTrust,
+    /// The configuration's number; the first is 1.
+    pub(super) number: u64,
+    /// Another configuration has taken its place.
+    pub(super) replaced: CancellationToken,
+    /// The allow-list as it is written, for the status.
+    pub(super) lines: Vec<String>,
+    /// The proxy on the way, for the status.
+    pub(super) proxy: Option<String>,
 }
 
 /// A connection that has carried nothing yet.
@@ -41,11 +52,21 @@ pub(super) enum Fresh {
 }
 
 impl Reach {
-    pub(super) fn new(dialler: Dialler, allow: AllowList, trust: BackendTrust) -> Self {
+    pub(super) fn new(
+        number: u64,
+        config: &ConnectorConfig,
+        proxy: Option<Proxy>,
+        trust: BackendTrust,
+    ) -> Self {
+        let Dns { servers, hosts } = &config.dns;
         Self {
-            dialler,
-            allow,
+            lines: config.allow.iter().map(ToString::to_string).collect(),
+            proxy: proxy.as_ref().map(ToString::to_string),
+            allow: AllowList::new(config.allow.clone(), hosts),
+            dialler: Dialler::new(Resolver::new(servers, hosts.clone())).through(proxy),
             trust,
+            number,
+            replaced: CancellationToken::new(),
         }
     }
 
@@ -74,6 +95,7 @@ impl Reach {
             scheme,
             endpoint,
             says,
+            ..
         } = target;
         let mut stream = self.dial(endpoint, deadline).await?;
         if let Some(says) = says {

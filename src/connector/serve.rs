@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::answer;
+use super::applications::{NoLongerAllowed, Term};
 use super::backend::Backend;
 use super::fault::BackendError;
 use super::flight::{Flight, InFlight};
@@ -82,9 +83,12 @@ impl Server {
             return Err(BackendError::new(ErrorCode::TunnelLost, detail));
         };
         errand.target.says = Says::for_request(&profile, errand.ends)?;
+        let reach = self.backend.reach();
+        errand.target.under = reach.number;
+        let mut term = Term::new(&self.backend, reach, errand.target.endpoint.clone());
         if request.method() == Method::CONNECT {
             // In a box: rare beside requests, and larger than all that they need.
-            return Box::pin(self.websocket(request, &errand, &profile, flight)).await;
+            return Box::pin(self.websocket(request, &errand, &profile, flight, term)).await;
         }
         let request = request.map(|body| {
             // One that the gateway breaks off without an error is not whole either.
@@ -95,15 +99,15 @@ impl Server {
                 body
             }
         });
-        let mut response = self
-            .backend
-            .send(&errand.target, &profile, self.client(&errand), request)
-            .await?;
+        let client = self.client(&errand);
+        let answer = self.backend.send(&errand.target, &profile, client, request);
+        let mut response = within(&mut term, answer).await?;
         answer::check(&mut response)?;
         Ok(response.map(|body| {
             body.joined()
                 .with_trailers(rules::deny_response_trailers)
                 .with_guard(flight)
+                .with_lease(term)
         }))
     }
 
@@ -121,6 +125,7 @@ impl Server {
         errand: &Errand,
         profile: &Profile,
         flight: Flight,
+        mut term: Term,
     ) -> Result<Response<Body>, BackendError> {
         let protocol = request.extensions_mut().remove::<Protocol>();
         if protocol.as_ref().map(Protocol::as_str) != Some("websocket") {
@@ -130,10 +135,11 @@ impl Server {
         let client = hyper::upgrade::on(&mut request);
         *request.method_mut() = Method::GET;
         let request = request.map(|_| Body::empty());
-        let mut response = self
+        let client_connection = self.client(errand);
+        let upgraded = self
             .backend
-            .upgrade(&errand.target, profile, self.client(errand), request)
-            .await?;
+            .upgrade(&errand.target, profile, client_connection, request);
+        let mut response = within(&mut term, upgraded).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let mut response = response.map(|body| {
                 Body::incoming(body)
@@ -141,6 +147,7 @@ impl Server {
                     .joined()
                     .with_trailers(rules::deny_response_trailers)
                     .with_guard(flight)
+                    .with_lease(term)
             });
             answer::check(&mut response)?;
             return Ok(response);
@@ -152,8 +159,11 @@ impl Server {
             // Where the gateway is gone before the answer, both ends are dropped here.
             if let (Ok(client), Ok(application)) = (client.await, application.await) {
                 let cut = async {
-                    going_away.cancelled().await;
-                    Cut::going_away()
+                    tokio::select! {
+                        () = going_away.cancelled() => Cut::going_away(),
+                        // It is the policy's word (RFC 6455 section 7.4.1).
+                        _ = term.ends() => Cut::new(1008, "no longer allowed"),
+                    }
                 };
                 let application = Paced::new(TokioIo::new(application));
                 upgrade::splice(TokioIo::new(client), application, cut).await;
@@ -172,6 +182,18 @@ impl Server {
         *response.status_mut() = StatusCode::OK;
         answer::check(&mut response)?;
         Ok(response)
+    }
+}
+
+/// An answer, unless a reload takes its application from the allow-list before.
+async fn within<T>(
+    term: &mut Term,
+    answer: impl Future<Output = Result<T, BackendError>>,
+) -> Result<T, BackendError> {
+    tokio::select! {
+        biased;
+        answer = answer => answer,
+        over = term.ends() => Err(BackendError::new(ErrorCode::TargetRefused, over.to_string())),
     }
 }
 
@@ -236,6 +258,7 @@ impl Guard for About {
     fn broken_by(&mut self, why: &BodyError) {
         let (code, detail) = match why.downcast_ref::<Stalled>() {
             Some(stalled) => (ErrorCode::BackendIdleTimeout, stalled.to_string()),
+            None if why.is::<NoLongerAllowed>() => (ErrorCode::TargetRefused, why.to_string()),
             None => {
                 let why = printable(&with_causes(&**why), REASON);
                 (ErrorCode::BackendBadResponse, why)
@@ -316,6 +339,8 @@ impl Errand {
             scheme,
             endpoint,
             says: None,
+            // As it is found to be when it is served.
+            under: 0,
         };
         Ok(Self {
             target,

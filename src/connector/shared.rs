@@ -419,6 +419,7 @@ mod tests {
     fn target() -> Target {
         Target {
             says: None,
+            under: 1,
             scheme: Scheme::Http,
             endpoint: Endpoint::parse("wiki:80").unwrap(),
         }
@@ -555,6 +556,7 @@ mod tests {
     fn other_target(number: usize) -> Target {
         Target {
             says: None,
+            under: 1,
             scheme: Scheme::Http,
             endpoint: Endpoint::parse(&format!("wiki{number}:80")).unwrap(),
         }

@@ -206,6 +206,8 @@ impl Tunnel {
                     path,
                     authority,
                 }),
+                // One that cannot be told is at its end.
+                Ok(Some(Down::Measure { id })) => drop(self.say(&Up::Measured { id })),
                 Ok(Some(Down::Unknown)) => {}
                 Ok(None) => return Ended::Lost("the gateway closed the tunnel".to_owned()),
                 Err(error) => return Ended::lost(&error.to_string()),

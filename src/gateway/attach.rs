@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::ended::{Ended, HELLO};
 use super::presence::Present;
 use super::tunnels::{MOST_OF_ONE, NewTunnel, Tunnel};
-use super::{Gateway, lifetime, probing, removal, renewal};
+use super::{Gateway, lifetime, probing, removal, renewal, round_trip};
 use crate::certs::{GATEWAY_NAME, PeerConnector, Pin};
 use crate::http::Body;
 use crate::store::Seen;
@@ -151,6 +151,8 @@ async fn attach(
         ended = &mut connection => ended.map_or_else(Ended::from, |()| Ended::Closed),
         reason = follow(gateway, connector, &mut messages, &tunnel) => reason,
         () = lifetime::ended(gateway, &tunnel, connector, issuer) => Ended::Outlived,
+        // Never: it only measures.
+        () = round_trip::measure(&tunnel) => Ended::Closed,
         () = tunnel.drained() => Ended::Drained,
         () = tunnel.is_stuck() => Ended::Stuck,
         () = cut.cancelled() => Ended::Removed,
@@ -305,6 +307,7 @@ async fn follow(
                 };
                 gateway.probes.found(tunnel, found);
             }
+            Ok(Some(Up::Measured { id })) => tunnel.round_trip.answered(id),
             Ok(Some(Up::Hello { .. } | Up::Unknown)) => {}
             Ok(None) => return Ended::Closed,
             Err(error) => return error.into(),

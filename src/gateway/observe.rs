@@ -15,7 +15,7 @@ use crate::telemetry::Observed;
 use crate::telemetry::metrics::{
     BUILD_INFO, CERTIFICATE_EXPIRY, CONFIG_CURRENT, CONFIG_GENERATION, CONNECTIONS_OPEN,
     CONNECTORS, DRAINING, GROUP_CONNECTORS, LAST_SEEN, Page, REQUESTS_IN_FLIGHT, TUNNEL_PLACES,
-    TUNNEL_STREAMS, TUNNELS, WEBSOCKETS_OPEN,
+    TUNNEL_RTT, TUNNEL_STREAMS, TUNNELS, WEBSOCKETS_OPEN,
 };
 
 /// How long the store may take to say that it is there.
@@ -48,6 +48,8 @@ struct Load {
     tunnels: u32,
     streams: u32,
     places: u32,
+    /// Of the tunnel that is quickest.
+    rtt: Option<Duration>,
 }
 
 impl Gateway {
@@ -67,6 +69,8 @@ impl Gateway {
             load.tunnels += 1;
             load.streams += tunnel.in_flight();
             load.places += tunnel.places();
+            let rtt = tunnel.round_trip.last();
+            load.rtt = load.rtt.into_iter().chain(rtt).min();
         }
         for (metric, value) in [
             (TUNNELS, (|l| l.tunnels) as fn(&Load) -> u32),
@@ -79,6 +83,12 @@ impl Gateway {
                     &[group.as_str(), connector.as_str()],
                     f64::from(value(load)),
                 );
+            }
+        }
+        let mut gauge = page.gauge(TUNNEL_RTT);
+        for ((group, connector), load) in &loads {
+            if let Some(rtt) = load.rtt {
+                gauge.row(&[group.as_str(), connector.as_str()], rtt.as_secs_f64());
             }
         }
         let mut groups: BTreeMap<_, u32> = BTreeMap::new();

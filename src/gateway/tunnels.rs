@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::affinity::mix;
 use super::health::{ConnectorHealth, Ways};
+use super::round_trip::RoundTrip;
 use super::waiting::{Unanswered, Waiting};
 use crate::http::Body;
 use crate::model::{Application, ConnectorId, GroupName};
@@ -40,6 +41,8 @@ pub(crate) struct Tunnel {
     waiting: Arc<Waiting>,
     lost: AtomicBool,
     stuck: CancellationToken,
+    /// How far away its connector is.
+    pub(super) round_trip: RoundTrip,
 }
 
 impl Tunnel {
@@ -252,6 +255,7 @@ impl Tunnels {
             waiting: Arc::new(Waiting::new()),
             lost: AtomicBool::new(false),
             stuck: CancellationToken::new(),
+            round_trip: RoundTrip::default(),
         });
         state.live.push(Arc::clone(&tunnel));
         self.publish(&state);

@@ -103,6 +103,8 @@ catalogue! {
         "Connections of sources of listen.proxy_protocol that were closed because their PROXY header was none.";
     TUNNELS = Gauge "appproxy_tunnels" ["group", "connector"]
         "Open tunnels of each enrolled connector.";
+    TUNNEL_RTT = Gauge "appproxy_tunnel_rtt_seconds" ["group", "connector"]
+        "How long a word takes to a connector and back over the control stream of its tunnel, the quickest of them.";
     TUNNEL_STREAMS = Gauge "appproxy_tunnel_streams" ["group", "connector"]
         "Requests that hold a place in the tunnels of a connector.";
     TUNNEL_PLACES = Gauge "appproxy_tunnel_places" ["group", "connector"]

@@ -71,6 +71,11 @@ pub enum Up {
         /// Beside `error`: what happened, for the log.
         detail: Option<String>,
     },
+    /// The answer to [`Down::Measure`], at once.
+    Measured {
+        /// The number of the question.
+        id: u64,
+    },
     /// It leaves for good: remove it, as an operator would.
     Unregister,
     /// Something a newer connector says.
@@ -114,6 +119,11 @@ pub enum Down {
         hash: ProfileHash,
         /// The settings: the text of a [`Profile`](super::Profile), as the hash names it.
         profile: String,
+    },
+    /// How long does a word take to you and back?
+    Measure {
+        /// Tells one question from another.
+        id: u64,
     },
     /// The answer to a request for renewal.
     Renewed {

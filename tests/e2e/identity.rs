@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use appproxy::certs::PeerConnector;
 use appproxy::clock::{Clock, Timestamp};
-use appproxy::config::{ConnectorConfig, Proxies};
+use appproxy::config::ConnectorConfig;
 use appproxy::connector;
 use appproxy::tunnel::token::Token;
 use rustls::pki_types::CertificateDer;
@@ -223,7 +223,7 @@ async fn an_ended_certificate_is_renewed_late_unless_it_was_removed_or_the_grace
         "appproxy: this connector was removed at its gateways; register it again with a new token";
     for _ in 0..2 {
         let again = stand.spawn_connector(&files[1]);
-        assert_eq!(again.ended().await.code(), Some(1));
+        assert_eq!(again.ended().await.code(), Some(64));
         assert_eq!(again.log().last().unwrap(), ends);
     }
     assert_eq!(kept(&stand, 2), old[1]);
@@ -249,7 +249,7 @@ async fn an_ended_certificate_is_renewed_late_unless_it_was_removed_or_the_grace
     let over = kept(&stand, 3).not_after.0 + 2;
     until_time("the end of the grace", Timestamp(over)).await;
     let late = stand.spawn_connector(&files[2]);
-    assert_eq!(late.ended().await.code(), Some(1));
+    assert_eq!(late.ended().await.code(), Some(64));
     let said = late.log().last().unwrap().clone();
     assert!(
         said.contains(
@@ -403,7 +403,7 @@ async fn a_connector_that_unregisters_leaves_no_ghost_on_either_side() {
             ids[0]
         )
     );
-    assert_eq!(first.ended().await.code(), Some(1));
+    assert_eq!(first.ended().await.code(), Some(64));
     assert_eq!(state(&stand, 1), 0);
     let list = connectors(&stand).await;
     let removed: Vec<bool> = list.iter().map(|c| !c["removed"].is_null()).collect();
@@ -496,10 +496,11 @@ async fn a_clock_that_is_wrong_is_said_by_how_much_and_in_which_direction() {
         let clock = Clock::manual(Timestamp(began + off));
         let trust = connector::BackendTrust::load(&config.backend_tls, clock.now()).unwrap();
         let stop = CancellationToken::new();
+        let applications = connector::Applications::new(&config, None, trust);
         let running = tokio::spawn(connector::run(
             config,
-            Proxies::default(),
-            trust,
+            None,
+            applications,
             clock,
             stop.clone(),
             connector::OpenTunnels::default(),

@@ -13,29 +13,32 @@ use http_body_util::{BodyExt as _, Empty, StreamBody, combinators::UnsyncBoxBody
 use hyper::body::{Frame, Incoming};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::Message;
+use tokio::sync::watch;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::harness::{Backend, Client, Output, Running, Stand, body, until, within, words};
 use crate::visibility::until_page;
 
-const REFUSED: &str = "the configuration that was read is refused; the one before stays in force";
-const IN_FORCE: &str = "configuration in force";
+pub(crate) const REFUSED: &str =
+    "the configuration that was read is refused; the one before stays in force";
+pub(crate) const IN_FORCE: &str = "configuration in force";
 
-async fn gateway(stand: &Running, arguments: &[&str]) -> Output {
+pub(crate) async fn gateway(stand: &Running, arguments: &[&str]) -> Output {
     let file = stand.gateway_file().display().to_string();
     let all = [&["gateway"], arguments, &["--config", &file]].concat();
     let all: Vec<String> = all.into_iter().map(str::to_owned).collect();
     stand.program(&all, "").await
 }
 
-async fn reload(stand: &Running) -> Value {
+pub(crate) async fn reload(stand: &Running) -> Value {
     let text = gateway(stand, &["reload", "--json"]).await.success();
     serde_json::from_str(&text).unwrap()
 }
 
 /// The gateway's file with something changed in it; it is there at once and whole.
-fn edit(file: &Path, change: impl FnOnce(&mut Value)) {
+pub(crate) fn edit(file: &Path, change: impl FnOnce(&mut Value)) {
     let mut config = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
     change(&mut config);
     put(file, &config.to_string());
@@ -47,7 +50,7 @@ fn put(file: &Path, text: &str) {
     fs::rename(&new, file).unwrap();
 }
 
-fn applications(config: &mut Value) -> &mut Vec<Value> {
+pub(crate) fn applications(config: &mut Value) -> &mut Vec<Value> {
     config["applications"].as_array_mut().unwrap()
 }
 
@@ -59,20 +62,68 @@ fn remove(config: &mut Value, name: &str) -> Value {
 
 /// An application that answers `/endless` with a beginning, `/never` with nothing, and everything
 /// else with its name.
-async fn talking(name: &'static str) -> Backend {
-    Backend::answering(move |request: Request<Incoming>| async move {
-        match request.uri().path() {
-            "/endless" => {
-                let first = Ok(Frame::data(Bytes::from_static(b"first")));
-                let first = futures_util::stream::iter([first]);
-                let rest = futures_util::stream::pending();
-                Response::new(UnsyncBoxBody::new(StreamBody::new(first.chain(rest))))
+pub(crate) async fn talking(name: &'static str) -> Backend {
+    talking_on(name).await.0
+}
+
+/// The same, whose `/endless` goes on with each word.
+pub(crate) async fn talking_on(name: &'static str) -> (Backend, watch::Sender<&'static str>) {
+    let (words, said) = watch::channel("");
+    let backend = Backend::answering(move |request: Request<Incoming>| {
+        let said = said.clone();
+        async move {
+            match request.uri().path() {
+                "/endless" => {
+                    let data =
+                        |word: &'static str| Ok(Frame::data(Bytes::from_static(word.as_bytes())));
+                    let first = futures_util::stream::iter([data("first")]);
+                    let rest = futures_util::stream::unfold(said, move |mut said| async move {
+                        if said.changed().await.is_err() {
+                            return std::future::pending().await;
+                        }
+                        let word = *said.borrow_and_update();
+                        Some((data(word), said))
+                    });
+                    Response::new(UnsyncBoxBody::new(StreamBody::new(first.chain(rest))))
+                }
+                "/never" => std::future::pending().await,
+                _ => Response::new(body(name)),
             }
-            "/never" => std::future::pending().await,
-            _ => Response::new(body(name)),
         }
-    })
-    .await
+    });
+    (backend.await, words)
+}
+
+/// The body of an `/endless`, of which the first word was read.
+pub(crate) async fn endless(name: &str, client: &Client) -> Incoming {
+    let request = Request::get(format!("https://{name}.localhost/endless"))
+        .body(Empty::<Bytes>::new())
+        .unwrap();
+    let mut answer = client.send(request).await.into_body();
+    assert_eq!(next_word(&mut answer).await, "first");
+    answer
+}
+
+pub(crate) async fn next_word(body: &mut Incoming) -> Bytes {
+    let frame = within("the next octets", body.frame()).await.unwrap();
+    frame.unwrap().into_data().unwrap()
+}
+
+/// What a WebSocket is closed with; what comes before it is passed over.
+pub(crate) async fn close_of<S>(socket: &mut S) -> CloseFrame
+where
+    S: futures_util::Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
+{
+    let close = within("the cut", async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Close(close))) => return close,
+                Some(Ok(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    close.await.unwrap()
 }
 
 #[tokio::test]
@@ -235,7 +286,7 @@ async fn a_configuration_that_is_wrong_changes_nothing_and_says_why() {
 
 #[tokio::test]
 async fn live_streams_go_on_and_what_nothing_lets_in_any_more_is_cut() {
-    let (one, two) = (talking("one").await, talking("two").await);
+    let ((one, words), two) = (talking_on("one").await, talking("two").await);
     let (chat, _) = Backend::demo().await;
     let stand = Stand::new()
         .metrics()
@@ -245,15 +296,6 @@ async fn live_streams_go_on_and_what_nothing_lets_in_any_more_is_cut() {
         .application("stay", &chat)
         .start()
         .await;
-    let endless = async |name: &str, client: &Client| {
-        let request = Request::get(format!("https://{name}.localhost/endless"))
-            .body(Empty::<Bytes>::new())
-            .unwrap();
-        let mut answer = client.send(request).await.into_body();
-        let first = within("the first octets", answer.frame()).await.unwrap();
-        assert_eq!(first.unwrap().into_data().unwrap(), "first");
-        answer
-    };
     let mut kept = endless("wiki", stand.client()).await;
     let mut kept_http2 = endless("wiki", &stand.client().http2()).await;
     let mut cut = endless("blog", stand.client()).await;
@@ -288,16 +330,7 @@ async fn live_streams_go_on_and_what_nothing_lets_in_any_more_is_cut() {
     let answer = within("the answer", waiting).await.unwrap();
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
     assert_eq!(answer.header("appproxy-answer"), "gateway;error=no_route");
-    let close = within("the cut", async {
-        loop {
-            match gone.next().await {
-                Some(Ok(Message::Close(close))) => return close,
-                Some(Ok(_)) => {}
-                other => panic!("{other:?}"),
-            }
-        }
-    });
-    let close = close.await.unwrap();
+    let close = close_of(&mut gone).await;
     assert_eq!(
         (close.code, close.reason.as_str()),
         (CloseCode::Policy, "no longer published")
@@ -320,9 +353,9 @@ async fn live_streams_go_on_and_what_nothing_lets_in_any_more_is_cut() {
             && page.contains("\nappproxy_websockets_open 1\n")
     })
     .await;
+    words.send("second").unwrap();
     for body in [&mut kept, &mut kept_http2] {
-        let next = tokio::time::timeout(std::time::Duration::from_millis(100), body.frame()).await;
-        assert!(next.is_err(), "it was cut or went on: {next:?}");
+        assert_eq!(next_word(body).await, "second");
     }
     until("five lines", || {
         stand
@@ -339,16 +372,7 @@ async fn live_streams_go_on_and_what_nothing_lets_in_any_more_is_cut() {
         }
     });
     reload(&stand).await;
-    let close = within("the cut", async {
-        loop {
-            match stays.next().await {
-                Some(Ok(Message::Close(close))) => return close,
-                Some(Ok(_)) => {}
-                other => panic!("{other:?}"),
-            }
-        }
-    });
-    assert_eq!(close.await.unwrap().code, CloseCode::Policy);
+    assert_eq!(close_of(&mut stays).await.code, CloseCode::Policy);
     for body in [&mut kept, &mut kept_http2] {
         let frame = within("the cut", body.frame()).await;
         assert!(frame.unwrap().is_err());

@@ -100,7 +100,7 @@ async fn a_removed_connector_is_cut_within_a_second_and_cannot_come_back() {
     let took = removed.elapsed();
     assert!(took < Duration::from_secs(1), "{took:?}");
     let connector = stand.connectors().remove(0);
-    assert_eq!(connector.ended().await.code(), Some(1));
+    assert_eq!(connector.ended().await.code(), Some(64));
     let took = removed.elapsed();
     assert!(took < Duration::from_secs(1), "{took:?}");
     assert_eq!(count(&connector, TOLD), 2);
@@ -116,7 +116,7 @@ async fn a_removed_connector_is_cut_within_a_second_and_cannot_come_back() {
     let config = stand.folder().join("connector-1.yaml");
     for _ in 0..5 {
         let again = stand.spawn_connector(&config);
-        assert_eq!(again.ended().await.code(), Some(1));
+        assert_eq!(again.ended().await.code(), Some(64));
         assert_eq!(count(&again, TOLD), 2);
         assert_eq!(count(&again, "no tunnel; trying again"), 0);
         assert_eq!(count(&again, words::TUNNEL_OPEN), 0);
@@ -185,7 +185,7 @@ async fn a_removal_bites_while_the_gateway_is_busy_and_hits_nobody_else() {
     );
     let removed = Instant::now();
     let connector = stand.connectors().remove(0);
-    assert_eq!(connector.ended().await.code(), Some(1));
+    assert_eq!(connector.ended().await.code(), Some(64));
     let took = removed.elapsed();
     assert!(took < Duration::from_secs(1), "{took:?}");
     let at_removal = answered.load(Ordering::Relaxed);
@@ -226,7 +226,7 @@ async fn a_removal_while_the_gateway_is_down_counts_when_it_returns() {
     );
     stand.restart_gateway().await;
     let connector = stand.connectors().remove(0);
-    assert_eq!(connector.ended().await.code(), Some(1));
+    assert_eq!(connector.ended().await.code(), Some(64));
     assert_eq!(count(&connector, TOLD), 2);
     assert_eq!(connector.log().last().unwrap(), ENDS);
     assert_eq!(stand.get("https://wiki.localhost/").await.status, 503);

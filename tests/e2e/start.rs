@@ -375,7 +375,9 @@ async fn an_expired_certificate_is_a_warning_and_inherited_listeners_are_counted
     let file = folder.path().join("gateway.yaml");
     fs::write(&file, folder.good()).unwrap();
     let mut command = Command::new(words::PROGRAM);
-    command.args(words::gateway(&file)).args(words::LOG_AS_JSON);
+    command
+        .args(words::gateway(&file, false))
+        .args(words::LOG_AS_JSON);
     command.envs(words::inherited(2));
     let listener = || Stdio::from(OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap()));
     command.stdin(listener()).stdout(listener());
@@ -411,7 +413,9 @@ async fn an_expired_certificate_is_a_warning_and_inherited_listeners_are_counted
     )
     .unwrap();
     let mut command = Command::new(words::PROGRAM);
-    command.args(words::gateway(&file)).args(words::LOG_AS_JSON);
+    command
+        .args(words::gateway(&file, false))
+        .args(words::LOG_AS_JSON);
     command.envs(words::inherited(1)).stdin(listener());
     let process = Process::start("gateway", &mut command);
     process.says(words::GATEWAY_READY).await;

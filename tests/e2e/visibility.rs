@@ -480,7 +480,7 @@ async fn a_taken_port_for_metrics_is_a_start_error_that_names_its_key() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut command = std::process::Command::new(words::PROGRAM);
     command
-        .args(words::gateway(&file))
+        .args(words::gateway(&file, false))
         .envs(words::inherited(1));
     command.stdin(std::process::Stdio::from(std::os::fd::OwnedFd::from(
         listener,

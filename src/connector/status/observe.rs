@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -15,8 +16,8 @@ use super::{Entry, State, Status};
 use crate::clock::Timestamp;
 use crate::telemetry::Observed;
 use crate::telemetry::metrics::{
-    BACKEND_IDLE, BUILD_INFO, CERTIFICATE_EXPIRY, CLOCK_SKEW, CONNECTOR_STREAMS, CONNECTOR_TUNNELS,
-    DRAINING, Page,
+    BACKEND_IDLE, BUILD_INFO, CERTIFICATE_EXPIRY, CLOCK_SKEW, CONFIG_CURRENT, CONFIG_GENERATION,
+    CONNECTOR_STREAMS, CONNECTOR_TUNNELS, DRAINING, Page,
 };
 
 /// A running connector.
@@ -25,10 +26,8 @@ pub(in crate::connector) struct Connector {
     pub(in crate::connector) renewal: Arc<Renewal>,
     pub(in crate::connector) backend: Arc<Backend>,
     pub(in crate::connector) stop: CancellationToken,
-    /// Lines of the allow-list.
-    pub(in crate::connector) allow: Vec<String>,
-    /// Proxies on the ways to gateways and to applications.
-    pub(in crate::connector) proxies: [Option<String>; 2],
+    /// The proxy on the way to gateways.
+    pub(in crate::connector) tunnel_proxy: Option<String>,
 }
 
 impl Connector {
@@ -62,6 +61,10 @@ impl Observed for Connector {
             .row(&[env!("CARGO_PKG_VERSION")], 1.0);
         let stopping = self.stop.is_cancelled();
         page.value(DRAINING, if stopping { 1.0 } else { 0.0 });
+        let generation = u32::try_from(self.backend.number()).unwrap_or(u32::MAX);
+        page.value(CONFIG_GENERATION, f64::from(generation));
+        let is_behind = self.backend.is_behind.load(Ordering::Relaxed);
+        page.value(CONFIG_CURRENT, if is_behind { 0.0 } else { 1.0 });
         let mut open: BTreeMap<String, u32> = BTreeMap::new();
         for entry in self.status.entries() {
             let open = open.entry(entry.gateway).or_default();
@@ -89,7 +92,7 @@ impl Observed for Connector {
     fn status(&self) -> Option<Value> {
         let identity = self.renewal.identity.identity();
         let connections: Vec<_> = self.status.entries().iter().map(connection).collect();
-        let [tunnel_proxy, backend_proxy] = &self.proxies;
+        let reach = self.backend.reach();
         Some(json!({
             "id": identity.id.as_str(),
             "group": identity.group.as_str(),
@@ -105,9 +108,9 @@ impl Observed for Connector {
             "connections": connections,
             "in_flight": self.status.in_flight.count(),
             "clock_skew_seconds": self.renewal.clock_skew(),
-            "allow": self.allow,
-            "tunnel_proxy": tunnel_proxy,
-            "backend_proxy": backend_proxy,
+            "allow": reach.lines,
+            "tunnel_proxy": self.tunnel_proxy,
+            "backend_proxy": reach.proxy,
         }))
     }
 }
