@@ -1,5 +1,6 @@
-//! `appproxy completions` and `appproxy man`: what packages and shells want of the command line, made
-//! from its definition, so that it cannot be another one.
+//! What other programs want to be told: shells and packages of the command line (`appproxy
+//! completions`, `appproxy man`), made from its definition, and editors of the configuration files
+//! (`appproxy schema`).
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use super::{Cli, Exit};
+use crate::config::{self, SchemaOf};
 
 /// Print what a shell completes commands with, for its start file
 ///
@@ -26,10 +28,46 @@ pub(super) struct Man {
     folder: PathBuf,
 }
 
+/// Print what an editor checks and completes configuration files with (JSON Schema)
+///
+/// For yaml-language-server, the file's first line says where it is:
+/// `# yaml-language-server: $schema=gateway.schema.json`
+#[derive(Debug, clap::Args)]
+pub(super) struct Schema {
+    /// Whose file it is for; of a gateway's and a connector's, told apart by `kind`, without it
+    file: Option<File>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum File {
+    /// gateway.yaml
+    Gateway,
+    /// connector.yaml
+    Connector,
+    /// A file that `include` of gateway.yaml names
+    Applications,
+}
+
 pub(super) fn completions(args: &Completions) -> Result<(), Exit> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "appproxy", &mut text);
-    let written = std::io::stdout().write_all(&text);
+    print(&text)
+}
+
+pub(super) fn schema(args: &Schema) -> Result<(), Exit> {
+    let of = match args.file {
+        None => SchemaOf::Either,
+        Some(File::Gateway) => SchemaOf::Gateway,
+        Some(File::Connector) => SchemaOf::Connector,
+        Some(File::Applications) => SchemaOf::Applications,
+    };
+    let text = config::schema(of);
+    let text = text.map_err(|e| Exit::failed(format!("the schema is no JSON: {e}")))?;
+    print(text.as_bytes())
+}
+
+fn print(text: &[u8]) -> Result<(), Exit> {
+    let written = std::io::stdout().write_all(text);
     written.map_err(|e| Exit::failed(format!("cannot write: {e}")))
 }
 
@@ -69,7 +107,7 @@ mod tests {
             commands.extend(below.map(|c| (format!("{name}-{}", c.get_name()), c.clone())));
         }
         assert_eq!(pages, expected);
-        assert_eq!(pages.len(), 24);
+        assert_eq!(pages.len(), 28);
         for page in pages {
             let text = fs::read_to_string(folder.path().join(&page)).unwrap();
             assert!(text.contains(".SH SYNOPSIS"), "{page}: {text}");

@@ -13,7 +13,9 @@ mod generate;
 mod orders;
 mod register;
 mod reload;
+mod reread;
 mod service;
+mod session;
 mod status;
 mod store;
 mod token;
@@ -61,6 +63,9 @@ enum Command {
     Gateway {
         #[command(flatten)]
         config: GatewayFile,
+        /// Run a connector in this process too, for applications of this host or its network
+        #[arg(long)]
+        local_connector: bool,
         #[command(subcommand)]
         command: Option<GatewayCommand>,
     },
@@ -77,6 +82,7 @@ enum Command {
     /// Show the whole product on this machine, without root and without a network
     Demo(demo::DemoArgs),
     Completions(generate::Completions),
+    Schema(generate::Schema),
     // For whoever makes a package.
     #[command(hide = true)]
     Man(generate::Man),
@@ -120,6 +126,9 @@ enum GatewayCommand {
     /// Enrolled connectors
     #[command(subcommand)]
     Connector(connectors::ConnectorCommand),
+    /// Who is signed in
+    #[command(subcommand)]
+    Session(session::SessionCommand),
     /// The gateways' own authority, which vouches for gateways and connectors
     #[command(subcommand)]
     Ca(ca::CaCommand),
@@ -212,8 +221,9 @@ fn run(command: Command) -> Result<(), Exit> {
     match command {
         Command::Gateway {
             config,
+            local_connector,
             command: None,
-        } => gateway::run(&config.config),
+        } => gateway::run(&config.config, local_connector),
         Command::Gateway {
             command: Some(command),
             ..
@@ -226,6 +236,7 @@ fn run(command: Command) -> Result<(), Exit> {
             GatewayCommand::LogLevel(command) => command.run(),
             GatewayCommand::Token(command) => store::run(&StoreCommand::Token(&command)),
             GatewayCommand::Connector(command) => store::run(&StoreCommand::Connector(&command)),
+            GatewayCommand::Session(command) => store::run(&StoreCommand::Session(&command)),
             GatewayCommand::Ca(command) => store::run(&StoreCommand::Ca(&command)),
         },
         Command::Connector {
@@ -247,6 +258,7 @@ fn run(command: Command) -> Result<(), Exit> {
         } => status::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Completions(args) => generate::completions(&args),
+        Command::Schema(args) => generate::schema(&args),
         Command::Man(args) => generate::man(&args),
     }
 }
