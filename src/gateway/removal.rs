@@ -50,7 +50,11 @@ pub(super) async fn watch(gateway: Arc<Gateway>, mut after: u64) {
                             tracing::info!(connector = %id, tunnels, "connector removed, tunnels cut");
                         }
                         Changed::Authorities => gateway.rotated.notify_one(),
-                        Changed::Unknown(_) => {}
+                        // Whoever keeps sessions follows the log for himself.
+                        Changed::SessionRevoked(_)
+                        | Changed::SessionsRevoked(_)
+                        | Changed::SecretRotated(_)
+                        | Changed::Unknown(_) => {}
                     }
                 }
                 // A failure shows at the next look.

@@ -71,8 +71,12 @@ names! {
     ApplicationName
     /// The name of a connector group.
     GroupName
+    /// The name of an identity provider.
+    ProviderName
     /// The identifier of an enrolled connector, chosen by the gateway: `c` and 24 hexadecimal digits.
     ConnectorId
+    /// The identifier of a session: `s` and 32 hexadecimal digits. It opens nothing by itself.
+    SessionId
 }
 
 impl ConnectorId {
@@ -80,6 +84,14 @@ impl ConnectorId {
     #[must_use]
     pub fn from_random(octets: [u8; 12]) -> Self {
         Self(format!("c{}", hex(&octets)).into())
+    }
+}
+
+impl SessionId {
+    /// A new identifier from 16 random octets.
+    #[must_use]
+    pub fn from_random(octets: [u8; 16]) -> Self {
+        Self(format!("s{}", hex(&octets)).into())
     }
 }
 
@@ -138,5 +150,7 @@ mod tests {
         );
         let id = ConnectorId::from_random([7; 12]);
         assert_eq!(ConnectorId::new(id.as_str()), Ok(id));
+        let id = SessionId::from_random([7; 16]);
+        assert_eq!(SessionId::new(id.as_str()), Ok(id));
     }
 }

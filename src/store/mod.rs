@@ -1,4 +1,4 @@
-//! What outlives a gateway's process: its authorities, enrolment tokens and connectors.
+//! What outlives a gateway's process: its authorities, enrolment tokens, connectors and sessions.
 //!
 //! [`Store`] speaks in the product's verbs. Private keys and secrets are sealed before they reach
 //! the database, so that a dump of it is not the tunnel's trust. Everything another process must
@@ -8,9 +8,9 @@
 mod contract;
 mod keys;
 mod seal;
+mod sessions;
 mod sqlite;
 
-use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -18,14 +18,20 @@ use futures_util::future::BoxFuture;
 use secrecy::SecretString;
 
 use crate::clock::Timestamp;
-use crate::model::{ConnectorId, GroupName};
+use crate::model::{ConnectorId, GroupName, SessionId};
 
 pub use keys::KeyError;
 pub use seal::StoreKeys;
+pub use sessions::{
+    Lease, ListedSession, NewSessionRecord, Once, Origin, SecretOctets, SessionName, SessionRecord,
+    SessionRefusal, SessionStore, SharedSecret, Used,
+};
+#[cfg(test)]
+pub(crate) use sqlite::testing::Fragile;
 pub use sqlite::{RestoreError, back_up, check_folder, open_sqlite, restore};
 
 /// Persistent state, shared by every gateway on it.
-pub trait Store: Send + Sync + fmt::Debug {
+pub trait Store: SessionStore {
     /// The stored authorities, the newest first; none before [`Store::create_authority`].
     fn authorities(&self) -> Reply<'_, Vec<AuthorityRecord>>;
 
@@ -81,7 +87,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The number of the newest change; 0 where there is none.
     fn last_change(&self) -> Reply<'_, u64>;
 
-    /// The changes after number `after`, in order.
+    /// The changes after number `after`, in order. Those of sessions are forgotten after a week
+    /// ([`SessionStore::sweep_sessions`]), so the first one may be a later one.
     fn changes(&self, after: u64) -> Reply<'_, Vec<Change>>;
 
     /// Waits until another writer may have added a change (at most a quarter of a second after it
@@ -303,6 +310,12 @@ pub enum Changed {
     ConnectorRemoved(ConnectorId),
     /// The authorities are others now: a rotation began or ended.
     Authorities,
+    /// A session was revoked, and those below it.
+    SessionRevoked(SessionId),
+    /// All sessions of this name were revoked, and those below them.
+    SessionsRevoked(SessionName),
+    /// There is a newer secret of this name.
+    SecretRotated(String),
     /// Something this version does not know, written by a newer one on the same store.
     Unknown(String),
 }

@@ -37,6 +37,10 @@ pub(super) enum Purpose {
     AuthorityKey,
     /// A whole store.
     Backup,
+    /// A secret that gateways share, behind its name.
+    SharedSecret,
+    /// What lists show of a session, behind its identifier.
+    SessionShown,
 }
 
 impl Purpose {
@@ -45,6 +49,8 @@ impl Purpose {
             Self::Check => "appproxy store 1: meta.check",
             Self::AuthorityKey => "appproxy store 1: authority.key",
             Self::Backup => "appproxy store 1: backup",
+            Self::SharedSecret => "appproxy store 1: secrets.sealed",
+            Self::SessionShown => "appproxy store 1: sessions.shown",
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What every implementation of [`Store`] must do: the cases each of them runs.
 
 mod authorities;
+mod codes;
+mod sessions;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,6 +15,17 @@ use crate::clock::Timestamp;
 use crate::model::{ConnectorId, GroupName};
 
 use authorities::{a_rotation_overlaps_two_authorities_and_ends_once, the_first_authority_counts};
+use codes::{
+    a_code_is_gone_once_presented, the_first_secret_counts_and_newer_ones_stand_before_it,
+    what_asks_for_a_revocation_twice_is_heard_once, what_was_remembered_is_no_news,
+};
+use sessions::{
+    a_name_ends_all_its_sessions_and_sign_ins_under_way, a_session_is_stored_and_listed,
+    nothing_hangs_on_what_has_ended, one_at_a_time_renews_and_a_lost_fence_writes_nothing,
+    revocation_ends_what_hangs_below_and_is_noted, use_is_noted_to_the_minute_with_the_parent,
+    what_has_ended_is_swept_after_a_while,
+};
+pub(super) use sessions::{session_id, sign_in};
 
 type Case = fn(Arc<dyn Store>) -> BoxFuture<'static, ()>;
 
@@ -34,11 +47,22 @@ const CASES: &[(&str, Case)] = cases! {
     changes_have_no_gaps
     a_wait_that_began_before_a_change_ends
     a_connector_is_seen
+    the_first_secret_counts_and_newer_ones_stand_before_it
+    a_session_is_stored_and_listed
+    nothing_hangs_on_what_has_ended
+    revocation_ends_what_hangs_below_and_is_noted
+    a_name_ends_all_its_sessions_and_sign_ins_under_way
+    use_is_noted_to_the_minute_with_the_parent
+    one_at_a_time_renews_and_a_lost_fence_writes_nothing
+    what_has_ended_is_swept_after_a_while
+    a_code_is_gone_once_presented
+    what_was_remembered_is_no_news
+    what_asks_for_a_revocation_twice_is_heard_once
 };
 
 /// Runs every case, each on a store of its own.
 pub(super) async fn contract(fresh: impl AsyncFn() -> Arc<dyn Store>) {
-    assert_eq!(CASES.len(), 13);
+    assert_eq!(CASES.len(), 24);
     for (name, case) in CASES {
         println!("{name}");
         case(fresh().await).await;

@@ -5,8 +5,15 @@
 
 mod authorities;
 mod backup;
+mod codes;
 mod open;
+mod revoke;
+mod secrets;
+mod sessions;
+mod signed_in;
 mod spend;
+#[cfg(test)]
+pub(in crate::store) mod testing;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -29,7 +36,7 @@ use super::{
     SpendRefusal, SpendToken, Store, StoreError, TokenRecord,
 };
 use crate::clock::Timestamp;
-use crate::model::{ConnectorId, GroupName};
+use crate::model::{ConnectorId, GroupName, SessionId};
 use crate::telemetry::metrics::STORE_ERRORS;
 
 const READERS: u32 = 4;
@@ -333,25 +340,24 @@ impl Store for SqliteStore {
     }
 }
 
-/// Adds to the change log. The number is taken under the lock of the transaction, so that a
-/// rolled-back one leaves no gap.
+/// Adds to the change log and returns the number, which is taken under the lock of the transaction,
+/// so that a rolled-back one leaves no gap.
 async fn add_change(
     transaction: &mut SqliteConnection,
     kind: &str,
     subject: &str,
     at: Timestamp,
-) -> Result<(), StoreError> {
-    sqlx::query(
+) -> Result<i64, StoreError> {
+    sqlx::query_scalar(
         "INSERT INTO changes (number, kind, subject, at)
-         SELECT coalesce(max(number), 0) + 1, ?, ?, ? FROM changes",
+         SELECT coalesce(max(number), 0) + 1, ?, ?, ? FROM changes RETURNING number",
     )
     .bind(kind)
     .bind(subject)
     .bind(at.0)
-    .execute(transaction)
+    .fetch_one(transaction)
     .await
-    .map_err(failed)?;
-    Ok(())
+    .map_err(failed)
 }
 
 /// Columns that several tables have.
@@ -423,6 +429,13 @@ fn change(row: &SqliteRow) -> Result<Change, StoreError> {
                 Changed::ConnectorRemoved(ConnectorId::new(subject).map_err(damaged)?)
             }
             AUTHORITIES => Changed::Authorities,
+            signed_in::SECRET_ROTATED => Changed::SecretRotated(subject.into()),
+            kind if kind == revoke::SESSION_CHANGES[0] => {
+                Changed::SessionRevoked(SessionId::new(subject).map_err(damaged)?)
+            }
+            kind if kind == revoke::SESSION_CHANGES[1] => {
+                Changed::SessionsRevoked(revoke::name(subject)?)
+            }
             other => Changed::Unknown(other.into()),
         },
     })

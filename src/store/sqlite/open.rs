@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
-use super::failed;
+use super::{failed, secrets, sessions};
 use crate::store::StoreError;
 use crate::store::seal::{Purpose, StoreKeys};
 
@@ -17,6 +17,7 @@ use crate::store::seal::{Purpose, StoreKeys};
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_first.sql"),
     include_str!("../migrations/sqlite/0002_authorities.sql"),
+    include_str!("../migrations/sqlite/0003_sessions.sql"),
 ];
 
 /// `PRAGMA application_id` of our files: `APXY`.
@@ -40,8 +41,9 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
         .filename(path)
         .busy_timeout(BUSY)
         .foreign_keys(true)
-        // Always, not only for what revokes, spends and enrols: the store is written a few times
-        // an hour, and a setting that never changes cannot be forgotten.
+        // Always, not only for what revokes, spends and enrols: what is written often, that
+        // sessions were used, is written for many of them at once, and a setting that never changes
+        // cannot be forgotten.
         .synchronous(SqliteSynchronous::Full)
 }
 
@@ -228,5 +230,6 @@ async fn try_keys(connection: &mut SqliteConnection, keys: &StoreKeys) -> Result
                 .map_err(failed)?;
         }
     }
-    Ok(())
+    secrets::reseal(connection, keys).await?;
+    sessions::reseal(connection, keys).await
 }

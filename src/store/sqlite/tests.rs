@@ -8,8 +8,9 @@ use sqlx::ConnectOptions;
 use tempfile::TempDir;
 
 use super::*;
-use crate::store::contract::{NOW, contract, id, spend, token};
+use crate::store::contract::{NOW, contract, id, session_id, sign_in, spend, token};
 use crate::store::seal::Purpose;
+use crate::store::{SessionName, SessionStore as _};
 use secrecy::ExposeSecret as _;
 
 const ONE: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
@@ -185,7 +186,7 @@ async fn a_newer_version_and_a_foreign_database_are_refused_and_left_alone() {
             refused,
             Err(StoreError::TooNew {
                 found: 99,
-                known: 2
+                known: 3
             })
         ),
         "{refused:?}"
@@ -315,6 +316,133 @@ async fn a_cancelled_write_leaves_the_store_usable() {
     let used = store.tokens().await.unwrap()[0].used;
     let connectors = store.connectors().await.unwrap().len();
     assert_eq!(usize::try_from(used).unwrap(), connectors);
+}
+
+#[tokio::test]
+async fn a_dump_says_nothing_of_who_signed_in_and_an_old_key_may_go() {
+    let folder = folder();
+    let store = open(&folder).await.unwrap();
+    let secret = zeroize::Zeroizing::new(*b"a secret of thirty-two octets...");
+    store.secrets("tickets", secret, NOW).await.unwrap();
+    store.create_session(sign_in(1)).await.unwrap().unwrap();
+    let mut dump = Vec::new();
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        dump.extend(fs::read(entry.unwrap().path()).unwrap());
+    }
+    let holds = |text: &str| dump.windows(text.len()).any(|w| w == text.as_bytes());
+    assert!(holds("login.example.com"), "the dump is a real one");
+    assert!(!holds("person 1") && !holds("a secret of"));
+    drop(store);
+
+    let path = file(&folder);
+    let both = keys(&format!("{TWO}\n{ONE}"));
+    drop(open_sqlite(&path, both).await.unwrap());
+    let store = open_sqlite(&path, keys(TWO)).await.unwrap();
+    assert_eq!(&store.sessions().await.unwrap()[0].shown[..], b"person 1");
+    let secrets = store.secrets("tickets", Default::default(), NOW).await;
+    assert_eq!(&secrets.unwrap()[0].octets[..8], b"a secret");
+    // Rows that change their places open nothing.
+    execute(&folder, "UPDATE secrets SET name = 'state'").await;
+    let moved = store.secrets("state", Default::default(), NOW).await;
+    assert!(matches!(moved, Err(StoreError::Damaged(_))), "{moved:?}");
+    let moved = "PRAGMA foreign_keys = OFF; UPDATE sessions SET id = 's00'";
+    execute(&folder, moved).await;
+    let moved = store.sessions().await;
+    assert!(matches!(moved, Err(StoreError::Damaged(_))), "{moved:?}");
+}
+
+#[tokio::test]
+async fn codes_are_bounded() {
+    let folder = folder();
+    let store = open(&folder).await.unwrap();
+    let fill: String = format!(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {})
+         INSERT INTO codes (hash, payload, expires) SELECT CAST(CAST(i AS TEXT) AS BLOB), x'', {} FROM n",
+        codes::MOST,
+        NOW.0 + 1
+    );
+    let connection = SqliteConnectOptions::new().filename(file(&folder));
+    let mut connection = connection.connect().await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(fill))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let ends = NOW.plus(Duration::from_secs(60));
+    let put = async |now| store.put_code([1; 32], vec![1], now, ends).await.unwrap();
+    assert!(!put(NOW).await);
+    assert!(
+        put(NOW.plus(Duration::from_secs(1))).await,
+        "they have ended"
+    );
+}
+
+#[tokio::test]
+async fn a_full_disk_keeps_what_was_acknowledged_and_revokes_all_the_same() {
+    let folder = folder();
+    open(&folder).await.unwrap();
+    let full = |writer: SqliteConnectOptions| writer.pragma("max_page_count", "1");
+    let store = SqliteStore::open(&file(&folder), keys(ONE), full)
+        .await
+        .unwrap();
+    let mut stored = 0;
+    loop {
+        let mut new = sign_in(stored);
+        new.shown = zeroize::Zeroizing::new(vec![b'x'; 3000]);
+        match store.create_session(new).await {
+            Ok(created) => created.unwrap(),
+            Err(error) => break assert!(error.to_string().contains("disk is full"), "{error}"),
+        }
+        stored += 1;
+    }
+    assert_eq!(store.sessions().await.unwrap().len(), usize::from(stored));
+    assert_eq!(store.session(&session_id(stored)).await.unwrap(), None);
+    if stored > 0 {
+        assert!(store.revoke_session(&session_id(0), NOW).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn two_stores_on_one_file_agree_on_sessions() {
+    let folder = folder();
+    let (one, other) = (open(&folder).await.unwrap(), open(&folder).await.unwrap());
+    let octets = |n| zeroize::Zeroizing::new([n; 32]);
+    let (a, b) = tokio::join!(
+        one.secrets("tickets", octets(1), NOW),
+        other.secrets("tickets", octets(2), NOW)
+    );
+    assert_eq!(*a.unwrap()[0].octets, *b.unwrap()[0].octets);
+    one.create_session(sign_in(1)).await.unwrap().unwrap();
+    let changed = other.changed();
+    other.revoke_session(&session_id(1), NOW).await.unwrap();
+    changed.await.unwrap();
+    let record = one.session(&session_id(1)).await.unwrap().unwrap();
+    assert_eq!(record.revoked, Some(NOW));
+    one.revoke_sessions(&SessionName([1; 32]), None, NOW)
+        .await
+        .unwrap();
+    let late = other.create_session(sign_in(2)).await.unwrap();
+    assert_eq!(late, Ok(()), "another person");
+    let ends = NOW.plus(Duration::from_secs(60));
+    assert!(one.put_code([7; 32], vec![7], NOW, ends).await.unwrap());
+    let (a, b) = tokio::join!(one.take_code([7; 32], NOW), other.take_code([7; 32], NOW));
+    let taken = [a.unwrap(), b.unwrap()];
+    assert_eq!(taken.iter().flatten().count(), 1);
+}
+
+#[tokio::test]
+async fn a_store_that_is_read_only_or_closed_says_so() {
+    let folder = folder();
+    drop(open(&folder).await.unwrap());
+    let read_only = |writer: SqliteConnectOptions| writer.pragma("query_only", "1");
+    let store = SqliteStore::open(&file(&folder), keys(ONE), read_only)
+        .await
+        .unwrap();
+    let error = store.create_session(sign_in(1)).await.unwrap_err();
+    assert!(error.to_string().contains("cannot be written"), "{error}");
+    assert_eq!(store.session(&session_id(1)).await.unwrap(), None);
+    store.readers.close().await;
+    let gone = store.session(&session_id(1)).await.unwrap_err();
+    assert!(matches!(gone, StoreError::Unavailable(_)), "{gone}");
 }
 
 const CHILD: &str = "APPPROXY_TEST_STORE";
