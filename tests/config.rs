@@ -19,15 +19,16 @@ use appproxy::config::{
     AllowHosts, ConnectionLimits, ConnectorConfig, GatewayConfig, SecretSource, Validate,
 };
 use appproxy::model::{
-    Affinity, ApplicationLimits, BackendProtocol, Endpoint, Finding, Front, HealthCheck, Host,
-    HostHeader, Hsts, Maintenance, PreAuthentication, ProxyProtocol, RequestLimit,
+    Affinity, ApplicationLimits, BackendProtocol, Brand, Colour, Endpoint, Finding, Front,
+    HealthCheck, Host, HostHeader, Hsts, Maintenance, PreAuthentication, ProxyProtocol,
+    RequestLimit,
 };
 use proptest::prelude::*;
 
 const VALID: &str = "testdata/config/valid";
 const INVALID: &str = "testdata/config/invalid";
-const VALID_FILES: usize = 18;
-const INVALID_FILES: usize = 102;
+const VALID_FILES: usize = 21;
+const INVALID_FILES: usize = 113;
 
 /// A word that stands in the invalid files wherever a secret might; it must never be repeated.
 const SECRET: &str = "hunter2";
@@ -132,6 +133,21 @@ fn connectors_certificates_have_the_lives_that_are_written_or_the_usual_ones() {
         lives("testdata/config/valid/gateway-least.yaml"),
         (day * 90, day * 30, day * 60)
     );
+}
+
+#[test]
+fn our_own_pages_are_whose_it_is_written_or_nobody_s() {
+    let config = gateway("testdata/config/valid/gateway-brand.yaml");
+    let brand = config.brand;
+    assert_eq!(brand.name.as_deref(), Some("Example Works"));
+    let logo = brand.logo.unwrap();
+    assert_eq!(logo.path, Path::new("testdata/config/valid/logo.SVG"));
+    assert_eq!(logo.place.key, "brand.logo");
+    assert_eq!(brand.colour, Colour::parse("#003366"));
+    let support = brand.support.unwrap();
+    assert_eq!(support.as_str(), "mailto:help@example.com");
+    let config = gateway("testdata/config/valid/gateway-least.yaml");
+    assert_eq!(config.brand, Brand::default());
 }
 
 #[test]

@@ -150,20 +150,43 @@ fn read_chain(text: &[u8], files: &CertificateFiles) -> Looked<Vec<CertificateDe
     Err(Box::new(missing.at(files.chain_place.clone())))
 }
 
+/// Reads a private key that signs something else than TLS.
+///
+/// # Errors
+/// What keeps it from being used, at the place that names the file.
+pub fn load_private_key(
+    path: &Path,
+    place: &Place,
+) -> Result<PrivateKeyDer<'static>, Box<Finding>> {
+    private_key(&read(path, place)?, path, place)
+}
+
 fn read_key(text: &[u8], files: &CertificateFiles) -> Looked<Arc<dyn SigningKey>> {
-    let path = files.key.display();
+    let key = private_key(text, &files.key, &files.key_place)?;
+    provider().key_provider.load_private_key(key).map_err(|_| {
+        let path = files.key.display();
+        let finding = Finding::error(
+            "key_unsupported",
+            format!("the private key in {path} is damaged or of a kind TLS does not use"),
+            "use an ECDSA key (P-256, P-384, P-521), an RSA key of 2048 bits or more, or Ed25519",
+        );
+        Box::new(finding.at(files.key_place.clone()))
+    })
+}
+
+fn private_key(text: &[u8], path: &Path, place: &Place) -> Looked<PrivateKeyDer<'static>> {
     let fault = |code, what: String, remedy: &str| {
         let finding = Finding::error(code, what, remedy);
-        Err(Box::new(finding.at(files.key_place.clone())))
+        Err(Box::new(finding.at(place.clone())))
     };
     if is_encrypted(text) {
         return fault(
             "key_encrypted",
-            format!("the private key in {path} is encrypted"),
+            format!("the private key in {} is encrypted", path.display()),
             "write it without a passphrase (`openssl pkey -in KEY -out NEW`) into a file only appproxy can read",
         );
     }
-    let sections = sections(text, &files.key, &files.key_place)?;
+    let sections = sections(text, path, place)?;
     let holds_certificate = sections
         .iter()
         .any(|(kind, _)| *kind == SectionKind::Certificate);
@@ -171,21 +194,15 @@ fn read_key(text: &[u8], files: &CertificateFiles) -> Looked<Arc<dyn SigningKey>
         .into_iter()
         .find_map(|(kind, der)| PrivateKeyDer::from_pem(kind, der));
     match key {
-        Some(key) => provider().key_provider.load_private_key(key).or_else(|_| {
-            fault(
-                "key_unsupported",
-                format!("the private key in {path} is damaged or of a kind TLS does not use"),
-                "use an ECDSA key (P-256, P-384, P-521), an RSA key of 2048 bits or more, or Ed25519",
-            )
-        }),
+        Some(key) => Ok(key),
         None if holds_certificate => fault(
             "key_missing",
-            format!("{path} holds a certificate and no private key"),
+            format!("{} holds a certificate and no private key", path.display()),
             "name the private key here and the certificate chain under `chain`: the two may be exchanged",
         ),
         None => fault(
             "key_missing",
-            format!("{path} holds no private key"),
+            format!("{} holds no private key", path.display()),
             "the file must hold a section `-----BEGIN PRIVATE KEY-----` (or `EC PRIVATE KEY`, `RSA PRIVATE KEY`)",
         ),
     }

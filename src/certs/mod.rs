@@ -14,7 +14,7 @@ pub use authority::{
     RequestError, pem,
 };
 pub use crypto::{RandomError, provider, random, sha256, system_roots};
-pub use load::{LoadedCertificate, load, load_authorities, load_client};
+pub use load::{LoadedCertificate, load, load_authorities, load_client, load_private_key};
 pub use peer::{PeerConnector, PeerError};
 
 /// The name of every authority of ours, as its certificate's common name.

@@ -15,6 +15,10 @@ use super::tree::{Entry, Node, Value};
 use super::units;
 use crate::model::{Endpoint, Place, UrlError};
 
+/// How a secret's place is named.
+const SECRET_FORMS: &str = "name its place: `{ file: PATH }`, `{ env: NAME }` or \
+                            `{ credential: NAME }`";
+
 /// A value that is being read.
 #[derive(Clone, Copy)]
 pub(super) struct Field<'a> {
@@ -87,6 +91,11 @@ impl<'a> Field<'a> {
             Value::Scalar { text, .. } => Some(text),
             _ => None,
         }
+    }
+
+    /// Whether the key stands without a value.
+    pub(super) fn is_absent(self) -> bool {
+        matches!(self.node.value, Value::Absent)
     }
 
     /// Whether this word stands here, in quotes or not.
@@ -320,48 +329,54 @@ impl<'a> Field<'a> {
 
     /// The place of a secret. A value that stands where its place belongs is never repeated.
     pub(super) fn secret(self, folder: &Path) -> Option<SecretSource> {
-        const FORMS: &str = "name its place: `{ file: PATH }`, `{ env: NAME }` or \
-                             `{ credential: NAME }`";
+        self.holds_no_secret()?;
+        self.section(&[], |section| self.secret_in(section, folder))?
+    }
+
+    /// Refuses a value that stands where a secret's place belongs, without repeating it.
+    pub(super) fn holds_no_secret(self) -> Option<()> {
         if matches!(self.node.value, Value::Scalar { .. } | Value::List(_)) {
             return self.refuse(
                 "secret_in_file",
                 "a secret does not belong into this file",
-                FORMS,
+                SECRET_FORMS,
             );
         }
-        self.section(&[], |secret| {
-            let file = secret.optional("file");
-            let env = secret.optional("env");
-            let credential = secret.optional("credential");
-            match (file, env, credential) {
-                (Some(file), None, None) => file.path(folder).map(SecretSource::File),
-                (None, Some(env), None) => {
-                    let name = env.text()?;
-                    let first = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-                    if !first || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-                        return env.refuse(
-                            "bad_name",
-                            "this is not the name of an environment variable",
-                            "write its name, not its value, and without `$`",
-                        );
-                    }
-                    Some(SecretSource::Env(name.to_owned()))
+        Some(())
+    }
+
+    /// The place of a secret, where its section has other keys too.
+    pub(super) fn secret_in(self, secret: &Section<'_>, folder: &Path) -> Option<SecretSource> {
+        let file = secret.optional("file");
+        let env = secret.optional("env");
+        let credential = secret.optional("credential");
+        match (file, env, credential) {
+            (Some(file), None, None) => file.path(folder).map(SecretSource::File),
+            (None, Some(env), None) => {
+                let name = env.text()?;
+                let first = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+                if !first || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+                    return env.refuse(
+                        "bad_name",
+                        "this is not the name of an environment variable",
+                        "write its name, not its value, and without `$`",
+                    );
                 }
-                (None, None, Some(credential)) => {
-                    let name = credential.text()?;
-                    if name.starts_with('.') || name.contains(|c: char| c == '/' || c.is_control())
-                    {
-                        return credential.refuse(
-                            "bad_name",
-                            "this is not the name of a credential",
-                            "write the name given to `LoadCredential=`, not a path",
-                        );
-                    }
-                    Some(SecretSource::Credential(name.to_owned()))
-                }
-                _ => self.refuse("bad_secret", "exactly one place belongs here", FORMS),
+                Some(SecretSource::Env(name.to_owned()))
             }
-        })?
+            (None, None, Some(credential)) => {
+                let name = credential.text()?;
+                if name.starts_with('.') || name.contains(|c: char| c == '/' || c.is_control()) {
+                    return credential.refuse(
+                        "bad_name",
+                        "this is not the name of a credential",
+                        "write the name given to `LoadCredential=`, not a path",
+                    );
+                }
+                Some(SecretSource::Credential(name.to_owned()))
+            }
+            _ => self.refuse("bad_secret", "exactly one place belongs here", SECRET_FORMS),
+        }
     }
 
     fn is_plain(self) -> bool {
