@@ -9,24 +9,28 @@
 //! `error`), so that it can be told from an application's. Fields of that beginning are deleted
 //! from what applications send, so none can pretend.
 
+mod asked;
 mod carry;
-mod page;
+pub(crate) mod pages;
 mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
-    HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    LOCATION, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 
+use self::asked::Form;
+use self::pages::{Language, Look, Page, Theme};
 use crate::auth::{Challenge, Denied};
 use crate::http::Body;
 use crate::model::{ErrorCode, ExternalUrl, Host, HostPattern, Maintenance, PathPrefix, RequestId};
 
+pub(crate) use asked::Asked;
 pub(crate) use carry::{carry, count};
 
 /// The reference of a request, in answers to the visitor and in requests to the application.
@@ -34,6 +38,10 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 
 /// Which hop made an answer.
 const ANSWER: HeaderName = HeaderName::from_static("appproxy-answer");
+
+/// The policy of what needs nothing.
+const STRICTEST: HeaderValue =
+    HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
 /// How a stage of the pipeline ends a request: what the visitor is told and what the log is told.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +53,7 @@ pub(crate) struct Failure {
     said: bool,
     again: Option<Duration>,
     closed: Option<Arc<Maintenance>>,
+    sign_in: Option<String>,
 }
 
 impl Failure {
@@ -57,6 +66,7 @@ impl Failure {
             said: false,
             again: None,
             closed: None,
+            sign_in: None,
         }
     }
 
@@ -82,6 +92,12 @@ impl Failure {
     pub(crate) fn closed_for(mut self, maintenance: &Arc<Maintenance>) -> Self {
         self.again = maintenance.retry_after;
         self.closed = Some(Arc::clone(maintenance));
+        self
+    }
+
+    /// Programs are told where somebody signs in, who opens it in a window of their own.
+    pub(crate) fn signing_in_at(mut self, url: String) -> Self {
+        self.sign_in = Some(url);
         self
     }
 
@@ -130,59 +146,6 @@ impl From<Denied> for Failure {
     }
 }
 
-/// What kind of answer the client can use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Asked {
-    form: Form,
-    body: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Page,
-    Json,
-}
-
-impl Asked {
-    /// A page for a person who navigates or a client that prefers HTML, JSON for a program.
-    pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Self {
-        let navigates = headers
-            .get("sec-fetch-mode")
-            .is_some_and(|mode| mode == "navigate");
-        let form = if navigates || prefers_html(headers) {
-            Form::Page
-        } else {
-            Form::Json
-        };
-        Self {
-            form,
-            body: method != Method::HEAD,
-        }
-    }
-}
-
-/// Whether `Accept` (RFC 9110, section 12.5.1) names HTML, and not JSON above it.
-fn prefers_html(headers: &HeaderMap) -> bool {
-    let (mut html, mut json) = (0.0_f32, 0.0_f32);
-    let fields = headers.get_all(ACCEPT).iter();
-    for range in fields
-        .filter_map(|f| f.to_str().ok())
-        .flat_map(|f| f.split(','))
-    {
-        let mut parts = range.split(';').map(str::trim);
-        let kind = parts.next().unwrap_or_default();
-        let quality = parts
-            .find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q=")))
-            .map_or(1.0, |q| q.parse().unwrap_or(0.0));
-        if kind.eq_ignore_ascii_case("text/html") {
-            html = quality;
-        } else if kind.eq_ignore_ascii_case("application/json") {
-            json = quality;
-        }
-    }
-    html > 0.0 && html >= json
-}
-
 /// The reference on an answer, whoever made the answer.
 pub(crate) fn mark(response: &mut Response<Body>, id: &RequestId) {
     // An id of ours is hexadecimal; one that is no field value is left out.
@@ -192,20 +155,32 @@ pub(crate) fn mark(response: &mut Response<Body>, id: &RequestId) {
 }
 
 /// The answer to a request that failed.
-pub(crate) fn failure(failure: &Failure, asked: &Asked, id: &RequestId) -> Response<Body> {
+pub(crate) fn failure(
+    failure: &Failure,
+    asked: &Asked,
+    theme: &Theme,
+    id: &RequestId,
+) -> Response<Body> {
     let code = failure.code;
     let closed = failure.closed.as_deref();
     let notice = closed.and_then(|closed| closed.message.as_deref());
     let (text, kind, policy) = match asked.form {
-        Form::Page => (
-            page::render(code, notice, id.as_str()),
-            "text/html; charset=utf-8",
-            page::POLICY,
-        ),
+        Form::Page => {
+            let language = asked.language();
+            let look = Look {
+                language,
+                theme,
+                id,
+            };
+            let html = pages::render(&Page::Error { code, notice }, &look);
+            // Hashes of ours: always a field's value.
+            let policy = HeaderValue::try_from(html.policy).unwrap_or(STRICTEST);
+            (html.text, "text/html; charset=utf-8", policy)
+        }
         Form::Json => (
-            json(code, notice, id.as_str()),
+            json(failure, notice, id.as_str()),
             "application/json",
-            "default-src 'none'; frame-ancestors 'none'",
+            STRICTEST,
         ),
     };
     // The same fields for HEAD as for GET, the length among them (RFC 9110, section 9.3.2).
@@ -219,7 +194,7 @@ pub(crate) fn failure(failure: &Failure, asked: &Asked, id: &RequestId) -> Respo
     let headers = response.headers_mut();
     headers.insert(CONTENT_LENGTH, length);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
     if let Ok(answer) = HeaderValue::try_from(format!("gateway;error={code}")) {
         headers.insert(ANSWER, answer);
     }
@@ -232,14 +207,16 @@ pub(crate) fn failure(failure: &Failure, asked: &Asked, id: &RequestId) -> Respo
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if code == ErrorCode::SignInRequired {
-        // A 401 must name a scheme (RFC 9110, section 15.5.2). A registered one would make
-        // browsers ask for a password that nobody has.
-        headers.insert(
-            WWW_AUTHENTICATE,
-            HeaderValue::from_static("Appproxy realm=\"appproxy\""),
-        );
+        challenge(&mut response);
     }
     response
+}
+
+/// A 401 must name a scheme (RFC 9110, section 15.5.2). A registered one would make browsers ask for a
+/// password that nobody has.
+fn challenge(response: &mut Response<Body>) {
+    let scheme = HeaderValue::from_static("Appproxy realm=\"appproxy\"");
+    response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
 }
 
 /// Sends a visitor of the plain-HTTP listener to the same place over TLS.
@@ -328,6 +305,11 @@ fn moved(location: String, id: &RequestId) -> Result<Response<Body>, Failure> {
     Ok(response)
 }
 
+/// An answer without a body.
+pub(crate) fn plain(status: StatusCode, id: &RequestId) -> Response<Body> {
+    own(status, Body::empty(), id)
+}
+
 /// What every answer of ours carries.
 fn own(status: StatusCode, body: Body, id: &RequestId) -> Response<Body> {
     let mut response = Response::new(body);
@@ -345,16 +327,21 @@ fn own(status: StatusCode, body: Body, id: &RequestId) -> Response<Body> {
     response
 }
 
-fn json(code: ErrorCode, notice: Option<&str>, id: &str) -> String {
+fn json(failure: &Failure, notice: Option<&str>, id: &str) -> String {
+    let code = failure.code;
     let mut error = serde_json::json!({
         "code": code.as_str(),
         "status": words::status(code).as_u16(),
-        "message": words::message(code),
+        // For programs, which read one language.
+        "message": Language::English.say(words::message(code)),
         "side": code.side().as_str(),
         "request_id": id,
     });
     if let Some(notice) = notice {
         error["notice"] = notice.into();
+    }
+    if let Some(url) = &failure.sign_in {
+        error["sign_in_url"] = url.as_str().into();
     }
     let mut text = serde_json::json!({ "error": error }).to_string();
     text.push('\n');

@@ -1,8 +1,14 @@
 //! Every code, in every form, with every field.
 
+use http::HeaderMap;
 use http_body_util::BodyExt as _;
 
 use super::*;
+use crate::model::Brand;
+
+fn theme() -> Theme {
+    Theme::new(&Brand::default()).unwrap()
+}
 
 fn id() -> RequestId {
     RequestId::from_random([0xab; 8])
@@ -74,7 +80,7 @@ async fn every_code_has_a_page_and_json_with_code_side_and_reference() {
     for &code in ErrorCode::ALL {
         let status = words::status(code);
         for asked in [&browser, &program] {
-            let response = failure(&Failure::new(code, ""), asked, &id);
+            let response = failure(&Failure::new(code, ""), asked, &theme(), &id);
             assert_eq!(response.status(), status);
             assert_eq!(field(&response, "cache-control"), "no-store");
             assert_eq!(field(&response, "x-content-type-options"), "nosniff");
@@ -100,7 +106,10 @@ async fn every_code_has_a_page_and_json_with_code_side_and_reference() {
             if asked == &browser {
                 assert_eq!(kind, "text/html; charset=utf-8");
                 assert!(text.contains(&format!("{} <code>{code}</code>", status.as_u16())));
-                assert!(text.contains(&format!("<dd>{}</dd>", words::side(code.side()))));
+                assert!(text.contains(&format!(
+                    "<dd>{}</dd>",
+                    Language::English.say(words::side(code.side()))
+                )));
                 assert!(text.contains(&format!("<code class=\"id\">{id}</code>")));
                 assert!(text.contains("<html lang=\"en\">"));
                 assert_eq!(text.matches("<h1>").count(), 1);
@@ -110,7 +119,7 @@ async fn every_code_has_a_page_and_json_with_code_side_and_reference() {
                 let expected = serde_json::json!({ "error": {
                     "code": code.as_str(),
                     "status": status.as_u16(),
-                    "message": words::message(code),
+                    "message": Language::English.say(words::message(code)),
                     "side": code.side().as_str(),
                     "request_id": id.as_str(),
                 }});
@@ -125,9 +134,9 @@ async fn every_code_has_a_page_and_json_with_code_side_and_reference() {
 fn the_words_are_plain_text() {
     for &code in ErrorCode::ALL {
         for words in [
-            words::message(code),
-            words::remedy(code),
-            words::side(code.side()),
+            Language::English.say(words::message(code)),
+            Language::English.say(words::remedy(code)),
+            Language::English.say(words::side(code.side())),
         ] {
             assert!(!words.contains(['<', '>', '&', '"']), "{words}");
         }
@@ -161,8 +170,8 @@ fn people_get_a_page_and_programs_get_json() {
 #[tokio::test]
 async fn head_has_the_fields_of_get_and_no_body() {
     let nothing = Failure::new(ErrorCode::NoRoute, "");
-    let get = failure(&nothing, &asked(Method::GET, &[]), &id());
-    let head = failure(&nothing, &asked(Method::HEAD, &[]), &id());
+    let get = failure(&nothing, &asked(Method::GET, &[]), &theme(), &id());
+    let head = failure(&nothing, &asked(Method::HEAD, &[]), &theme(), &id());
     assert_eq!(get.headers(), head.headers());
     assert_eq!(text(head).await, "");
 }

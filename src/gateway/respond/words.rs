@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 
+use super::pages::Word;
 use crate::model::{ErrorCode, Side};
 
 /// The status of an answer with this code.
@@ -51,87 +52,75 @@ pub(super) const fn retry_after(code: ErrorCode) -> Option<u16> {
 }
 
 /// Whose side it is, for people.
-pub(super) const fn side(side: Side) -> &'static str {
+pub(super) const fn side(side: Side) -> Word {
     match side {
-        Side::Client => "Your request",
-        Side::Gateway => "This site",
-        Side::Provider => "The sign-in service",
-        Side::Connector => "The connection to the application’s network",
-        Side::Application => "The application",
+        Side::Client => Word::SideClient,
+        Side::Gateway => Word::SideGateway,
+        Side::Provider => Word::SideProvider,
+        Side::Connector => Word::SideConnector,
+        Side::Application => Word::SideApplication,
     }
 }
 
 /// What happened, in one sentence for people. Names no host, no address and no rule.
-pub(super) const fn message(code: ErrorCode) -> &'static str {
+pub(super) const fn message(code: ErrorCode) -> Word {
     use ErrorCode as E;
     match code {
-        E::BadRequest => "This request could not be understood.",
-        E::NoRoute => "There is nothing at this address.",
-        E::Misdirected => "This request came over a connection for another site.",
-        E::Denied => "You do not have access to this page.",
-        E::CrossOrigin => "This request came from another site.",
-        E::SignInRequired => "You need to sign in.",
-        E::TooLarge => "This request carries too many or too large header fields.",
-        E::BodyTooLarge => "What you sent is too large.",
-        E::RequestTimeout => "Your request took too long to arrive.",
-        E::Throttled => "There have been too many requests.",
-        E::SignInFailed => "Signing in did not work.",
-        E::ProviderUnavailable => "The sign-in service does not answer.",
-        E::Maintenance => "This application is closed for maintenance.",
-        E::NoConnector => "This application cannot be reached at the moment.",
-        E::TunnelBusy => "Too many people are using this application at the moment.",
-        E::StoreUnavailable => "This site cannot check your access at the moment.",
-        E::TunnelLost => "The connection to this application was interrupted.",
-        E::TargetRefused => "This application may not be reached.",
-        E::BackendDns => "This application could not be found in its network.",
-        E::BackendRefused => "This application is not running.",
-        E::BackendTlsName => "This application identified itself as another one.",
-        E::BackendTlsTrust => "This application could not be reached securely.",
-        E::BackendBadResponse => "This application sent an answer that cannot be understood.",
-        E::BackendConnectTimeout => "This application did not answer the call.",
-        E::BackendFirstByteTimeout => "This application took too long to answer.",
-        E::BackendIdleTimeout => "This application stopped in the middle of its answer.",
-        E::Internal => "Something went wrong on this site.",
+        E::BadRequest => Word::ErrorBadRequest,
+        E::NoRoute => Word::ErrorNoRoute,
+        E::Misdirected => Word::ErrorMisdirected,
+        E::Denied => Word::ErrorDenied,
+        E::CrossOrigin => Word::ErrorCrossOrigin,
+        E::SignInRequired => Word::ErrorSignInRequired,
+        E::TooLarge => Word::ErrorTooLarge,
+        E::BodyTooLarge => Word::ErrorBodyTooLarge,
+        E::RequestTimeout => Word::ErrorRequestTimeout,
+        E::Throttled => Word::ErrorThrottled,
+        E::SignInFailed => Word::ErrorSignInFailed,
+        E::ProviderUnavailable => Word::ErrorProviderUnavailable,
+        E::Maintenance => Word::ErrorMaintenance,
+        E::NoConnector => Word::ErrorNoConnector,
+        E::TunnelBusy => Word::ErrorTunnelBusy,
+        E::StoreUnavailable => Word::ErrorStoreUnavailable,
+        E::TunnelLost => Word::ErrorTunnelLost,
+        E::TargetRefused => Word::ErrorTargetRefused,
+        E::BackendDns => Word::ErrorBackendDns,
+        E::BackendRefused => Word::ErrorBackendRefused,
+        E::BackendTlsName => Word::ErrorBackendTlsName,
+        E::BackendTlsTrust => Word::ErrorBackendTlsTrust,
+        E::BackendBadResponse => Word::ErrorBackendBadResponse,
+        E::BackendConnectTimeout => Word::ErrorBackendConnectTimeout,
+        E::BackendFirstByteTimeout => Word::ErrorBackendFirstByteTimeout,
+        E::BackendIdleTimeout => Word::ErrorBackendIdleTimeout,
+        E::Internal => Word::ErrorInternal,
     }
 }
 
 /// What the visitor can do, in one or two sentences.
-pub(super) const fn remedy(code: ErrorCode) -> &'static str {
+pub(super) const fn remedy(code: ErrorCode) -> Word {
     use ErrorCode as E;
     match code {
-        E::BadRequest => "Go back and try again, or type the address anew.",
-        E::NoRoute => "Check the address for typing errors.",
-        E::Misdirected => "Close this tab and open the page in a new one.",
-        E::Denied => {
-            "If you need access, ask the people who run this site, and give them the reference below."
-        }
-        E::CrossOrigin => "Open the application itself and start from there.",
-        E::SignInRequired => "Open this page in a browser window of its own and sign in.",
-        E::TooLarge => "Delete the cookies of this site in your browser and try again.",
-        E::BodyTooLarge => "Send a smaller file, or several.",
-        E::RequestTimeout => "Check your connection and try again.",
-        E::Throttled | E::TunnelBusy => "Wait a moment and try again.",
-        E::SignInFailed => {
-            "Try once more. If it fails again, give the reference below to the people who run this site."
-        }
-        E::Maintenance => "Come back later.",
-        E::ProviderUnavailable | E::NoConnector | E::StoreUnavailable => {
-            "Try again in a few minutes. If it stays so, give the reference below to the people who run this site."
-        }
+        E::BadRequest => Word::RemedyGoBack,
+        E::NoRoute => Word::RemedyCheckAddress,
+        E::Misdirected => Word::RemedyNewTab,
+        E::Denied => Word::RemedyAskAccess,
+        E::CrossOrigin => Word::RemedyStartThere,
+        E::SignInRequired => Word::RemedyOwnWindow,
+        E::TooLarge => Word::RemedyDeleteCookies,
+        E::BodyTooLarge => Word::RemedySendLess,
+        E::RequestTimeout => Word::RemedyCheckConnection,
+        E::Throttled | E::TunnelBusy => Word::RemedyWaitMoment,
+        E::SignInFailed => Word::RemedyOnceMore,
+        E::Maintenance => Word::RemedyLater,
+        E::ProviderUnavailable | E::NoConnector | E::StoreUnavailable => Word::RemedyMinutesSite,
         // The request may have been carried out, so a form is not simply sent again.
-        E::TunnelLost | E::BackendFirstByteTimeout | E::BackendIdleTimeout => {
-            "Load the page again. If you sent a form, check first whether it arrived."
-        }
-        E::BackendRefused | E::BackendConnectTimeout => {
-            "Try again in a few minutes. If it stays so, tell the people who run this application, and give them the reference below."
-        }
+        E::TunnelLost | E::BackendFirstByteTimeout | E::BackendIdleTimeout => Word::RemedyCheckForm,
+        E::BackendRefused | E::BackendConnectTimeout => Word::RemedyMinutesApplication,
         E::TargetRefused
         | E::BackendDns
         | E::BackendTlsName
         | E::BackendTlsTrust
         | E::BackendBadResponse
-        | E::Internal => {
-            "Trying again will probably not help. Give the reference below to the people who run this site."
-        }
+        | E::Internal => Word::RemedyNoUse,
     }
 }
