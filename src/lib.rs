@@ -39,7 +39,7 @@
 //! | 2 | [`tunnel`], [`upgrade`], [`translate`], [`store`] | what both ends share; the WebSocket splice; link translation; what outlives a process |
 //! | 3 | [`auth`] | who, and whether |
 //! | 4 | [`gateway`], [`connector`] | the two ends, which never import one another |
-//! | 5 | [`cli`], [`demo`] | the command line; the whole product on one machine |
+//! | 5 | [`cli`], [`demo`], [`local`] | the command line; the whole product on one machine; a connector in its gateway's process |
 //!
 //! # Invariants
 //!
@@ -65,6 +65,7 @@ pub mod connector;
 pub mod demo;
 pub mod gateway;
 pub mod http;
+pub mod local;
 pub mod model;
 pub mod net;
 pub mod shutdown;

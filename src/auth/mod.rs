@@ -5,17 +5,29 @@
 //! leaves behind is a [`Permit`], and nothing is forwarded without one. Whatever is not known to
 //! be allowed is denied: both stages end in an arm that refuses.
 
+mod cookie;
+mod identity;
 mod origin;
 mod permit;
+pub mod provider;
+mod session;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 
-use crate::model::{Application, ErrorCode, ExternalUrl, Host, Identity, PreAuthentication};
+use crate::model::{Application, ErrorCode, ExternalUrl, Host, PreAuthentication};
 
+pub use cookie::{
+    Duplicate, OwnCookies, SignInId, clear_session_cookie, end_sign_in_cookie, set_session_cookie,
+};
+pub use identity::Identity;
 pub use permit::{Denied, Permit, Rule, authorise, still_allows};
+pub use session::{
+    Asked, CodeError, Device, Found, HandOver, Listed, LogMark, LoggedOut, LoggedOutOf,
+    LogoutToken, NewSession, NoSession, NonceHash, Redeemed, Refreshed, Session, SessionError,
+    SessionHost, SessionSettings, Sessions, Shown, SignIn, StateError,
+};
 
 /// What a decision may look at, taken from the request and its connection.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +35,7 @@ pub struct Facts<'a> {
     /// Where the request comes from: the peer, or what a trusted proxy said.
     pub client: IpAddr,
     /// The request's method.
-    pub method: &'a Method,
+    pub method: &'a http::Method,
     /// Whether it is the handshake of a WebSocket.
     pub is_websocket: bool,
     /// The path that routing decided on, without the query.
@@ -44,6 +56,19 @@ pub enum Challenge {
     /// None of the application's methods can be carried out, so nobody can be told apart.
     #[error("the application has no pre-authentication that this gateway can carry out")]
     NoMethod,
+    /// There is no session at this host; where there was a ticket, what is wrong with it.
+    #[error("nobody is signed in at this host{}", because(.0.as_ref()))]
+    SignIn(Option<NoSession>),
+    /// The browser sent two tickets, of which one may be somebody else's.
+    #[error(transparent)]
+    Cookies(#[from] Duplicate),
+    /// Whether there is a session cannot be known now.
+    #[error("whether the session is alive cannot be known now")]
+    Unavailable,
+}
+
+fn because(why: Option<&NoSession>) -> String {
+    why.map(|why| format!(": {why}")).unwrap_or_default()
 }
 
 impl Challenge {
@@ -53,7 +78,35 @@ impl Challenge {
         match self {
             // Not `sign_in_required`: there is nothing the visitor could sign in to.
             Self::NoMethod => ErrorCode::Denied,
+            Self::SignIn(_) => ErrorCode::SignInRequired,
+            Self::Cookies(_) => ErrorCode::BadRequest,
+            // Never a way to sign in: that would be a loop.
+            Self::Unavailable => ErrorCode::StoreUnavailable,
         }
+    }
+}
+
+/// By what an application tells people apart.
+#[derive(Debug, Clone)]
+pub enum Method {
+    /// By nothing, or by what a test says: it is known without a look at the request.
+    Known(Identity),
+    /// By the session of a browser.
+    Session,
+}
+
+/// By what an application tells people apart.
+///
+/// # Errors
+/// Where it is by nothing that can be carried out here.
+pub fn method(application: &Application) -> Result<Method, Challenge> {
+    match application.pre_authentication.as_slice() {
+        // Alone: beside another method it would open what that method closes.
+        [PreAuthentication::Passthrough] => Ok(Method::Known(Identity::Anonymous)),
+        [PreAuthentication::Oidc] => Ok(Method::Session),
+        #[cfg(test)]
+        [PreAuthentication::Assumed] => Ok(Method::Known(Identity::Assumed)),
+        _ => Err(Challenge::NoMethod),
     }
 }
 
@@ -61,16 +114,23 @@ impl Challenge {
 ///
 /// # Errors
 /// With what to answer where nobody is known yet, or where it cannot be found out.
-pub fn authenticate(
-    application: &Arc<Application>,
-    _facts: &Facts<'_>,
+pub async fn authenticate(
+    application: &Application,
+    facts: &Facts<'_>,
+    sessions: &Sessions,
 ) -> Result<Identity, Challenge> {
-    match application.pre_authentication.as_slice() {
-        // Alone: beside another method it would open what that method closes.
-        [PreAuthentication::Passthrough] => Ok(Identity::Anonymous),
-        #[cfg(test)]
-        [PreAuthentication::Assumed] => Ok(Identity::Assumed),
-        _ => Err(Challenge::NoMethod),
+    match method(application)? {
+        Method::Known(identity) => Ok(identity),
+        Method::Session => {
+            let own = OwnCookies::read(facts.fields);
+            let ticket = own.session()?.ok_or(Challenge::SignIn(None))?;
+            let host = SessionHost::of(facts.external, facts.host);
+            match sessions.find(&host, ticket).await {
+                Found::Live(session) => Ok(Identity::Session(session)),
+                Found::None(why) => Err(Challenge::SignIn(Some(why))),
+                Found::Unavailable => Err(Challenge::Unavailable),
+            }
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::{Application, ErrorCode, Identity, PreAuthentication};
+use crate::model::{Access, Application, ErrorCode, Person, PreAuthentication};
 
-use super::{Facts, origin};
+use super::{Facts, Identity, origin};
 
 /// Proof that one request may be forwarded to one application.
 ///
@@ -63,6 +63,8 @@ impl Permit {
 pub enum Rule {
     /// The application is published with `passthrough`: it looks after itself.
     Passthrough,
+    /// This line of `access: { allow: … }`.
+    Allow(Arc<str>),
     /// Whoever the test says.
     #[cfg(test)]
     Assumed,
@@ -70,11 +72,12 @@ pub enum Rule {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Passthrough => "passthrough",
+        match self {
+            Self::Passthrough => f.write_str("passthrough"),
+            Self::Allow(line) => write!(f, "allow {line}"),
             #[cfg(test)]
-            Self::Assumed => "assumed",
-        })
+            Self::Assumed => f.write_str("assumed"),
+        }
     }
 }
 
@@ -85,6 +88,17 @@ pub enum Denied {
     /// Nothing opens by omission.
     #[error("no rule allows it")]
     NoRule,
+    /// No line of `access: { allow: … }` names the person.
+    #[error("no line of `access.allow` names {0}")]
+    NotNamed(String),
+    /// A line of `access: { deny: … }` names the person.
+    #[error("{person} is named by `access.deny`: {line}")]
+    Named {
+        /// Who it is.
+        person: String,
+        /// The line.
+        line: String,
+    },
     /// A page of another origin made the browser send it.
     #[error(
         "it may change something, the browser proves by itself whose it is, and it comes from {0:?} \
@@ -98,21 +112,46 @@ impl Denied {
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::NoRule => ErrorCode::Denied,
+            Self::NoRule | Self::NotNamed(_) | Self::Named { .. } => ErrorCode::Denied,
             Self::CrossOrigin(_) => ErrorCode::CrossOrigin,
         }
     }
 }
 
-/// Whether an application still lets in what this rule let in, when its configuration has changed.
+/// Whether an application still lets in whom it let in, when its configuration or what is known of the
+/// person has changed.
 #[must_use]
-pub fn still_allows(rule: &Rule, application: &Application) -> bool {
-    match (rule, application.pre_authentication.as_slice()) {
-        (Rule::Passthrough, [PreAuthentication::Passthrough]) => true,
+pub fn still_allows(identity: &Identity, application: &Application) -> bool {
+    judge(identity, application).is_ok()
+}
+
+/// What lets somebody in.
+fn judge(identity: &Identity, application: &Application) -> Result<Rule, Denied> {
+    // The method is looked at again, and not taken from the identity: an anonymous visitor of one
+    // application is nobody at the next.
+    match (identity, application.pre_authentication.as_slice()) {
+        (Identity::Anonymous, [PreAuthentication::Passthrough]) => Ok(Rule::Passthrough),
+        (Identity::Session(session), [PreAuthentication::Oidc]) => {
+            named(&application.access, &session.sign_in().person)
+        }
         #[cfg(test)]
-        (Rule::Assumed, [PreAuthentication::Assumed]) => true,
-        _ => false,
+        (Identity::Assumed, [PreAuthentication::Assumed]) => Ok(Rule::Assumed),
+        _ => Err(Denied::NoRule),
     }
+}
+
+/// The line that lets a person in. SECURITY: whom `deny` names stays out, whatever `allow` says.
+fn named(access: &Access, person: &Person) -> Result<Rule, Denied> {
+    let of = || format!("{} at {}", person.key.subject, person.provider);
+    if let Some(line) = access.deny.iter().find(|line| line.names(person)) {
+        return Err(Denied::Named {
+            person: of(),
+            line: line.to_string(),
+        });
+    }
+    let line = access.allow.iter().find(|line| line.names(person));
+    let line = line.ok_or_else(|| Denied::NotNamed(of()))?;
+    Ok(Rule::Allow(line.to_string().into()))
 }
 
 /// Judges one request; asked again for every request of a connection.
@@ -127,14 +166,7 @@ pub fn authorise(
     if identity.is_proven_by_browser() {
         origin::check(facts)?;
     }
-    // The method is looked at again, and not taken from the identity: an anonymous visitor of one
-    // application is nobody at the next.
-    let rule = match (identity, application.pre_authentication.as_slice()) {
-        (Identity::Anonymous, [PreAuthentication::Passthrough]) => Rule::Passthrough,
-        #[cfg(test)]
-        (Identity::Assumed, [PreAuthentication::Assumed]) => Rule::Assumed,
-        _ => return Err(Denied::NoRule),
-    };
+    let rule = judge(identity, application)?;
     Ok(Permit {
         application: Arc::clone(application),
         rule,

@@ -15,7 +15,8 @@ use super::{Exit, follow, orders, unusable};
 use crate::certs;
 use crate::clock::Clock;
 use crate::config::{CertificateFiles, GatewayConfig};
-use crate::gateway::{Gateway, Parts};
+use crate::gateway::{self, Gateway, Parts};
+use crate::local::{self, Local, LocalError};
 use crate::model::Finding;
 use crate::net;
 use crate::shutdown::{Signals, Told};
@@ -28,8 +29,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// What the log says when the first signal has come.
 const STOPPING: &str = "stopping: everybody is sent elsewhere; a second signal ends at once";
 
-/// Runs a gateway until it is told to stop.
-pub(super) fn run(config: &Path) -> Result<(), Exit> {
+/// Runs a gateway until it is told to stop, with a connector beside it where one is wanted.
+pub(super) fn run(config: &Path, local_connector: bool) -> Result<(), Exit> {
     let clock = Clock::system();
     let (config, certificates) = prepare(config, &clock)?;
     apply_log(&config)?;
@@ -53,10 +54,12 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
         };
         let (on_https, on_http) = (addresses(&https), addresses(&http));
         let on_tunnel = addresses(&tunnel);
+        let doors = tunnel.first().or_else(|| https.first());
+        let door = doors.and_then(|door| door.local_addr().ok());
         let parts = Parts {
             config,
             certificates,
-            store,
+            store: Arc::clone(&store),
             https,
             http,
             tunnel,
@@ -68,6 +71,10 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
         let on_metrics = watched.serve(&gateway);
         let reloader = Reloader::new(&gateway, &clock);
         let _taking = take_orders(&reloader, &gateway.config()).await?;
+        let _local = match door.filter(|_| local_connector) {
+            Some(door) => Some(start_local(&gateway, &*store, door, &clock).await?),
+            None => None,
+        };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             applications = gateway.config().applications.len(),
@@ -107,6 +114,21 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
     // A file on a disk that does not answer is looked at no longer.
     runtime.shutdown_timeout(FAREWELL);
     outcome
+}
+
+async fn start_local(
+    gateway: &Arc<Gateway>,
+    store: &dyn Store,
+    door: SocketAddr,
+    clock: &Clock,
+) -> Result<Local, Exit> {
+    let started = local::start(gateway, store, door, clock).await;
+    started.map_err(|error| match error {
+        LocalError::Balanced(_) | LocalError::Configuration(_) => {
+            Exit::configuration(&gateway.config().file, "listen", error.to_string())
+        }
+        error => Exit::failed(error.to_string()),
+    })
 }
 
 /// What the service manager shows.
@@ -170,6 +192,13 @@ pub(super) fn prepare(file: &Path, clock: &Clock) -> Result<Prepared, Exit> {
         }
     };
     findings.extend(look_at_store(&config));
+    findings.extend(gateway::look_at_brand(&config.brand));
+    findings.extend(
+        gateway::look_at_providers(&config, clock)
+            .err()
+            .into_iter()
+            .flatten(),
+    );
     if let Err(error) = telemetry::check_log(&config.log) {
         findings.push(unusable(&config.places.log, error.to_string()));
     }
@@ -177,6 +206,11 @@ pub(super) fn prepare(file: &Path, clock: &Clock) -> Result<Prepared, Exit> {
         return Err(Exit::Findings(findings));
     }
     warn_of(&certificates);
+    for provider in &config.identity_providers {
+        for ending in provider.ending_secrets(clock.now()) {
+            tracing::warn!("{ending}");
+        }
+    }
     Ok((config, certificates))
 }
 

@@ -1,4 +1,4 @@
-//! The commands that look after tokens, connectors and the authority: they open the gateway's store directly, and
+//! The commands that look after tokens, connectors, sessions and the authority: they open the gateway's store directly, and
 //! its change log tells every gateway on that store.
 
 use std::io::{stderr, stdout};
@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::ca::CaCommand;
 use super::connectors::ConnectorCommand;
+use super::session::SessionCommand;
 use super::token::TokenCommand;
 use super::{Exit, gateway};
 use crate::clock::Clock;
@@ -16,6 +17,7 @@ pub(super) enum StoreCommand<'a> {
     Token(&'a TokenCommand),
     Connector(&'a ConnectorCommand),
     Ca(&'a CaCommand),
+    Session(&'a SessionCommand),
 }
 
 pub(super) fn run(command: &StoreCommand<'_>) -> Result<(), Exit> {
@@ -23,6 +25,7 @@ pub(super) fn run(command: &StoreCommand<'_>) -> Result<(), Exit> {
         StoreCommand::Token(command) => command.config(),
         StoreCommand::Connector(command) => command.config(),
         StoreCommand::Ca(command) => command.config(),
+        StoreCommand::Session(command) => command.config(),
     };
     let config = GatewayConfig::load(file).map_err(Exit::Findings)?;
     let clock = Clock::system();
@@ -36,6 +39,7 @@ pub(super) fn run(command: &StoreCommand<'_>) -> Result<(), Exit> {
                     .await
             }
             StoreCommand::Connector(command) => command.run(store, &clock, out, hints).await,
+            StoreCommand::Session(command) => command.run(store, &clock, out, hints).await,
             StoreCommand::Ca(command) => {
                 let overlap = config.connector_certificates.overlap();
                 command.run(&*store, overlap, &clock, out).await

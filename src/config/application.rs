@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::access::access;
 use super::balancing;
 use super::external;
 use super::field::Field;
@@ -9,16 +10,16 @@ use super::file::did_you_mean;
 use super::front;
 use super::limits;
 use super::section::Section;
+use super::sign_in::Asked;
 use super::translation;
 use crate::model::{
     Affinity, Application, ApplicationLimits, ApplicationName, BackendProtocol, BackendTimeouts,
     Connectors, Endpoint, ExternalUrl, GroupName, Host, HostHeader, HostPattern, InternalHost,
-    InternalUrl, LinkTranslation, Place, PreAuthentication, ProxyProtocol, UrlError,
+    InternalUrl, LinkTranslation, Place, PreAuthentication, ProxyProtocol, Scheme, UrlError,
 };
 
 /// Keys of an application that the documents describe, not built yet.
 const LATER: &[&str] = &[
-    "access",
     "paths",
     "single_sign_on",
     "cors",
@@ -45,7 +46,7 @@ const LATER_DEFAULTS: &[&str] = &[
     "cookies",
     "limits",
 ];
-const LATER_METHODS: &[&str] = &["oidc", "bearer", "client_certificate"];
+const LATER_METHODS: &[&str] = &["bearer", "client_certificate"];
 const LATER_TIMEOUTS: &[&str] = &["websocket_idle"];
 
 /// Entra's `default` and `long`.
@@ -62,6 +63,8 @@ pub(super) struct Common {
     pub(super) limits: ApplicationLimits,
     /// Whether `listen.http` is written.
     pub(super) serves_http: bool,
+    /// What there is to sign in with.
+    pub(super) sign_in: Asked,
 }
 
 /// What `defaults:` says.
@@ -120,7 +123,9 @@ fn draft(section: &Section<'_>, common: &Common) -> Draft {
     };
     let pre_authentication = section
         .required("pre_authentication", "[passthrough]")
-        .and_then(|field| field.distinct(method));
+        .and_then(|field| methods(field, &common.sign_in));
+    let access = access(section, pre_authentication.as_deref(), &common.sign_in);
+    check_secure(section, pre_authentication.as_deref(), &outsides);
     let host_header = match section.optional("host_header") {
         Some(field) => host_header(field),
         None => Some(HostHeader::Internal),
@@ -145,10 +150,7 @@ fn draft(section: &Section<'_>, common: &Common) -> Draft {
         None => Some(common.limits),
     };
     let front = front::front(section, outside, &common.defaults.front);
-    if let Some(description) = section.optional("description") {
-        // For the reader of the file; nothing shows it yet.
-        description.text();
-    }
+    let description = section.optional("description").map(Field::text);
     let application = || {
         Some(Application {
             name: name.as_ref()?.0.clone(),
@@ -157,6 +159,11 @@ fn draft(section: &Section<'_>, common: &Common) -> Draft {
             internal: internal?,
             connectors: connectors?,
             pre_authentication: pre_authentication?,
+            access: access?,
+            description: match description {
+                Some(read) => Some(read?.into()),
+                None => None,
+            },
             host_header: host_header?,
             link_translation: link_translation?,
             timeouts,
@@ -213,10 +220,45 @@ fn internal_url(field: Field<'_>, external: &[&ExternalUrl]) -> Option<InternalU
     Some(url)
 }
 
+/// The methods in order. SECURITY: `passthrough` beside another would open what that one closes.
+fn methods(field: Field<'_>, sign_in: &Asked) -> Option<Vec<PreAuthentication>> {
+    let methods = field.distinct(method)?;
+    if methods.len() > 1 && methods.contains(&PreAuthentication::Passthrough) {
+        return field.refuse(
+            "conflict",
+            "`passthrough` lets everybody in, whatever stands beside it",
+            "write `[passthrough]` alone, or remove it",
+        );
+    }
+    if methods.contains(&PreAuthentication::Oidc) {
+        sign_in.check(field)?;
+    }
+    Some(methods)
+}
+
+/// SECURITY: a session's cookie is for https alone.
+fn check_secure(
+    section: &Section<'_>,
+    methods: Option<&[PreAuthentication]>,
+    external: &[&ExternalUrl],
+) {
+    let signs_in = methods.is_some_and(|all| all.contains(&PreAuthentication::Oidc));
+    let plain = external.iter().find(|url| url.scheme == Scheme::Http);
+    if let Some(url) = plain.filter(|_| signs_in) {
+        section.error_at_key(
+            "pre_authentication",
+            "conflict",
+            &format!("`{url}` is http, where whoever listens could use a person's session"),
+            "publish it with https",
+        );
+    }
+}
+
 fn method(field: Field<'_>) -> Option<PreAuthentication> {
     let text = field.text()?;
     match text {
         "passthrough" => Some(PreAuthentication::Passthrough),
+        "oidc" => Some(PreAuthentication::Oidc),
         _ if LATER_METHODS.contains(&text) => field.not_built(text),
         _ => field.refuse(
             "bad_value",

@@ -16,6 +16,7 @@ use super::front;
 use super::limits;
 use super::log;
 use super::section::Section;
+use super::sign_in::People;
 use super::tunnel;
 use super::{
     CertificateFiles, GatewayConfig, GatewayPlaces, GatewayReading, Listen, Reload, Sources,
@@ -24,11 +25,7 @@ use crate::model::{Finding, Host};
 
 /// Keys the documents describe, not built yet.
 const LATER: &[&str] = &[
-    "sign_in",
-    "identity_providers",
-    "session",
     "audit",
-    "brand",
     "trusted_proxies",
     "store_grace",
     "metrics",
@@ -104,6 +101,7 @@ fn read(
     let tunnel = root.optional("tunnel").map(tunnel::gateway);
     let congestion = root.optional("congestion").map(tunnel::congestion);
     let drain = root.optional("drain").map(drain::gateway);
+    let people = People::read(root, folder);
     let limits = root.optional("limits").map(limits::gateway);
     let mut defaults = root
         .optional("defaults")
@@ -116,6 +114,7 @@ fn read(
         defaults,
         limits: limits.flatten().unwrap_or_default().usual,
         serves_http: listen.as_ref().is_none_or(|l| l.serves_http),
+        sign_in: people.asked(),
     };
     let tunnel = tunnel.unwrap_or_else(|| Some(Default::default()));
     let mut sources = Sources {
@@ -124,6 +123,7 @@ fn read(
     };
     let applications = applications::read(root, folder, &common, findings, &mut sources);
 
+    people.check(root, applications.as_deref());
     let limits = limits.unwrap_or_else(|| Some(Default::default()))?;
     let tunnel::OfGateway {
         connectors,
@@ -144,10 +144,7 @@ fn read(
         log: log.unwrap_or_else(|| Some(Default::default()))?,
         listen: listen?.listen,
         store: store?,
-        store_key: match store_key {
-            Some(read) => Some(read?),
-            None => None,
-        },
+        store_key: store_key.map_or(Some(None), |read| read.map(Some))?,
         certificates: certificates?,
         connector_certificates: connectors,
         stream_window,
@@ -161,6 +158,10 @@ fn read(
         rate_per_address: limits.rate_per_address,
         connections: limits.connections,
         connections_are_written: limits.connections_are_written,
+        identity_providers: people.providers.unwrap_or_else(|| Some(Vec::new()))?,
+        sign_in: people.host.map_or(Some(None), |read| read.map(Some))?,
+        session: people.session.unwrap_or_else(|| Some(Default::default()))?,
+        brand: people.brand.unwrap_or_else(|| Some(Default::default()))?,
         applications: applications?.into_iter().map(Arc::new).collect(),
         workers,
     })

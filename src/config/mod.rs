@@ -4,17 +4,21 @@
 //! |---|---|
 //! | text → tree of nodes that know their place | `tree` |
 //! | node → typed value, or a finding | `field`, `section`, `units`, `allow` |
-//! | file → checked configuration | `file`, `gateway`, `application`, `applications`, `balancing`, `external`, `front`, `connector`, `backend_tls` |
+//! | file → checked configuration | `file`, `gateway`, `application`, `applications`, `access`, `balancing`, `brand`, `external`, `front`, `provider`, `sign_in`, `connector`, `backend_tls` |
+//! | what editors are told of the files | `schema`, `schema.json` |
 //!
 //! A reader asks its section for every key before it gives up, notes what is wrong and goes on,
 //! so an operator sees all problems at once. To add a key: read it with a method of `Field` in
-//! the reader of its section, and take its name out of that reader's list of later keys.
+//! the reader of its section, take its name out of that reader's list of later keys, and describe
+//! it in `schema.json`.
 
+mod access;
 mod allow;
 mod application;
 mod applications;
 mod backend_tls;
 mod balancing;
+mod brand;
 mod certificate;
 mod connector;
 mod described;
@@ -27,10 +31,13 @@ mod front;
 mod gateway;
 mod limits;
 mod log;
+mod provider;
 mod proxy;
 mod reload;
+mod schema;
 mod secret;
 mod section;
+mod sign_in;
 mod start_only;
 mod translation;
 mod tree;
@@ -38,7 +45,6 @@ mod tunnel;
 mod units;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -48,7 +54,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::model::{
-    Application, CongestionControl, Endpoint, Finding, Host, LogSettings, Place, Rate, StreamWindow,
+    Application, Brand, CongestionControl, Endpoint, Finding, Host, LogSettings, Place, Rate,
+    SessionLife, SignIn, StreamWindow,
 };
 
 /// Where a connector's file is where nobody says otherwise.
@@ -65,10 +72,13 @@ pub fn connector_command(command: &str, file: &Path) -> String {
 
 pub use crate::model::CertificateFiles;
 
+pub use allow::{Allow, AllowHosts};
 pub use backend_tls::BadPin;
 pub use described::{Change, Described, What};
+pub use provider::{ClientAuthentication, ClientSecret, IdentityProvider};
 pub use proxy::{Proxies, ProxyConfig, ProxySetting};
 pub use reload::{Reload, Sources};
+pub use schema::{SchemaOf, schema};
 pub use secret::{SecretError, SecretSource};
 pub use start_only::StartOnly;
 
@@ -111,6 +121,14 @@ pub struct GatewayConfig {
     pub connections: ConnectionLimits,
     /// Somebody wrote how many they may have all together.
     pub connections_are_written: bool,
+    /// Who says who somebody is.
+    pub identity_providers: Vec<Arc<IdentityProvider>>,
+    /// Where people sign in; nobody can where it is absent.
+    pub sign_in: Option<SignIn>,
+    /// How long they stay signed in.
+    pub session: SessionLife,
+    /// Whose our own pages are, and how they look.
+    pub brand: Brand,
     /// What is published.
     pub applications: Vec<Arc<Application>>,
     /// Worker threads; the number of cores where it is absent.
@@ -252,6 +270,9 @@ pub struct ConnectorConfig {
     pub log: LogSettings,
     /// Gateways to dial, beside those kept in the state.
     pub gateways: Vec<Endpoint>,
+    /// Whether gateways that these name are dialled too. A connector in its gateway's own process has
+    /// no use for them.
+    pub follows_gateways: bool,
     /// The folder of identity and gateway list.
     pub state: PathBuf,
     /// What the connector may reach; empty reaches nothing.
@@ -343,41 +364,8 @@ pub struct Connections {
     pub most: u8,
 }
 
-/// One line of the connector's allow-list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Allow {
-    /// Which hosts.
-    pub hosts: AllowHosts,
-    /// Which port.
-    pub port: u16,
-}
-
-impl fmt::Display for Allow {
-    /// As an operator writes it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let port = self.port;
-        match &self.hosts {
-            AllowHosts::Exact(host) => write!(f, "{host}:{port}"),
-            AllowHosts::Below(suffix) => write!(f, "*.{suffix}:{port}"),
-            AllowHosts::Network(network @ IpNet::V6(_)) => write!(f, "[{network}]:{port}"),
-            AllowHosts::Network(network) => write!(f, "{network}:{port}"),
-        }
-    }
-}
-
-/// The hosts of one line of the allow-list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AllowHosts {
-    /// This name or address.
-    Exact(Host),
-    /// Every name that ends in a dot and this suffix.
-    Below(Arc<str>),
-    /// Every address of this network.
-    Network(IpNet),
-}
-
 /// How a connector resolves names.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dns {
     /// Name servers; the system's where empty.
     pub servers: Vec<SocketAddr>,

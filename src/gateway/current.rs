@@ -12,10 +12,15 @@ use tokio_util::sync::CancellationToken;
 use super::observe::Expiries;
 use super::probing;
 use super::rates::Rates;
+use super::respond::pages::Theme;
 use super::route::RouteTable;
+use super::sign_in::Desk;
 use super::{Gateway, StartError, affordable, tls};
+use crate::auth::Identity;
 use crate::certs::LoadedCertificate;
+use crate::clock::Clock;
 use crate::config::{Change, GatewayConfig, StartOnly};
+use crate::model::{Brand, Finding};
 use crate::net::TunnelSockets;
 use crate::telemetry::metrics::CONFIG_RELOADS;
 
@@ -32,6 +37,10 @@ pub(super) struct Current {
     /// For browsers and programs.
     pub(super) people_tls: Arc<tls::People>,
     pub(super) expiries: Expiries,
+    /// How our own pages look.
+    pub(super) theme: Theme,
+    /// Where people sign in; `None` where nobody does.
+    pub(super) desk: Option<Desk>,
     certificates: Vec<LoadedCertificate>,
     /// What tunnels' sockets are set to.
     pub(super) sockets: TunnelSockets,
@@ -66,6 +75,12 @@ pub struct Applied {
     pub changes: Vec<Change>,
 }
 
+/// What keeps our own pages from looking as they are to look.
+#[must_use]
+pub fn look_at_brand(brand: &Brand) -> Option<Finding> {
+    Theme::new(brand).err().map(|error| error.finding())
+}
+
 fn have_same_chains(a: &[LoadedCertificate], b: &[LoadedCertificate]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.key.cert == b.key.cert)
 }
@@ -76,6 +91,7 @@ impl Current {
         before: Option<&Self>,
         config: GatewayConfig,
         certificates: Vec<LoadedCertificate>,
+        clock: &Clock,
     ) -> Result<Self, StartError> {
         // Sessions that clients would resume are known to the one alone that began them.
         let same_chains = |b: &&Self| have_same_chains(&b.certificates, &certificates);
@@ -95,12 +111,23 @@ impl Current {
                 |before| Arc::clone(&before.rates),
             ),
             people_tls,
+            theme: Theme::new(&config.brand)?,
+            desk: Desk::new(&config, clock).map_err(StartError::Providers)?,
             expiries: Expiries::of(&certificates),
             sockets: TunnelSockets::new(config.congestion.clone()),
             superseded: CancellationToken::new(),
             certificates,
             config,
         })
+    }
+}
+
+impl Current {
+    /// Whether the provider that said who somebody is, where one did, is still believed.
+    pub(super) fn vouches_for(&self, identity: &Identity) -> bool {
+        let desk = self.desk.as_ref();
+        let holds = |session| desk.is_some_and(|desk| desk.vouches_for(session));
+        identity.session().is_none_or(|session| holds(session))
     }
 }
 
@@ -114,6 +141,13 @@ impl Gateway {
     #[must_use]
     pub fn config(&self) -> GatewayConfig {
         self.current().config.clone()
+    }
+
+    /// The configuration in force, and what is cancelled when another takes its place.
+    #[must_use]
+    pub fn config_and_end(&self) -> (GatewayConfig, CancellationToken) {
+        let current = self.current();
+        (current.config.clone(), current.superseded.clone())
     }
 
     /// The number of the configuration in force; the one of the start is 1.
@@ -143,7 +177,12 @@ impl Gateway {
             return Err(ApplyError::NeedsRestart(needs_restart));
         }
         let changes = Change::between(&before.config, &config);
-        let next = Arc::new(Current::after(Some(&before), config, certificates)?);
+        let next = Arc::new(Current::after(
+            Some(&before),
+            config,
+            certificates,
+            &self.clock,
+        )?);
         let config = &next.config;
         self.clients
             .limit(config.requests_per_address, config.requests_total);
@@ -153,6 +192,7 @@ impl Gateway {
         ));
         self.drain.set_times(config.drain);
         self.issuer.set_lives(config.connector_certificates);
+        self.sessions.set(super::session_settings(config));
         self.enrolment.set_gateways(config.listen.public.clone());
         self.current.store(Arc::clone(&next));
         self.probe(&next);
@@ -170,6 +210,7 @@ impl Gateway {
         have_same_chains(&current.certificates, certificates)
             && Change::between(&current.config, config).is_empty()
             && StartOnly::between(&current.config, config).is_empty()
+            && Theme::new(&config.brand).is_ok_and(|theme| theme.is_same_as(&current.theme))
     }
 
     /// Notes how an attempt to have another configuration ended, or, with `of_certificates`, the

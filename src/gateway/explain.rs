@@ -10,7 +10,7 @@ use super::respond::Failure;
 use super::route::{Candidates, Found, Match, RouteTable};
 use super::tunnels::Tunnels;
 use super::{Gateway, front, pipeline};
-use crate::auth;
+use crate::auth::{self, Challenge};
 use crate::config::GatewayConfig;
 use crate::http as rules;
 use crate::model::{ErrorCode, Host, RequestId, Scheme};
@@ -205,7 +205,13 @@ impl<'q> Telling<'q> {
         };
         let methods = application.pre_authentication.iter();
         let methods: Vec<_> = methods.map(|method| method.to_string()).collect();
-        let identity = auth::authenticate(application, &facts).map_err(Failure::from);
+        let identity = match auth::method(application) {
+            Ok(auth::Method::Known(identity)) => Ok(identity),
+            // Whose the request would be is not known here.
+            Ok(auth::Method::Session) => Err(Challenge::SignIn(None)),
+            Err(challenge) => Err(challenge),
+        };
+        let identity = identity.map_err(Failure::from);
         let identity = self.decided("pre_authentication", methods.join(", "), identity)?;
         self.conclude(identity.to_string());
         let permit = auth::authorise(&identity, application, &facts).map_err(Failure::from);

@@ -6,17 +6,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio::time::sleep;
 
 use super::Gateway;
 use super::current::Current;
 use super::respond::Failure;
 use super::route::{Found, RouteTable};
-use crate::auth::{self, Permit, Rule};
+use crate::auth::{self, Identity, Permit};
 use crate::http::{self as rules, BodyError};
 use crate::model::{ApplicationName, ErrorCode, Host, RequestId, Scheme};
+
+/// How long a session's end is believed to be as far away as it was.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// A request that was let in under one configuration, and goes on under others.
 pub(super) struct Lease {
@@ -24,8 +28,8 @@ pub(super) struct Lease {
     /// The configuration that was asked last.
     current: Arc<Current>,
     granted: Arc<Granted>,
-    /// Completes with the next configuration; made where somebody waits.
-    next: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Completes when it is to be asked again; made where somebody waits.
+    next: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 /// What was let in, and by what.
@@ -38,7 +42,7 @@ pub(super) struct Granted {
     port: u16,
     path: PathAndQuery,
     application: ApplicationName,
-    rule: Rule,
+    identity: Identity,
     /// The log was told that it is cut.
     is_said: AtomicBool,
 }
@@ -50,6 +54,7 @@ impl Granted {
         facts: &auth::Facts<'_>,
         at: (Scheme, u16, &PathAndQuery),
         permit: &Permit,
+        identity: Identity,
     ) -> Arc<Self> {
         let (scheme, port, path) = at;
         Arc::new(Self {
@@ -60,7 +65,7 @@ impl Granted {
             port,
             path: path.clone(),
             application: permit.application().name.clone(),
-            rule: permit.rule().clone(),
+            identity,
             is_said: AtomicBool::new(false),
         })
     }
@@ -74,7 +79,7 @@ impl Granted {
         match candidates.find(self.scheme, self.port, path.as_str()) {
             Found::Application(found) if found.published.application.name == self.application => {
                 let application = &found.published.application;
-                if !auth::still_allows(&self.rule, application) {
+                if !auth::still_allows(&self.identity, application) {
                     return Err(ErrorCode::Denied);
                 }
                 match &application.front.maintenance {
@@ -85,6 +90,15 @@ impl Granted {
             // Another application has its place; nobody was let in to that.
             _ => Err(ErrorCode::NoRoute),
         }
+    }
+}
+
+/// What a WebSocket is closed with, in words.
+pub(super) const fn told(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::SignInRequired => "signed out",
+        ErrorCode::Denied => "no longer allowed",
+        _ => "no longer published",
     }
 }
 
@@ -106,25 +120,63 @@ impl Lease {
     /// Waits until nothing lets it in any more.
     pub(super) async fn ends(&mut self) -> Failure {
         loop {
-            self.current.superseded.cancelled().await;
+            self.next().await;
             if let Err(code) = self.renew() {
-                return Failure::new(code, "a new configuration does not let it in any more");
+                return Failure::new(code, "nothing lets it in any more");
             }
         }
     }
 
-    /// Asks the configuration in force.
+    /// Completes when it has to be asked again: with the next configuration, when the session is
+    /// revoked, and when it would end.
+    fn next(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let superseded = self.current.superseded.clone();
+        let Some(session) = self.granted.identity.session() else {
+            return Box::pin(superseded.cancelled_owned());
+        };
+        let revoked = session.revoked().clone();
+        let left = session.ends().0.saturating_sub(self.gateway.clock.now().0);
+        // Clocks are set, and machines sleep: it is looked again in between.
+        let left = Duration::from_secs(u64::try_from(left).unwrap_or_default()).min(LOOK);
+        Box::pin(async move {
+            tokio::select! {
+                () = superseded.cancelled() => {}
+                () = revoked.cancelled() => {}
+                () = sleep(left) => {}
+            }
+        })
+    }
+
+    /// Whether the session, if it goes by one, has ended. One that is used is not idle: its end
+    /// moves on.
+    fn has_ended(&self) -> bool {
+        self.granted.identity.session().is_some_and(|session| {
+            session.revoked().is_cancelled() || session.ends() <= self.gateway.clock.now()
+        })
+    }
+
+    /// Asks the configuration in force, and the session.
     fn renew(&mut self) -> Result<(), ErrorCode> {
         self.next = None;
         self.current = self.gateway.current();
-        let holds = self.granted.holds(&self.current.table);
+        let holds = match self.has_ended() {
+            true => Err(ErrorCode::SignInRequired),
+            false if !self.current.vouches_for(&self.granted.identity) => {
+                Err(ErrorCode::SignInRequired)
+            }
+            false => self.granted.holds(&self.current.table),
+        };
         if let Err(code) = holds
             && !self.granted.is_said.swap(true, Ordering::Relaxed)
         {
             let Granted {
                 id, application, ..
             } = &*self.granted;
-            tracing::info!(request_id = %id, %application, %code, "cut: a new configuration does not let it in any more");
+            let why = match code {
+                ErrorCode::SignInRequired => "cut: its session has ended",
+                _ => "cut: a new configuration does not let it in any more",
+            };
+            tracing::info!(request_id = %id, %application, %code, "{why}");
         }
         holds
     }
@@ -135,20 +187,22 @@ impl rules::Lease for Lease {
         loop {
             if !waits && self.next.is_none() {
                 // One that is never waited for looks by itself.
-                if Arc::ptr_eq(&self.current, &self.gateway.current.load()) {
+                let is_current = Arc::ptr_eq(&self.current, &self.gateway.current.load());
+                if is_current && !self.has_ended() {
                     return Poll::Pending;
                 }
             } else {
-                let superseded = &self.current.superseded;
-                let next = self
-                    .next
-                    .get_or_insert_with(|| Box::pin(superseded.clone().cancelled_owned()));
+                let mut next = match self.next.take() {
+                    Some(next) => next,
+                    None => self.next(),
+                };
                 if next.as_mut().poll(cx).is_pending() {
+                    self.next = Some(next);
                     return Poll::Pending;
                 }
             }
             if self.renew().is_err() {
-                return Poll::Ready("a new configuration does not let it in any more".into());
+                return Poll::Ready("nothing lets it in any more".into());
             }
         }
     }
@@ -186,7 +240,7 @@ mod tests {
             port: 443,
             path: PathAndQuery::from_static(path),
             application: wiki().name.clone(),
-            rule: Rule::Passthrough,
+            identity: Identity::Anonymous,
         };
         let moved = application("wiki", "https://x.example.com/", "http://wiki.corp/");
         let elsewhere = application("wiki", "https://w.example.com/", "http://other.corp/");

@@ -1,5 +1,6 @@
 //! The public side: TLS, routing, decisions, forwarding.
 
+mod admit;
 mod affinity;
 mod attach;
 mod bench;
@@ -36,8 +37,11 @@ mod removal;
 mod renewal;
 mod respond;
 mod returning;
+mod round_trip;
 mod route;
 mod scanned;
+mod sign_in;
+mod signed_in;
 mod tls;
 mod told;
 mod tunnels;
@@ -54,9 +58,11 @@ use tokio::sync::Notify;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::{SessionSettings, Sessions};
 use crate::certs::{AuthorityError, LoadedCertificate};
 use crate::clock::Clock;
 use crate::config::{ConnectionLimits, GatewayConfig};
+use crate::model::Finding;
 use crate::net;
 use crate::store::{Store, StoreError};
 use crate::telemetry::RequestIds;
@@ -77,12 +83,14 @@ use tunnels::Tunnels;
 
 #[doc(hidden)]
 pub use bench::Routes;
-pub use current::{Applied, ApplyError};
+pub use current::{Applied, ApplyError, look_at_brand};
 pub use enrol::Enrolment;
 pub use explain::{Explanation, NoQuestion, Question, Step};
 pub use issuer::{EnrolError, Issuer, load_authorities, record};
 #[cfg(test)]
 pub(crate) use memory::Memory;
+pub use respond::pages::LogoError;
+pub use sign_in::look_at_providers;
 
 /// What a gateway is made of: everything that can be wrong has been looked at.
 #[derive(Debug)]
@@ -121,6 +129,12 @@ pub enum StartError {
     /// There is no certificate for people.
     #[error("no certificate is configured")]
     NoCertificate,
+    /// The brand's logo cannot be shown.
+    #[error(transparent)]
+    Logo(#[from] LogoError),
+    /// An identity provider cannot be used as it is written.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Providers(Vec<Finding>),
 }
 
 /// A running gateway.
@@ -140,6 +154,10 @@ pub struct Gateway {
     probes: Probes,
     returning: Returning,
     store: Arc<dyn Store>,
+    /// Who is signed in.
+    sessions: Arc<Sessions>,
+    /// Sign-ins whose answer has come.
+    spent: sign_in::Spent,
     enrolment: Enrolment,
     issuer: Arc<Issuer>,
     /// The change log tells of a rotation.
@@ -162,6 +180,14 @@ pub struct Gateway {
     websockets: TaskTracker,
 }
 
+fn session_settings(config: &GatewayConfig) -> SessionSettings {
+    SessionSettings {
+        idle: config.session.idle,
+        absolute: config.session.lifetime,
+        ..SessionSettings::default()
+    }
+}
+
 impl Gateway {
     /// Takes the sockets into service.
     ///
@@ -182,9 +208,13 @@ impl Gateway {
         let authorities = load_authorities(&*store, clock.now()).await?;
         let tunnel_tls = GatewayTls::new(&authorities, clock.now())?;
         let issuer = Arc::new(Issuer::new(authorities, config.connector_certificates));
-        let current = Arc::new(Current::after(None, config, certificates)?);
+        let current = Arc::new(Current::after(None, config, certificates, &clock)?);
         let config = &current.config;
+        let sessions =
+            Sessions::open(Arc::clone(&store), clock.clone(), session_settings(config)).await?;
         let gateway = Arc::new(Self {
+            sessions,
+            spent: sign_in::Spent::default(),
             tunnels: Tunnels::default(),
             clients: Clients::new(config.requests_per_address, config.requests_total),
             crowd: Crowd::new(affordable(

@@ -1,30 +1,29 @@
 //! The life of a request, stage by stage, in one screen: route → authenticate → authorise →
 //! forward → respond. A stage leaves what the next one demands, so none can be skipped.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response, Version};
-use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
 use hyper_util::rt::TokioIo;
 
 use super::Gateway;
+use super::admit;
 use super::affinity::Client;
 use super::connection::Transport;
 use super::crowd::Busy;
 use super::forward::{self, Errand, Forwarded, WebSocket};
 use super::front;
-use super::lease::{Granted, Lease};
+use super::lease::{self, Granted, Lease};
 use super::published::Published;
 use super::respond::{self, Asked, Failure};
 use super::route::{Candidates, Found, Match};
-use super::upload;
-use crate::auth;
+use super::sign_in::Visit;
+use crate::auth::{self, Challenge, Identity};
 use crate::http::{self as rules, Body, Fault, HeaderLimits, Paced, RequestHost};
-use crate::model::{Application, ConnectorId, ErrorCode, Host, RequestId, Scheme, Side};
+use crate::model::{Application, Captured, ConnectorId, ErrorCode, Host, RequestId, Scheme, Side};
 use crate::telemetry::{AccessLine, Ended};
 use crate::upgrade::{self, Cut, End};
 
@@ -84,7 +83,11 @@ pub(super) async fn handle(
             access.failed(failure.code());
             // A body that was not asked for does not come, or comes all the same.
             closes |= expects || failure.closes();
-            (respond::failure(&failure, &asked, &id), None)
+            let current = gateway.current();
+            (
+                respond::failure(&failure, &asked, &current.theme, &id),
+                None,
+            )
         }
     };
     if let Some(published) = &routed {
@@ -137,6 +140,10 @@ fn refusal(fault: Fault) -> Failure {
 }
 
 /// What a request that passed every stage gets.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, which is taken apart at once"
+)]
 enum Answer {
     Forwarded(Forwarded, Lease),
     /// A redirect of our own.
@@ -191,34 +198,62 @@ fn elsewhere(
     Err(no_route())
 }
 
-/// Holds a request to what its application takes of anybody.
-fn admit(
-    published: &Published,
-    client: IpAddr,
-    request: &Request<Incoming>,
-) -> Result<(), Failure> {
-    published.rates.admit(Client::at(client))?;
-    // One that does not say its length is measured on its way.
-    let length = request.body().size_hint().exact();
-    let limits = &published.application.limits;
-    if limits
-        .body
-        .zip(length)
-        .is_some_and(|(most, length)| length > most)
-    {
-        return Err(upload::too_large());
-    }
-    Ok(())
+fn bad(why: &impl std::fmt::Display) -> Failure {
+    Failure::new(ErrorCode::BadRequest, why.to_string()).closing()
 }
 
-/// A browser that uses one connection for several hosts opens another one for what signs connections
-/// in.
-fn check_version(application: &Application, version: Version) -> Result<(), Failure> {
-    if application.connection_authentication && version == Version::HTTP_2 {
-        let detail = "the application signs connections in, and HTTP/2 shares one";
-        return Err(Failure::new(ErrorCode::Misdirected, detail));
+/// Where a request wants to go, if its head is one that can be judged at all.
+fn check_head(request: &Request<Incoming>) -> Result<RequestHost, Failure> {
+    HeaderLimits::default()
+        .check(request.headers())
+        .map_err(|excess| Failure::new(ErrorCode::TooLarge, excess.to_string()))?;
+    rules::check_clear(request).map_err(|why| bad(&why))?;
+    rules::request_host(request).map_err(|why| bad(&why))
+}
+
+/// Who sent a request, by the word of a provider that is still believed; or how to find out.
+async fn identify(
+    visit: &Visit<'_>,
+    facts: &auth::Facts<'_>,
+    application: &Application,
+    request: &Request<Incoming>,
+    access: &mut AccessLine,
+) -> Result<Identity, Result<Response<Body>, Failure>> {
+    let identity = match visit.identity(application, facts).await {
+        Ok(identity) => identity,
+        Err(Challenge::SignIn(_)) => return Err(visit.challenge(facts, request)),
+        Err(challenge) => return Err(Err(challenge.into())),
+    };
+    if let Some(session) = identity.session() {
+        access.of_person(&session.sign_in().person.key.subject);
     }
-    Ok(())
+    Ok(identity)
+}
+
+/// What a request asks for, as it is forwarded.
+fn errand<'a>(
+    published: &'a Arc<Published>,
+    captured: Option<&'a Captured>,
+    (host, port): (&'a Host, u16),
+    transport: &'a Transport,
+    id: &'a RequestId,
+) -> Errand<'a> {
+    let pins = published.application.connection_authentication;
+    Errand {
+        published,
+        captured,
+        host,
+        facts: rules::Facts {
+            client: transport.peer.ip(),
+            scheme: transport.scheme,
+            host,
+            port,
+            id,
+        },
+        id,
+        ends: transport.ends,
+        pins: pins.then_some(&*transport.pins),
+    }
 }
 
 async fn decide(
@@ -227,28 +262,30 @@ async fn decide(
     request: Request<Incoming>,
 ) -> Result<Answer, Failure> {
     let (transport, id) = (about.transport, about.id);
-    let bad = |why: String| Failure::new(ErrorCode::BadRequest, why).closing();
     let client = transport.peer.ip();
     let current = gateway.current();
     current.rates.admit(Client::at(client))?;
-    HeaderLimits::default()
-        .check(request.headers())
-        .map_err(|excess| Failure::new(ErrorCode::TooLarge, excess.to_string()))?;
-
-    rules::check_clear(&request).map_err(|why| bad(why.to_string()))?;
 
     // Route.
-    let target = rules::request_host(&request).map_err(|why| bad(why.to_string()))?;
-    let candidates = current.table.host(&target.host).ok_or_else(no_route)?;
-    let raw = request.uri().path();
-    let path = rules::canonical(raw, candidates.path_sensitive());
-    let path = path.map_err(|why| bad(why.to_string()))?.as_str();
-    if is_ours(path) {
-        return Err(no_route());
-    }
+    let target = check_head(&request)?;
     let port = target
         .port
         .unwrap_or_else(|| transport.scheme.default_port());
+    let at = (transport.scheme, &target.host, port);
+    let visit = Visit::new(gateway, &current, at, client, id);
+    let request = match visit.at_desk(request).await {
+        Ok(request) => request,
+        Err(answer) => return answer.map(Answer::Own),
+    };
+    let candidates = current.table.host(&target.host).ok_or_else(no_route)?;
+    let raw = request.uri().path();
+    let path = rules::canonical(raw, candidates.path_sensitive());
+    let path = path.map_err(|why| bad(&why))?.as_str();
+    if is_ours(path) {
+        let external = candidates.signs_in_at(transport.scheme, port);
+        let answer = visit.at_application_host(external, path, &request).await;
+        return answer.map(Answer::Own);
+    }
     let found = match candidates.find(transport.scheme, port, path) {
         Found::Application(found) => found,
         other => {
@@ -262,11 +299,9 @@ async fn decide(
     } = found;
     let application = &published.application;
     about.routed(&published);
-    check_version(application, request.version())?;
-    if let Some(own) = front::before(&published, client, path, &request, id)? {
+    if let Some(own) = admit::before(&published, client, path, &request, id)? {
         return Ok(Answer::Own(own));
     }
-    admit(&published, client, &request)?;
 
     // Authenticate, authorise.
     let facts = auth::Facts {
@@ -278,33 +313,21 @@ async fn decide(
         external: &application.external,
         host: &target.host,
     };
-    let identity = auth::authenticate(application, &facts)?;
+    let identity = match identify(&visit, &facts, application, &request, about.access).await {
+        Ok(identity) => identity,
+        Err(answer) => return answer.map(Answer::Own),
+    };
     let permit = auth::authorise(&identity, application, &facts)?;
     let path = request.uri().path_and_query().ok_or_else(no_route)?;
-    let granted = Granted::new(id, &facts, (transport.scheme, port, path), &permit);
+    let at = (transport.scheme, port, path);
+    let granted = Granted::new(id, &facts, at, &permit, identity);
     let mut lease = Lease::new(gateway, &current, &granted);
     // What a client sends goes on when its answer has come, and may end for itself.
     let of_upload = Lease::new(gateway, &current, &granted);
 
     // Forward.
-    let RequestHost { host, .. } = &target;
-    let errand = Errand {
-        published: &published,
-        captured: captured.as_ref(),
-        host,
-        facts: rules::Facts {
-            client,
-            scheme: transport.scheme,
-            host,
-            port,
-            id,
-        },
-        id,
-        ends: transport.ends,
-        pins: application
-            .connection_authentication
-            .then_some(&*transport.pins),
-    };
+    let host = (&target.host, port);
+    let errand = errand(&published, captured.as_ref(), host, transport, id);
     tokio::select! {
         biased;
         failure = lease.ends() => Err(failure),
@@ -334,7 +357,7 @@ async fn run_websocket(
             tokio::select! {
                 () = gateway.drain.closes() => Cut::going_away(),
                 // It is the policy's word (RFC 6455 section 7.4.1).
-                _ = lease.ends() => Cut::new(1008, "no longer published"),
+                ended = lease.ends() => Cut::new(1008, lease::told(ended.code())),
             }
         };
         let client = Paced::new(TokioIo::new(client));

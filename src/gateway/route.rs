@@ -210,6 +210,14 @@ impl Candidates<'_> {
         bare.map_or(Found::Nothing, Found::Bare)
     }
 
+    /// An external URL under this scheme and port whose application signs people in.
+    pub(crate) fn signs_in_at(&self, scheme: Scheme, port: u16) -> Option<&ExternalUrl> {
+        let applications = self.site.applications.iter();
+        let mut all = applications.map(|published| &*published.application);
+        all.find(|one| one.signs_in() && one.external.scheme == scheme && one.external.port == port)
+            .map(|one| &one.external)
+    }
+
     /// Whether search engines are told to stay away from the host, though nothing is published where
     /// they ask: one of its applications wants that.
     pub(crate) fn denies_robots(&self, scheme: Scheme, port: u16) -> bool {
@@ -258,6 +266,8 @@ pub(super) mod tests {
             internal: InternalUrls::new(vec![InternalUrl::parse(internal).unwrap()]).unwrap(),
             connectors: Connectors::new(vec![GroupName::new("default").unwrap()]).unwrap(),
             pre_authentication: vec![PreAuthentication::Passthrough],
+            access: crate::model::Access::default(),
+            description: None,
             host_header: HostHeader::Internal,
             link_translation: LinkTranslation::default(),
             timeouts: BackendTimeouts::default(),

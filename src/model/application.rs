@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::access::Access;
 use super::front::Front;
 use super::ids::{ApplicationName, GroupName};
 use super::url::{ExternalUrl, Host, InternalUrl, PathPrefix};
@@ -24,6 +25,10 @@ pub struct Application {
     pub connectors: Connectors,
     /// What happens before anything reaches it. Never empty.
     pub pre_authentication: Vec<PreAuthentication>,
+    /// Who of those who signed in may use it.
+    pub access: Access,
+    /// What it is for, as people are told.
+    pub description: Option<Arc<str>>,
     /// What the application sees as `Host`.
     pub host_header: HostHeader,
     /// What is rewritten in its answers.
@@ -47,6 +52,12 @@ pub struct Application {
 }
 
 impl Application {
+    /// Whether somebody may have to sign in before anything reaches it.
+    #[must_use]
+    pub fn signs_in(&self) -> bool {
+        self.pre_authentication.contains(&PreAuthentication::Oidc)
+    }
+
     /// Every URL under which people find it, first choice first.
     pub fn external_urls(&self) -> impl Iterator<Item = &ExternalUrl> {
         std::iter::once(&self.external).chain(&self.alternates)
@@ -188,6 +199,8 @@ impl Connectors {
 pub enum PreAuthentication {
     /// Nothing: the application looks after itself.
     Passthrough,
+    /// A browser's session, begun by signing in at an OpenID Connect provider.
+    Oidc,
     /// Everybody has a session, for tests of what holds where there is one.
     #[cfg(test)]
     Assumed,
@@ -198,6 +211,7 @@ impl fmt::Display for PreAuthentication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Passthrough => "passthrough",
+            Self::Oidc => "oidc",
             #[cfg(test)]
             Self::Assumed => "assumed",
         })

@@ -35,6 +35,8 @@ mod tests {
             internal: InternalUrls::new(urls.collect()).unwrap(),
             connectors: Connectors::new(vec![GroupName::new("default").unwrap()]).unwrap(),
             pre_authentication: vec![PreAuthentication::Passthrough],
+            access: crate::model::Access::default(),
+            description: None,
             host_header: HostHeader::Internal,
             link_translation: LinkTranslation::default(),
             timeouts: BackendTimeouts::default(),

@@ -38,6 +38,8 @@ struct Setting {
 enum Opens {
     /// With each further value.
     More,
+    /// With each value that is gone.
+    Fewer,
     /// With any other value: what it comes to is not compared.
     Any,
     /// Never.
@@ -196,6 +198,7 @@ fn settings(application: Option<&String>, before: &Settings, after: &Settings) -
         let opens = is.or(was).map_or(Opens::Any, |setting| setting.opens);
         let grows = |from: &[String], to: &[String]| match opens {
             Opens::More => to.iter().any(|value| !is_covered(value, from)),
+            Opens::Fewer => from.iter().any(|value| !is_covered(value, to)),
             Opens::Any => true,
             Opens::Never => false,
         };

@@ -1,9 +1,11 @@
 //! The settings of a configuration, each with its values.
 
 use super::{EVERYBODY, EXTERNAL_URLS, INTERNAL_URLS, Opens, Setting, Settings};
-use crate::config::GatewayConfig;
+use std::sync::Arc;
+
+use crate::config::{GatewayConfig, IdentityProvider};
 use crate::model::{
-    Affinity, Application, BackendProtocol, HostHeader, LogFormat, LogTarget, Maintenance,
+    Affinity, Application, BackendProtocol, Brand, HostHeader, LogFormat, LogTarget, Maintenance,
     ProxyProtocol, RequestLimit,
 };
 
@@ -43,6 +45,9 @@ pub(super) fn gateway(config: &GatewayConfig) -> Settings {
         // A secret's place is no secret, and a start's matter.
         store_key: _,
         certificates,
+        identity_providers,
+        sign_in,
+        session,
         // See `limits`.
         connector_certificates: _,
         stream_window: _,
@@ -54,6 +59,8 @@ pub(super) fn gateway(config: &GatewayConfig) -> Settings {
         connections: _,
         connections_are_written: _,
         workers: _,
+        // See `brand`.
+        brand: _,
         // Each is described by itself.
         applications: _,
     } = config;
@@ -82,9 +89,65 @@ pub(super) fn gateway(config: &GatewayConfig) -> Settings {
             }],
         )
         .put("store", Opens::Any, [store.display()])
+        .put(
+            "identity_providers",
+            Opens::Any,
+            identity_providers
+                .iter()
+                .map(|provider| self::provider(provider)),
+        )
+        .put(
+            "sign_in.url",
+            Opens::Any,
+            sign_in.iter().map(|own| own.origin()),
+        )
+        .say(
+            "sign_in.fragment",
+            sign_in
+                .iter()
+                .map(|own| if own.keeps_fragment { "keep" } else { "off" }),
+        )
+        .put("session.idle", Opens::Any, [format!("{:?}", session.idle)])
+        .put(
+            "session.lifetime",
+            Opens::Any,
+            [format!("{:?}", session.lifetime)],
+        )
         .say("certificates", certificates);
     limits(&mut settings, config);
+    brand(&mut settings, &config.brand);
     settings.0
+}
+
+/// What of a provider decides who somebody is.
+fn provider(provider: &IdentityProvider) -> String {
+    let names = |values: &[Arc<str>]| values.join("|");
+    let algorithms = provider.allowed_algorithms.iter().map(|one| one.as_str());
+    let claims = &provider.claims;
+    format!(
+        "{}: {} as {} preset {} tenants [{}] scopes [{}] claims {}, {}, {} trust_email {} algorithms [{}]",
+        provider.name,
+        provider.issuer,
+        provider.client_id,
+        provider.preset.map_or("none", |preset| preset.as_str()),
+        names(&provider.tenants),
+        names(&provider.scopes),
+        claims.groups,
+        claims.email,
+        claims.name,
+        provider.trust_email,
+        algorithms.collect::<Vec<_>>().join("|"),
+    )
+}
+
+/// Of our own pages.
+fn brand(settings: &mut Writing, brand: &Brand) {
+    let logo = brand.logo.iter().map(|logo| logo.path.display());
+    settings
+        .say("brand.name", brand.name.as_deref())
+        .say("brand.logo", logo)
+        .say("brand.colour", brand.colour)
+        .say("brand.support", brand.support.iter().map(|s| s.as_str()));
 }
 
 /// Of tunnels, a stop, and what people may have.
@@ -125,6 +188,8 @@ pub(super) fn application(application: &Application) -> Settings {
         internal,
         connectors,
         pre_authentication,
+        access,
+        description,
         host_header,
         link_translation,
         timeouts,
@@ -144,6 +209,9 @@ pub(super) fn application(application: &Application) -> Settings {
         .put(INTERNAL_URLS, Opens::More, internal.all())
         .put("connector_groups", Opens::More, connectors.groups())
         .put("pre_authentication", Opens::Any, pre_authentication)
+        .put("access.allow", Opens::More, &access.allow)
+        .put("access.deny", Opens::Fewer, &access.deny)
+        .say("description", description.as_deref())
         .put(
             "open_for",
             Opens::More,

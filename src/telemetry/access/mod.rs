@@ -66,6 +66,7 @@ pub struct AccessLine {
     code: Option<ErrorCode>,
     application: Option<InFlight>,
     connector: Option<ConnectorId>,
+    person: Option<Arc<str>>,
     octets_in: Option<OctetsIn>,
     /// What the answer's body will have, where it is known.
     length: Option<u64>,
@@ -112,6 +113,7 @@ impl AccessLine {
             code: None,
             application: None,
             connector: None,
+            person: None,
             octets_in: None,
             length: None,
             octets_out: 0,
@@ -184,6 +186,11 @@ impl AccessLine {
         self.ended = ended;
     }
 
+    /// Whose request it is, as the identity provider calls them.
+    pub fn of_person(&mut self, subject: &Arc<str>) {
+        self.person = Some(Arc::clone(subject));
+    }
+
     /// The request, or the answer on its way, ended with this code.
     pub fn failed(&mut self, code: ErrorCode) {
         self.code = Some(code);
@@ -234,6 +241,7 @@ impl AccessLine {
             status = self.status.map(|s| s.as_u16()),
             error = self.code.map(ErrorCode::as_str),
             application = self.application.as_ref().map(InFlight::application),
+            person = self.person.as_deref(),
             connector = self.connector.as_ref().map(ConnectorId::as_str),
             gateway_ms = times.map(|t| milliseconds(t.gateway)),
             tunnel_ms = times.and_then(|t| t.tunnel).map(milliseconds),

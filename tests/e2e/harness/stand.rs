@@ -24,6 +24,7 @@ pub(crate) struct Stand {
     redirects: bool,
     tunnel_apart: bool,
     held: bool,
+    local_connector: bool,
     metrics: bool,
     listen_settings: Vec<(String, Value)>,
     gateway_settings: Vec<(String, Value)>,
@@ -52,6 +53,7 @@ pub(crate) struct Running {
     tunnel_apart: Option<SocketAddr>,
     /// Kept open whatever becomes of gateways; empty where the gateway's own are the only ones.
     held: Vec<TcpListener>,
+    local_connector: bool,
     metrics: Option<SocketAddr>,
     environment: Vec<(String, String)>,
     traced: bool,
@@ -69,6 +71,7 @@ impl Stand {
             redirects: false,
             tunnel_apart: false,
             held: false,
+            local_connector: false,
             metrics: false,
             listen_settings: Vec::new(),
             gateway_settings: Vec::new(),
@@ -136,6 +139,13 @@ impl Stand {
         self
     }
 
+    /// Has the gateway run a connector in its own process, and no other.
+    pub(crate) fn local_connector(mut self) -> Self {
+        self.local_connector = true;
+        self.connectors = 0;
+        self
+    }
+
     /// Listens for those who watch the gateway; beside neither redirects nor a port for connectors,
     /// since standard error is the log.
     pub(crate) fn metrics(mut self) -> Self {
@@ -192,7 +202,7 @@ impl Stand {
         let names: Vec<String> = self.applications.iter().map(|a| host(&a.name)).collect();
         let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
         // What is not published, such as a wildcard's names, needs a certificate all the same.
-        names.extend(["*.localhost", "*.apps.localhost"]);
+        names.extend(["*.localhost", "*.apps.localhost", "login.localhost"]);
         let authority = Authority::new();
         let leaf = authority.issue(&names);
         write(&folder.path().join("ca.pem"), authority.pem());
@@ -226,7 +236,13 @@ impl Stand {
         } else {
             Vec::new()
         };
-        let gateway = start_gateway(&gateway_file, listeners, &self.environment, self.traced);
+        let gateway = start_gateway(
+            words::gateway(&gateway_file, self.local_connector),
+            &gateway_file,
+            listeners,
+            &self.environment,
+            self.traced,
+        );
         gateway.says(words::GATEWAY_READY).await;
         let mut running = Running {
             connectors: Vec::new(),
@@ -238,6 +254,7 @@ impl Stand {
             redirects,
             tunnel_apart,
             held,
+            local_connector: self.local_connector,
             metrics,
             environment: self.environment,
             traced: self.traced,
@@ -525,6 +542,7 @@ impl Running {
             copies(&self.held)
         };
         let new = start_gateway(
+            words::gateway(&self.gateway_file(), self.local_connector),
             &self.gateway_file(),
             listeners,
             &self.environment,
@@ -538,13 +556,14 @@ impl Running {
 /// Starts a gateway that inherits its listeners: the ports are in its configuration, so they have to
 /// be known, and taken, before it starts.
 fn start_gateway(
+    arguments: Vec<String>,
     config: &Path,
     listeners: Vec<TcpListener>,
     environment: &[(String, String)],
     traced: bool,
 ) -> Process {
     let trace = traced.then(|| calls_file(config));
-    let mut command = program(words::gateway(config), environment, trace);
+    let mut command = program(arguments, environment, trace);
     command.envs(words::inherited(listeners.len()));
     // Where the harness holds no copy, the ports refuse when the gateway ends.
     let mut listeners = listeners.into_iter().map(|l| Stdio::from(OwnedFd::from(l)));

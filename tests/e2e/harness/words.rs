@@ -34,8 +34,12 @@ pub(crate) const GROUP: &str = "default";
 pub(crate) const GATEWAY_FILE: &str = "gateway.yaml";
 
 /// Arguments that run a gateway.
-pub(crate) fn gateway(config: &Path) -> Vec<String> {
-    with_config(&["gateway"], config)
+pub(crate) fn gateway(config: &Path, local_connector: bool) -> Vec<String> {
+    let mut arguments = with_config(&["gateway"], config);
+    if local_connector {
+        arguments.push("--local-connector".to_owned());
+    }
+    arguments
 }
 
 /// Arguments that run a connector.

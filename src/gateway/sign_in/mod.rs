@@ -1,0 +1,319 @@
+//! Signing people in and out: what is below `/.appproxy/` on the hosts of applications, and the whole
+//! of the sign-in host.
+//!
+//! ```text
+//! application's host                 sign-in host                        identity provider
+//! a page, no session ──▶ [keep #] ──▶ /.appproxy/sign-in ──▶ (choose) ──▶ asks the person
+//!                                     /.appproxy/callback ◀──────────────┘
+//! /.appproxy/session ◀── a code ──────┘ (the person's own session)
+//! └▶ [give # back] ──▶ the page
+//! ```
+//!
+//! | what | file |
+//! |---|---|
+//! | the sign-in host and its providers, as one configuration has them | `desk` |
+//! | what goes through the browser, sealed | `carried` |
+//! | forms and parameters | `form` |
+//! | on the hosts of applications | `challenge` |
+//! | on the sign-in host | `entering`, `handing_over`, `launcher`, `leaving` |
+//!
+//! What leads from one host to the other is made of the configuration and of what is sealed, never of
+//! a parameter that anybody could write (DESIGN 8, rule 10).
+
+mod carried;
+mod challenge;
+mod desk;
+mod entering;
+mod form;
+mod handing_over;
+mod launcher;
+mod leaving;
+mod spent;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::{LOCATION, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use super::Gateway;
+use super::current::Current;
+use super::front;
+use super::respond::pages::{self, Explained, Language, Link, Look, Page, Stopped};
+use super::respond::{self, Failure};
+use crate::auth::{self, Challenge, Device, Facts, Identity, SessionHost};
+use crate::http::{self as rules, Body};
+use crate::model::{Application, ErrorCode, ExternalUrl, Host, RequestId, Scheme};
+
+use challenge::{Asked, challenge};
+pub(super) use desk::Desk;
+pub use desk::look_at_providers;
+pub(super) use spent::Spent;
+
+/// Where sign-in begins, at the sign-in host.
+const SIGN_IN: &str = "/.appproxy/sign-in";
+/// Where providers send browsers back to, at the sign-in host.
+const CALLBACK: &str = "/.appproxy/callback";
+/// Where a wildcard host is confirmed, at the sign-in host.
+const CONFIRM: &str = "/.appproxy/confirm";
+/// Where a code becomes a session, at an application's host.
+const SESSION: &str = "/.appproxy/session";
+/// Where people sign out, at every host.
+const SIGN_OUT: &str = "/.appproxy/sign-out";
+/// Where providers send browsers that signed out there, at the sign-in host.
+const SIGNED_OUT: &str = "/.appproxy/signed-out";
+/// Where providers say that somebody signed out; the provider's name follows.
+const BACK_CHANNEL: &str = "/.appproxy/back-channel/";
+
+/// One request, as far as signing in is concerned.
+pub(super) struct Visit<'a> {
+    gateway: &'a Arc<Gateway>,
+    current: &'a Current,
+    scheme: Scheme,
+    asked: &'a Host,
+    port: u16,
+    client: IpAddr,
+    id: &'a RequestId,
+}
+
+/// One request, where people sign in at all.
+struct AtDesk<'a> {
+    gateway: &'a Arc<Gateway>,
+    current: &'a Current,
+    desk: &'a Desk,
+    client: IpAddr,
+    id: &'a RequestId,
+    /// What it came to.
+    host: SessionHost,
+}
+
+impl<'a> Visit<'a> {
+    /// Of a request to this scheme, host and port.
+    pub(super) const fn new(
+        gateway: &'a Arc<Gateway>,
+        current: &'a Current,
+        (scheme, asked, port): (Scheme, &'a Host, u16),
+        client: IpAddr,
+        id: &'a RequestId,
+    ) -> Self {
+        Self {
+            gateway,
+            current,
+            scheme,
+            asked,
+            port,
+            client,
+            id,
+        }
+    }
+
+    /// Answers what came to the sign-in host; over plain HTTP it leads to itself over TLS. What did not
+    /// come there is given back. SECURITY: at another port it is nobody's, whatever wildcard fits it:
+    /// cookies do not tell ports apart.
+    pub(super) async fn at_desk(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Request<Incoming>, Result<Response<Body>, Failure>> {
+        let desk = self.current.desk.as_ref();
+        let Some(desk) = desk.filter(|desk| desk.settings().host == *self.asked) else {
+            return Ok(request);
+        };
+        Err(match self.scheme {
+            Scheme::Https if desk.settings().port == self.port => {
+                // In a box: rare beside requests for applications.
+                Box::pin(self.at_sign_in_host(desk, request)).await
+            }
+            Scheme::Https => Err(nothing()),
+            Scheme::Http => {
+                let path = request
+                    .uri()
+                    .path_and_query()
+                    .map_or("/", |path| path.as_str());
+                redirect(&format!("{}{path}", desk.origin()), self.id)
+            }
+        })
+    }
+
+    fn at<'b>(&'b self, desk: &'b Desk, host: SessionHost) -> AtDesk<'b> {
+        AtDesk {
+            gateway: self.gateway,
+            current: self.current,
+            desk,
+            client: self.client,
+            id: self.id,
+            host,
+        }
+    }
+
+    /// Pages of ours, and what they load.
+    async fn at_sign_in_host(
+        &self,
+        desk: &Desk,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Failure> {
+        let path = rules::canonical(request.uri().path(), true);
+        let path = path
+            .map_err(|why| Failure::new(ErrorCode::BadRequest, why.to_string()).closing())?
+            .as_str()
+            .to_owned();
+        if let Ok(asset) = self.asset(&path, &request) {
+            return Ok(asset);
+        }
+        at_sign_in_host(&self.at(desk, desk.host().clone()), &path, request).await
+    }
+
+    /// What is ours at the host of an application, of which `external` signs people in.
+    pub(super) async fn at_application_host(
+        &self,
+        external: Option<&ExternalUrl>,
+        path: &str,
+        request: &Request<Incoming>,
+    ) -> Result<Response<Body>, Failure> {
+        if let (Some(desk), Some(external)) = (&self.current.desk, external) {
+            let visit = self.at(desk, SessionHost::of(external, self.asked));
+            if let Some(answer) = at_application_host(&visit, path, request).await {
+                return answer;
+            }
+        }
+        self.asset(path, request)
+    }
+
+    /// Who sent a request to an application, by the word of a provider that is still believed.
+    pub(super) async fn identity(
+        &self,
+        application: &Application,
+        facts: &Facts<'_>,
+    ) -> Result<Identity, Challenge> {
+        let sessions = &self.gateway.sessions;
+        let identity = auth::authenticate(application, facts, sessions).await?;
+        match self.current.vouches_for(&identity) {
+            true => Ok(identity),
+            false => Err(Challenge::SignIn(None)),
+        }
+    }
+
+    /// What somebody gets who has no session where one is asked for.
+    pub(super) fn challenge(
+        &self,
+        facts: &Facts<'_>,
+        request: &Request<Incoming>,
+    ) -> Result<Response<Body>, Failure> {
+        let desk = self.current.desk.as_ref().ok_or_else(nothing)?;
+        let visit = self.at(desk, SessionHost::of(facts.external, facts.host));
+        let asked = Asked::of(facts.method, facts.is_websocket, facts.fields);
+        let target = request.uri().path_and_query();
+        let target = target.map_or("/", |path| path.as_str());
+        challenge(&visit, facts.external, asked, target, request)
+    }
+
+    /// What pages of ours load. Anybody may have it.
+    fn asset(&self, path: &str, request: &Request<Incoming>) -> Result<Response<Body>, Failure> {
+        let asset = self.current.theme.asset(path);
+        let asset = asset.filter(|_| front::is_read(request));
+        let asset = asset.ok_or_else(nothing)?;
+        Ok(pages::asset(asset, request.method(), self.id))
+    }
+}
+
+fn nothing() -> Failure {
+    Failure::new(ErrorCode::NoRoute, "there is nothing of ours")
+}
+
+impl AtDesk<'_> {
+    fn look(&self, fields: &HeaderMap) -> Look<'_> {
+        Look {
+            language: Language::of(fields),
+            theme: &self.current.theme,
+            id: self.id,
+        }
+    }
+
+    fn page(&self, page: &Page<'_>, method: &Method, fields: &HeaderMap) -> Response<Body> {
+        pages::page(page, &self.look(fields), method)
+    }
+
+    fn device(&self, fields: &HeaderMap) -> Device {
+        let agent = fields.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        Device {
+            user_agent: agent.unwrap_or_default().to_owned(),
+            address: self.client,
+        }
+    }
+
+    /// A page that says why a sign-in stopped; the log has the rest under the same reference.
+    fn stopped(
+        &self,
+        stopped: Stopped<'_>,
+        (finding, detail): (&str, &str),
+        (method, fields): (&Method, &HeaderMap),
+    ) -> Response<Body> {
+        // Anybody can bring it about.
+        tracing::info!(request_id = %self.id, host = %self.host, finding, detail, "a sign-in stopped");
+        let again = web(&format!("{}/", self.desk.origin()));
+        let explained = Explained {
+            stopped,
+            finding,
+            again: again.as_ref(),
+        };
+        self.page(&Page::Explained(explained), method, fields)
+    }
+}
+
+/// What is at the sign-in host.
+async fn at_sign_in_host(
+    visit: &AtDesk<'_>,
+    path: &str,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Failure> {
+    let reads = front::is_read(&request);
+    // What spends something is for GET alone.
+    let gets = *request.method() == Method::GET;
+    let posts = *request.method() == Method::POST;
+    match path {
+        "/" if reads => launcher::launcher(visit, &request).await,
+        SIGN_IN if gets => entering::begin(visit, &request).await,
+        CALLBACK if gets => entering::callback(visit, &request).await,
+        CONFIRM if posts => handing_over::confirmed(visit, request).await,
+        SIGN_OUT if reads => leaving::ask(visit, &request).await,
+        SIGN_OUT if posts => leaving::sign_out(visit, request).await,
+        SIGNED_OUT if reads => Ok(leaving::signed_out(visit, &request)),
+        front::ROBOTS if reads => Ok(respond::robots(request.method(), visit.id)),
+        _ => match path.strip_prefix(BACK_CHANNEL).filter(|_| posts) {
+            Some(name) => leaving::back_channel(visit, name, request).await,
+            None => Err(nothing()),
+        },
+    }
+}
+
+/// What is ours at the host of an application; `None` where nothing is.
+async fn at_application_host(
+    visit: &AtDesk<'_>,
+    path: &str,
+    request: &Request<Incoming>,
+) -> Option<Result<Response<Body>, Failure>> {
+    match path {
+        SESSION if *request.method() == Method::GET => {
+            Some(challenge::hand_over(visit, request).await)
+        }
+        SIGN_OUT if front::is_read(request) => {
+            let to = format!("{}{SIGN_OUT}", visit.desk.origin());
+            Some(redirect(&to, visit.id))
+        }
+        _ => None,
+    }
+}
+
+/// Sends a browser on with GET (RFC 9110 section 15.4.4). `to` is ours or an identity provider's.
+fn redirect(to: &str, id: &RequestId) -> Result<Response<Body>, Failure> {
+    let to = HeaderValue::from_str(to)
+        .map_err(|e| Failure::internal(format!("the way on cannot stand in a field: {e}")))?;
+    let mut response = respond::plain(StatusCode::SEE_OTHER, id);
+    response.headers_mut().insert(LOCATION, to);
+    Ok(response)
+}
+
+/// A link to an absolute address of ours, or of an identity provider.
+fn web(text: &str) -> Option<Link> {
+    pages::WebUrl::parse(text).map(Link::from)
+}
