@@ -10,7 +10,8 @@ use rustls::pki_types::CertificateDer;
 
 use super::DemoError;
 use super::folder::Folder;
-use super::stage::{HOST, INTERNAL, TUNNELS};
+use super::provider::CLIENT_ID;
+use super::stage::{HOST, INTERNAL, LOGIN, STAFF, TUNNELS};
 
 /// A throw-away authority and a certificate for the demo's name, as PEM files.
 pub(super) fn write_certificates(folder: &Folder) -> Result<CertificateDer<'static>, DemoError> {
@@ -25,7 +26,8 @@ pub(super) fn write_certificates(folder: &Folder) -> Result<CertificateDer<'stat
     let authority = params.self_signed(&authority_key)?;
     let issuer = Issuer::new(params, authority_key);
     let key = KeyPair::generate()?;
-    let mut params = CertificateParams::new(vec![HOST.to_owned()])?;
+    let names = [HOST, STAFF, LOGIN].map(str::to_owned);
+    let mut params = CertificateParams::new(names)?;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, HOST);
     let leaf = params.signed_by(&key, &issuer)?;
@@ -35,7 +37,12 @@ pub(super) fn write_certificates(folder: &Folder) -> Result<CertificateDer<'stat
     Ok(authority.der().clone())
 }
 
-pub(super) fn gateway_yaml(folder: &Path, address: SocketAddr, application: SocketAddr) -> String {
+pub(super) fn gateway_yaml(
+    folder: &Path,
+    address: SocketAddr,
+    application: SocketAddr,
+    issuer: &str,
+) -> String {
     let path = |name| folder.join(name).display().to_string();
     format!(
         "version: 1
@@ -47,13 +54,26 @@ store: {store}
 certificates:
   - chain: {chain}
     key: {key}
+sign_in:
+  url: https://{LOGIN}:{port}/
+identity_providers:
+  - name: demo
+    issuer: {issuer}
+    client_id: {CLIENT_ID}
 applications:
   - name: demo
     external_url: https://{HOST}:{port}/
     internal_url: http://{INTERNAL}:{internal}/
     pre_authentication: [passthrough]
     timeouts: {{ first_byte: 3s }}
+  - name: staff
+    description: The same application, for the group staff
+    external_url: https://{STAFF}:{port}/
+    internal_url: http://{INTERNAL}:{internal}/
+    pre_authentication: [oidc]
+    access: {{ allow: [ {{ group: staff }} ] }}
 ",
+        issuer = quoted(issuer.to_owned()),
         store = quoted(format!("sqlite:{}", path("gateway.db"))),
         chain = quoted(path("demo.pem")),
         key = quoted(path("demo.key")),

@@ -7,6 +7,7 @@ mod files;
 mod folder;
 mod keys;
 mod probe;
+pub mod provider;
 mod screen;
 mod stage;
 
@@ -16,9 +17,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::certs::RandomError;
-use crate::connector::RegisterError;
 use crate::gateway::StartError;
 use crate::http::BodyError;
+use crate::local::LocalError;
 use crate::model::{ErrorCode, Finding};
 use crate::shutdown::Signals;
 use crate::store::StoreError;
@@ -64,8 +65,11 @@ pub enum DemoError {
     #[error(transparent)]
     Gateway(#[from] StartError),
     /// The connector cannot enrol.
-    #[error("the connector cannot enrol: {0}")]
-    Enrol(#[from] RegisterError),
+    #[error(transparent)]
+    Enrol(#[from] LocalError),
+    /// The identity provider.
+    #[error(transparent)]
+    Provider(#[from] provider::ProviderError),
     /// Something never came up.
     #[error("{0}")]
     Late(&'static str),
@@ -121,12 +125,13 @@ pub fn run(port: Option<u16>, screen: impl Write + Send + 'static) -> Result<(),
             Some(b'k') => Some(stage.toggle_connector()?),
             Some(b'a') => Some(stage.toggle_application()?),
             Some(b's') => Some(stage.toggle_slow()),
+            Some(b'o') => Some(stage.sign_everybody_out()?),
             Some(_) => None,
         };
         changed = done.is_some();
         words = match (key, done) {
             (Some(key), Some(done)) => format!("\n[{}] {done}\n", char::from(key)),
-            (Some(b'!'..=b'~'), None) => "\nThe keys are k, a, s and q.\n".to_owned(),
+            (Some(b'!'..=b'~'), None) => "\nThe keys are k, a, s, o and q.\n".to_owned(),
             // Enter, and what is no letter.
             _ => String::new(),
         };
@@ -154,15 +159,18 @@ private application, {internal} (it listens on {application}).
          (its certificate is a throw-away: let the browser go on, this once)
   Or     curl --cacert {authority} {url}request
   Try    the links there: form, upload, cookie, redirect, WebSocket, events
+  Or     {staff} asks who you are: Alice may, Bob may not
 
   Keys   k  kill the connector, or start it again
          a  stop the application, or start it again
          s  slow the application down, or heal it
+         o  sign everybody out: WebSockets there end too
          q  quit; so does Ctrl-C
 ",
         internal = stage.internal_url(),
         application = stage.application,
         url = format_args!("https://{}:{}/", stage::HOST, stage.address.port()),
+        staff = format_args!("https://{}:{}/", stage::STAFF, stage.address.port()),
         authority = shell_word(&stage.authority_file().display().to_string()),
     )
 }

@@ -1,7 +1,6 @@
 //! Everything the demo starts, each part on threads of its own, so that each can be killed for
 //! real: its sockets close at once, as if its process had died.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::path::{Path, PathBuf};
@@ -11,25 +10,30 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::DemoError;
 use super::app::{self, AppControl};
 use super::files::{connector_yaml, gateway_yaml, write_certificates};
 use super::folder::Folder;
+use super::provider::{self, IdentityProvider};
 use crate::certs;
 use crate::clock::Clock;
-use crate::config::{ConnectorConfig, GatewayConfig, Proxies};
-use crate::connector::{self, BackendTrust, OpenTunnels, Registration, StateFolder};
-use crate::gateway::{Gateway, Parts, load_authorities};
-use crate::model::{Endpoint, GroupName};
-use crate::net::{self, Dialler, Resolver};
-use crate::store::{self, NewToken, Store, StoreKeys};
-use crate::tunnel::token::Token;
+use crate::config::{ConnectorConfig, GatewayConfig};
+use crate::connector::{self, Applications, BackendTrust, OpenTunnels, StateFolder};
+use crate::gateway::{Gateway, Parts};
+use crate::local;
+use crate::net;
+use crate::store::{self, Store, StoreKeys};
 
 /// The name people open; browsers and curl resolve everything below `localhost` themselves.
 pub(super) const HOST: &str = "demo.localhost";
+
+/// Where the same application asks for sign-in.
+pub(super) const STAFF: &str = "staff.localhost";
+
+/// Where people sign in.
+pub(super) const LOGIN: &str = "login.localhost";
 
 /// The name the application knows itself by.
 pub(super) const INTERNAL: &str = "demo.corp.internal";
@@ -57,6 +61,7 @@ pub(super) struct Stage {
     gateway_threads: Threads,
     connector: Option<Threads>,
     backend: Option<Threads>,
+    _provider: Threads,
     control: AppControl,
     authority: CertificateDer<'static>,
     folder: Folder,
@@ -113,12 +118,14 @@ impl Stage {
         let control = AppControl::new(name, Clock::system());
         serve_application(&backend, listener, &control)?;
 
+        let provider = Threads::new("identity provider")?;
+        let issuer = serve_provider(&provider)?;
         let listener = listen(port)?;
         let address = listener.local_addr()?;
         let authority = write_certificates(&folder)?;
         folder.write(
             "gateway.yaml",
-            &gateway_yaml(folder.path(), address, application),
+            &gateway_yaml(folder.path(), address, application, &issuer),
         )?;
         folder.write(
             "connector.yaml",
@@ -135,6 +142,7 @@ impl Stage {
             gateway_threads,
             connector: None,
             backend: Some(backend),
+            _provider: provider,
             control,
             authority,
             folder,
@@ -156,11 +164,12 @@ impl Stage {
         let trust = trust.map_err(DemoError::Configuration)?;
         let threads = Threads::new("connector")?;
         threads.spawn(async move {
+            // Everything of the demo is on this machine.
+            let applications = Applications::new(&config, None, trust);
             let running = connector::run(
                 config,
-                // Everything of the demo is on this machine.
-                Proxies::default(),
-                trust,
+                None,
+                applications,
                 clock,
                 CancellationToken::new(),
                 OpenTunnels::default(),
@@ -198,6 +207,14 @@ impl Stage {
         }
         self.control.set_delay(Duration::ZERO);
         "The application is as fast as before."
+    }
+
+    /// Ends every session there is.
+    pub(super) fn sign_everybody_out(&self) -> Result<&'static str, DemoError> {
+        let gateway = Arc::clone(&self.gateway);
+        let ended = async move { gateway.sign_everybody_out().await };
+        self.gateway_threads.block_on(ended)??;
+        Ok("Everybody is signed out; what they had open has ended.")
     }
 
     fn wait_for_tunnels(&self, wanted: usize) -> Result<(), DemoError> {
@@ -256,6 +273,18 @@ fn serve_application(
     Ok(())
 }
 
+/// Starts the identity provider, and returns its issuer.
+fn serve_provider(threads: &Threads) -> Result<String, DemoError> {
+    let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
+    let authority = listener.local_addr()?.to_string();
+    let provider = IdentityProvider::new(&authority, Clock::system())?;
+    let issuer = provider.issuer().to_owned();
+    let listener = threads.block_on(async { TcpListener::from_std(listener) })??;
+    threads.spawn(provider::serve(listener, provider));
+    Ok(issuer)
+}
+
 /// The wanted port, or the usual one, or any.
 fn listen(port: Option<u16>) -> io::Result<StdListener> {
     let bind = |port| net::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
@@ -290,44 +319,14 @@ async fn start_gateway(
     Ok((Gateway::start(parts).await?, store, config))
 }
 
-/// Makes a token and registers with it, over the gateway's public port.
+/// Registers the connector, over the gateway's public port.
 async fn enrol(
     folder: &Path,
     store: Arc<dyn Store>,
     config: &GatewayConfig,
 ) -> Result<(), DemoError> {
-    let clock = Clock::system();
-    let authorities = load_authorities(&*store, clock.now())
-        .await
-        .map_err(io::Error::other)?;
-    let token = Token::new(config.listen.public.clone(), authorities.issuing().pin());
-    let token = token.map_err(io::Error::other)?;
-    let group = GroupName::new("default").map_err(io::Error::other)?;
-    store
-        .create_token(NewToken {
-            id: token.secret.id(),
-            secret_hash: token.secret.hash(),
-            group,
-            uses: 1,
-            created: clock.now(),
-            expires: clock.now().plus(PATIENCE),
-        })
-        .await?;
     let state = StateFolder::new(folder.join("connector"));
-    let registration = Registration {
-        state: &state,
-        token: &token,
-        name: "demo",
-        replace: false,
-        clock: &clock,
-    };
-    let dialler = Dialler::new(Resolver::new(&[], BTreeMap::new()));
-    let dial = async |gateway: &Endpoint| {
-        let dialled = dialler
-            .connect_tunnel(gateway, Instant::now() + PATIENCE)
-            .await;
-        dialled.map_err(io::Error::other)
-    };
-    connector::register(registration, dial).await?;
+    let gateways = config.listen.public.clone();
+    local::enrol(&state, &*store, gateways, "demo", &Clock::system()).await?;
     Ok(())
 }

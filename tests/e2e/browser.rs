@@ -156,3 +156,54 @@ async fn an_error_page_is_good_to_read_by_day_by_night_and_on_a_telephone() {
     assert_eq!(seen_cases, 4);
     assert_eq!(names(&shots).len(), 4);
 }
+
+#[tokio::test]
+async fn a_person_signs_in_keeps_the_fragment_and_signs_out() {
+    let folder = temporary();
+    let demo = Demo::start(folder.path(), &["--port", "0"]).await;
+    let port = demo.port();
+    let staff = |path: &str| format!("https://staff.localhost:{port}/{path}");
+    let login = format!("https://login.localhost:{port}/");
+    let steps = json!([
+        // Somebody asks who one is, and the page comes back with what stood behind the #.
+        { "goto": staff("request?x=1#part") },
+        { "wait": "h1", "text": "Who are you?" },
+        { "click": "#alice" },
+        { "wait": "pre", "text": "GET /request?x=1 HTTP/1.1" },
+        { "where": true },
+        { "goto": staff("ws-page") },
+        { "wait": "#log", "text": "← hello from the page" },
+        // The launcher knows her, and leads to the application.
+        { "goto": login },
+        { "wait": "body", "text": "Alice Example" },
+        { "wait": "a", "text": "staff" },
+        // Signing out goes by way of the provider, and ends it everywhere.
+        { "click": "form button" },
+        { "wait": "h1", "text": "signed out" },
+        { "where": true },
+        { "goto": staff("request#again") },
+        { "wait": "h1", "text": "Who are you?" },
+        // Bob may sign in, and may not come in.
+        { "click": "#bob" },
+        { "wait": "h1", "text": "You do not have access to this page." },
+        { "where": true },
+    ]);
+    let seen = browse(&[&key_of(folder.path())], &[], &steps).await;
+    let step = |at: usize| &seen["steps"][at];
+    assert_eq!(seen["steps"].as_array().unwrap().len(), 18, "{seen}");
+    assert_eq!(step(4)["url"], staff("request?x=1#part"), "{seen}");
+    assert!(
+        step(12)["url"].as_str().unwrap().starts_with(&login),
+        "{seen}"
+    );
+    assert_eq!(step(17)["url"], staff("request#again"), "{seen}");
+    // The pages of sign-in are 401 and 403 by their nature, which the console says; no policy is
+    // violated and no script fails.
+    for line in seen["console"].as_array().unwrap() {
+        let line = line.as_str().unwrap();
+        assert!(
+            line.contains("the server responded with a status of 40"),
+            "{line}"
+        );
+    }
+}

@@ -53,12 +53,15 @@ private application, {internal} (it listens on 127.0.0.1:{application}).
          (its certificate is a throw-away: let the browser go on, this once)
   Or     curl --cacert {folder}/{own}/ca.pem {url}request
   Try    the links there: form, upload, cookie, redirect, WebSocket, events
+  Or     https://staff.localhost:{port}/ asks who you are: Alice may, Bob may not
 
   Keys   k  kill the connector, or start it again
          a  stop the application, or start it again
          s  slow the application down, or heal it
+         o  sign everybody out: WebSockets there end too
          q  quit; so does Ctrl-C
 ",
+            port = demo.port(),
             folder = folder.path().display(),
             own = own[0],
         )
@@ -75,8 +78,8 @@ private application, {internal} (it listens on 127.0.0.1:{application}).
     Remedy: start the connector; its log says why it has no tunnel. Here: k\n"
         .to_owned();
     let healed = "    The visitor sees: 200 OK\n";
-    let no_key = "\nThe keys are k, a, s and q.\n".to_owned();
-    let cases: [(&[u8], String); 10] = [
+    let no_key = "\nThe keys are k, a, s, o and q.\n".to_owned();
+    let cases: [(&[u8], String); 11] = [
         (b"k", killed.clone()),
         (
             b"k",
@@ -107,6 +110,10 @@ private application, {internal} (it listens on 127.0.0.1:{application}).
             b"s",
             format!("\n[s] The application is as fast as before.\n{healed}"),
         ),
+        (
+            b"o",
+            format!("\n[o] Everybody is signed out; what they had open has ended.\n{healed}"),
+        ),
         (b"x", no_key.clone()),
         (b"\n1", no_key),
         // Capitals are keys too.
@@ -121,7 +128,7 @@ private application, {internal} (it listens on 127.0.0.1:{application}).
         assert_eq!(&shown, expected);
         seen += 1;
     }
-    assert_eq!(seen, 10);
+    assert_eq!(seen, 11);
     assert_eq!(demo.process.ended().await.code(), Some(0));
     assert_eq!(names(folder.path()), Vec::<String>::new());
     // Somebody else may have got such a port for a moment.
