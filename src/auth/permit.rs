@@ -89,16 +89,11 @@ pub enum Denied {
     #[error("no rule allows it")]
     NoRule,
     /// No line of `access: { allow: … }` names the person.
-    #[error("no line of `access.allow` names {0}")]
-    NotNamed(String),
+    #[error("no line of `access.allow` names the person")]
+    NotNamed,
     /// A line of `access: { deny: … }` names the person.
-    #[error("{person} is named by `access.deny`: {line}")]
-    Named {
-        /// Who it is.
-        person: String,
-        /// The line.
-        line: String,
-    },
+    #[error("`access.deny` names the person: {0}")]
+    Named(String),
     /// A page of another origin made the browser send it.
     #[error(
         "it may change something, the browser proves by itself whose it is, and it comes from {0:?} \
@@ -112,7 +107,7 @@ impl Denied {
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::NoRule | Self::NotNamed(_) | Self::Named { .. } => ErrorCode::Denied,
+            Self::NoRule | Self::NotNamed | Self::Named(_) => ErrorCode::Denied,
             Self::CrossOrigin(_) => ErrorCode::CrossOrigin,
         }
     }
@@ -142,15 +137,11 @@ fn judge(identity: &Identity, application: &Application) -> Result<Rule, Denied>
 
 /// The line that lets a person in. SECURITY: whom `deny` names stays out, whatever `allow` says.
 fn named(access: &Access, person: &Person) -> Result<Rule, Denied> {
-    let of = || format!("{} at {}", person.key.subject, person.provider);
     if let Some(line) = access.deny.iter().find(|line| line.names(person)) {
-        return Err(Denied::Named {
-            person: of(),
-            line: line.to_string(),
-        });
+        return Err(Denied::Named(line.to_string()));
     }
     let line = access.allow.iter().find(|line| line.names(person));
-    let line = line.ok_or_else(|| Denied::NotNamed(of()))?;
+    let line = line.ok_or(Denied::NotNamed)?;
     Ok(Rule::Allow(line.to_string().into()))
 }
 

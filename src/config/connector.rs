@@ -86,7 +86,7 @@ fn read(root: &Section<'_>, path: &Path, entries: &mut Vec<BackendTls>) -> Optio
     let drain = root.optional("drain").map(drain::connector);
     let dns = root.optional("dns").and_then(dns);
     let log = root.optional("log");
-    let log = log.map(|field| log::read(field, file::folder(path)));
+    let log = log.map(|field| log::read(field, file::folder(path), false));
     let metrics = root.optional("metrics").map(Field::metrics_listener);
     let workers = file::workers(root);
     let folder = file::folder(path);

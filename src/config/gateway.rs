@@ -97,7 +97,7 @@ fn read(
     let workers = file::workers(root);
     let reload = root.optional("reload").map(reload);
     let at_log = root.optional("log");
-    let log = at_log.map(|field| log::read(field, folder));
+    let log = at_log.map(|field| log::read(field, folder, true));
     let tunnel = root.optional("tunnel").map(tunnel::gateway);
     let congestion = root.optional("congestion").map(tunnel::congestion);
     let drain = root.optional("drain").map(drain::gateway);

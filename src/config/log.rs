@@ -5,10 +5,7 @@ use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 
 use super::field::Field;
-use crate::model::{LogFormat, LogSettings, LogTarget};
-
-/// Keys the documents describe, not built yet: nobody signs in so far.
-const LATER: &[&str] = &["person"];
+use crate::model::{LogFormat, LogPerson, LogSettings, LogTarget};
 
 /// Where a syslog daemon listens where nobody says otherwise.
 const SYSLOG: &str = "/dev/log";
@@ -16,12 +13,15 @@ const SYSLOG: &str = "/dev/log";
 const WHERE: &str = "write `stderr`, `stdout`, `syslog`, `{ file: /var/log/appproxy/gateway.log }` \
                      or `{ syslog: /run/systemd/journal/dev-log }`";
 
-/// Reads the section; `None` where something is wrong in it.
-pub(super) fn read(field: Field<'_>, folder: &Path) -> Option<LogSettings> {
-    field.section(LATER, |section| {
+/// Reads the section of an end that knows people, or of one that does not; `None` where something is
+/// wrong in it.
+pub(super) fn read(field: Field<'_>, folder: &Path, knows_people: bool) -> Option<LogSettings> {
+    field.section(&[], |section| {
         let level = section.optional("level").map(level);
         let format = section.optional("format").map(format);
         let to = section.optional("to").map(|field| target(field, folder));
+        let people = knows_people.then(|| section.optional("person")).flatten();
+        let people = people.map(person);
         Some(LogSettings {
             level: match level {
                 Some(read) => Some(read?),
@@ -32,6 +32,7 @@ pub(super) fn read(field: Field<'_>, folder: &Path) -> Option<LogSettings> {
                 None => None,
             },
             to: to.unwrap_or_else(|| Some(LogTarget::default()))?,
+            person: people.unwrap_or_else(|| Some(LogPerson::default()))?,
         })
     })?
 }
@@ -50,6 +51,13 @@ fn format(field: Field<'_>) -> Option<LogFormat> {
     field.parse("bad_value", "write `text` or `json`", |text| {
         let same = known.into_iter().find(|format| format.as_str() == text);
         same.ok_or_else(|| format!("`{text}` is no form of a log"))
+    })
+}
+
+fn person(field: Field<'_>) -> Option<LogPerson> {
+    field.parse("bad_value", "write `full`, `hash` or `none`", |text| {
+        let same = LogPerson::ALL.into_iter().find(|how| how.as_str() == text);
+        same.ok_or_else(|| format!("`{text}` is no way to say who somebody is"))
     })
 }
 

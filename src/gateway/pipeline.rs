@@ -224,8 +224,8 @@ async fn identify(
         Err(Challenge::SignIn(_)) => return Err(visit.challenge(facts, request)),
         Err(challenge) => return Err(Err(challenge.into())),
     };
-    if let Some(session) = identity.session() {
-        access.of_person(&session.sign_in().person.key.subject);
+    if let Some(person) = visit.said_of(&identity) {
+        access.of_person(person);
     }
     Ok(identity)
 }

@@ -38,6 +38,33 @@ pub enum LogTarget {
     Syslog(PathBuf),
 }
 
+/// What the line of a request says of the person it is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogPerson {
+    /// What the identity provider calls them.
+    #[default]
+    Full,
+    /// The same word for the same person, which nobody without the store's keys can turn back.
+    Hash,
+    /// Nothing.
+    None,
+}
+
+impl LogPerson {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Full, Self::Hash, Self::None];
+
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Hash => "hash",
+            Self::None => "none",
+        }
+    }
+}
+
 /// The log, as far as a configuration says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogSettings {
@@ -48,4 +75,6 @@ pub struct LogSettings {
     pub format: Option<LogFormat>,
     /// Where they go.
     pub to: LogTarget,
+    /// What is said of people.
+    pub person: LogPerson,
 }

@@ -33,7 +33,7 @@ pub use front::{Front, Hsts, Maintenance};
 pub use ids::{
     ApplicationName, ConnectorId, GroupName, NameError, ProviderName, RequestId, SessionId,
 };
-pub use log::{LogFormat, LogSettings, LogTarget};
+pub use log::{LogFormat, LogPerson, LogSettings, LogTarget};
 pub use person::{Person, PersonKey};
 pub use provider::{
     ClaimNames, Preset, Prompt, ProviderUrlError, SigningAlgorithm, USUAL_SCOPES, UserinfoUse,

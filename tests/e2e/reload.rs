@@ -198,6 +198,10 @@ async fn applications_come_and_go_without_a_restart() {
         page.contains("appproxy_config_reloads_total{outcome=\"done\"} 2\n"),
         "{page}"
     );
+    until_page(stand.metrics_address(), "a round trip", |page| {
+        page.contains("\nappproxy_tunnel_rtt_seconds{group=\"default\",connector=\"")
+    })
+    .await;
     // Requests before it and after it are counted as one application's.
     let counted = "appproxy_requests_total{application=\"wiki\",status=\"2xx\",code=\"none\"} 1";
     assert!(page.contains(counted), "{page}");

@@ -197,6 +197,8 @@ async fn somebody_signs_in_reads_and_signs_out() {
     assert_eq!(answer.status, StatusCode::OK);
     let arrived = answer.json();
     assert_eq!(arrived["target"], "/page?x=1&y=%2F");
+    let line = stand.access_line(answer.header("x-request-id")).await;
+    assert_eq!(line["person"], "alice");
     // Our cookies are for us alone, and so is the sign-in's, which is gone.
     assert_eq!(arrived["headers"]["cookie"], Value::Null);
     let names: Vec<_> = browser.cookies["wiki.localhost"].keys().collect();
@@ -213,6 +215,8 @@ async fn somebody_signs_in_reads_and_signs_out() {
     // The launcher has what alice may open.
     let login = format!("https://login.localhost:{}/", stand.address().port());
     let launcher = browser.open(&login).await;
+    let policy = launcher.header("cross-origin-opener-policy");
+    assert_eq!(policy, "same-origin");
     let launcher = launcher.text();
     assert!(launcher.contains("Alice Example"), "{launcher}");
     assert!(launcher.contains(&stand.url("wiki", "/")), "{launcher}");
@@ -251,6 +255,7 @@ async fn rules_keep_people_out_and_a_reload_cuts_what_lives() {
         Stand::new().application_with("chat", &chat, of_staff()),
         &issuer,
     )
+    .gateway_setting("log", json!({ "person": "hash" }))
     .start()
     .await;
     let page = stand.url("chat", "/request");
@@ -265,7 +270,11 @@ async fn rules_keep_people_out_and_a_reload_cuts_what_lives() {
 
     let mut alice = Browser::new(&stand);
     alice.sign_in(&page, "alice").await;
-    assert_eq!(alice.open(&page).await.status, StatusCode::OK);
+    let answer = alice.open(&page).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let line = stand.access_line(answer.header("x-request-id")).await;
+    let person = line["person"].as_str().unwrap();
+    assert!(person.len() == 16 && person != "alice", "{line}");
     // A page of another origin has alice's browser do nothing.
     for (method, expected) in [
         (Method::GET, StatusCode::OK),

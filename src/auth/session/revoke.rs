@@ -1,5 +1,7 @@
 //! Sessions end: by the person, by the provider, by an operator; and are listed for the last.
 
+use std::fmt::Write as _;
+
 use super::{Sessions, Shared, Shown, names};
 use crate::clock::Timestamp;
 use crate::model::{PersonKey, SessionId};
@@ -68,6 +70,17 @@ impl Sessions {
         let revoked = store.revoke_session(id, clock.now()).await?;
         self.shared.memory.cut(id);
         Ok(revoked)
+    }
+
+    /// A word for a person that is the same for all sessions of theirs, on all gateways of this store,
+    /// and that nobody without its keys can turn back.
+    #[must_use]
+    pub fn pseudonym(&self, person: &PersonKey) -> String {
+        let name = names::person(&self.index(), person);
+        name.0[..8].iter().fold(String::new(), |mut text, octet| {
+            let _ = write!(text, "{octet:02x}");
+            text
+        })
     }
 
     /// Ends all sessions of a person, and sign-ins of theirs that are under way. Returns how many.

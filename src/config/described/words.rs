@@ -77,6 +77,7 @@ pub(super) fn gateway(config: &GatewayConfig) -> Settings {
         .say("listen.public", &listen.public)
         .put("listen.proxy_protocol", Opens::More, &listen.proxy_protocol)
         .say("reload", [reload.as_str()])
+        .say("log.person", [log.person.as_str()])
         .say("log.level", log.level.as_deref())
         .say("log.format", log.format.map(LogFormat::as_str))
         .say(

@@ -11,7 +11,7 @@ use super::super::respond::pages::{Choice, Link, OwnPath, Page, Stopped};
 use super::carried::{UnderWay, WITHIN, Wanted};
 use super::form::Parameters;
 use super::handing_over::hand_over;
-use super::{AtDesk, SIGN_IN, redirect, web};
+use super::{AtDesk, SIGN_IN, in_log, redirect, web};
 use crate::auth::provider::{Begin, Callback, Provider, ProviderError, SignInSecrets, SignedIn};
 use crate::auth::{
     Found, NewSession, NonceHash, OwnCookies, Session, SessionError, SignIn, SignInId, StateError,
@@ -329,7 +329,7 @@ async fn enter(
         request_id = %visit.id,
         session = %session.id(),
         provider = %person.provider,
-        subject = %person.key.subject,
+        person = in_log(visit.gateway, visit.current, &person.key).as_deref(),
         client = %visit.client,
         "signed in"
     );

@@ -33,7 +33,7 @@ mod spent;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{LOCATION, USER_AGENT};
+use http::header::{HeaderName, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
@@ -44,12 +44,17 @@ use super::respond::pages::{self, Explained, Language, Link, Look, Page, Stopped
 use super::respond::{self, Failure};
 use crate::auth::{self, Challenge, Device, Facts, Identity, SessionHost};
 use crate::http::{self as rules, Body};
-use crate::model::{Application, ErrorCode, ExternalUrl, Host, RequestId, Scheme};
+use crate::model::{
+    Application, ErrorCode, ExternalUrl, Host, LogPerson, PersonKey, RequestId, Scheme,
+};
 
 use challenge::{Asked, challenge};
 pub(super) use desk::Desk;
 pub use desk::look_at_providers;
 pub(super) use spent::Spent;
+
+/// Whether a page shares its window with what opened it (HTML Standard, cross-origin opener policies).
+static OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
 /// Where sign-in begins, at the sign-in host.
 const SIGN_IN: &str = "/.appproxy/sign-in";
@@ -122,7 +127,13 @@ impl<'a> Visit<'a> {
         Err(match self.scheme {
             Scheme::Https if desk.settings().port == self.port => {
                 // In a box: rare beside requests for applications.
-                Box::pin(self.at_sign_in_host(desk, request)).await
+                let answer = Box::pin(self.at_sign_in_host(desk, request)).await;
+                // SECURITY: whoever opened the window must not exchange it under a click.
+                answer.map(|mut answer| {
+                    let alone = HeaderValue::from_static("same-origin");
+                    answer.headers_mut().insert(&OPENER_POLICY, alone);
+                    answer
+                })
             }
             Scheme::Https => Err(nothing()),
             Scheme::Http => {
@@ -193,6 +204,12 @@ impl<'a> Visit<'a> {
         }
     }
 
+    /// What the log says of the person a request is from.
+    pub(super) fn said_of(&self, identity: &Identity) -> Option<Arc<str>> {
+        let sign_in = identity.session()?.sign_in();
+        in_log(self.gateway, self.current, &sign_in.person.key)
+    }
+
     /// What somebody gets who has no session where one is asked for.
     pub(super) fn challenge(
         &self,
@@ -213,6 +230,15 @@ impl<'a> Visit<'a> {
         let asset = asset.filter(|_| front::is_read(request));
         let asset = asset.ok_or_else(nothing)?;
         Ok(pages::asset(asset, request.method(), self.id))
+    }
+}
+
+/// A person, as far as the log is to say so.
+fn in_log(gateway: &Gateway, current: &Current, person: &PersonKey) -> Option<Arc<str>> {
+    match current.config.log.person {
+        LogPerson::Full => Some(Arc::clone(&person.subject)),
+        LogPerson::Hash => Some(gateway.sessions.pseudonym(person).into()),
+        LogPerson::None => None,
     }
 }
 

@@ -186,9 +186,9 @@ impl AccessLine {
         self.ended = ended;
     }
 
-    /// Whose request it is, as the identity provider calls them.
-    pub fn of_person(&mut self, subject: &Arc<str>) {
-        self.person = Some(Arc::clone(subject));
+    /// Whose request it is, as far as the log is to say so.
+    pub fn of_person(&mut self, person: Arc<str>) {
+        self.person = Some(person);
     }
 
     /// The request, or the answer on its way, ended with this code.
