@@ -137,6 +137,7 @@ fn every_series_in_the_alerts_and_in_the_dashboard_is_one_of_the_program() {
         .filter(|name| !seen.iter().any(|seen| seen.starts_with(name)))
         .collect();
     let known = [
+        "appproxy_tunnel_rtt_seconds",
         "appproxy_connector_dials_total",
         "appproxy_connector_backend_informational_total",
     ];
