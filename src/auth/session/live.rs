@@ -175,7 +175,7 @@ impl Root {
     }
 }
 
-/// Seals what opens a record, under a key of the ticket's secret, for this session at this host.
+/// Seals what opens a record, under a key of the ticket's secret, for the session and its host.
 pub(super) fn seal_opener(
     ticket: &SecretOctets,
     id: &SessionId,

@@ -115,7 +115,7 @@ pub(super) fn target(sessions: &Sessions, cookie: &[u8]) -> Result<String, State
     sessions.open_state(TARGET_PURPOSE, sealed)
 }
 
-/// What shows that a form is ours, and for this session.
+/// What shows that a form is ours, and whose session it is for.
 pub(super) struct FormToken;
 
 impl FormToken {

@@ -66,7 +66,7 @@ pub(super) async fn sign_out(
     };
     let token = form.one("token").unwrap_or_default();
     if !FormToken::is_for(sessions, token, (session.id(), SIGN_OUT)) {
-        let detail = "the form that signs out is not of this session";
+        let detail = "the form that signs out is of another session";
         return Err(Failure::new(ErrorCode::CrossOrigin, detail));
     }
     let revoked = sessions.revoke(session.sign_in_id()).await;
