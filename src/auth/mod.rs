@@ -24,9 +24,9 @@ pub use cookie::{
 pub use identity::Identity;
 pub use permit::{Denied, Permit, Rule, authorise, still_allows};
 pub use session::{
-    Asked, CodeError, Device, Found, HandOver, Listed, LogMark, LoggedOut, LoggedOutOf,
-    LogoutToken, NewSession, NoSession, NonceHash, Redeemed, Refreshed, Session, SessionError,
-    SessionHost, SessionSettings, Sessions, Shown, SignIn, StateError,
+    Asked, CODE_LIVES, CodeError, Device, Found, HandOver, InUse, LINK, Listed, LogMark, LoggedOut,
+    LoggedOutOf, LogoutToken, NewSession, NoSession, NonceHash, Owner, Redeemed, Refreshed,
+    Session, SessionError, SessionHost, SessionSettings, Sessions, Shown, SignIn, StateError,
 };
 
 /// What a decision may look at, taken from the request and its connection.

@@ -213,7 +213,8 @@ without! {
     begin_refresh(&'a SessionId, Timestamp) -> Lease;
     end_refresh(&'a SessionId, u64, Option<Vec<u8>>) -> bool;
     revoke_session(&'a SessionId, Timestamp) -> bool;
-    revoke_sessions(&'a SessionName, Option<Once>, Timestamp) -> Option<u64>;
+    has_sessions(&'a SessionName) -> bool;
+    revoke_sessions(&'a [SessionName], Option<Once>, Timestamp) -> Option<u64>;
     sessions() -> Vec<ListedSession>;
     sweep_sessions(Timestamp) -> u64;
     put_code([u8; 32], Vec<u8>, Timestamp, Timestamp) -> bool;

@@ -56,12 +56,15 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     /// the change log; `false` where there is none, or it was revoked before.
     fn revoke_session<'a>(&'a self, id: &'a SessionId, now: Timestamp) -> Reply<'a, bool>;
 
-    /// Revokes all sessions of this name with those below them, and leaves a tombstone: a sign-in
+    /// Whether there is a session of this name that was not revoked.
+    fn has_sessions<'a>(&'a self, name: &'a SessionName) -> Reply<'a, bool>;
+
+    /// Revokes all sessions of these names with those below them, and leaves tombstones: a sign-in
     /// that has begun comes to nothing. Always noted in the change log. Returns how many ended;
     /// `None`, and nothing done, where what asks for it came before.
     fn revoke_sessions<'a>(
         &'a self,
-        name: &'a SessionName,
+        names: &'a [SessionName],
         once: Option<Once>,
         now: Timestamp,
     ) -> Reply<'a, Option<u64>>;

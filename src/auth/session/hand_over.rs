@@ -24,13 +24,16 @@ use crate::store::{SecretOctets, SessionRefusal, StoreError};
 const PURPOSE: &str = "appproxy hand-over";
 
 /// How long a browser has to go from one host to the other.
-const WITHIN: Duration = Duration::from_secs(60);
+pub const CODE_LIVES: Duration = Duration::from_secs(60);
 
 /// The longest path and query that is carried along; a longer one is no address a person opened.
 const LONGEST_TARGET: usize = 16 * 1024;
 
 /// Octets of the keyed hash in a code, which keeps made-up ones away from the store.
 const MAC: usize = 16;
+
+/// In a cookie's place, for a code that an operator hands to somebody.
+pub const LINK: &[u8] = b"one-time link";
 
 /// SHA-256 of what ties a sign-in to the browser that began it: the value of its cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +44,12 @@ impl NonceHash {
     #[must_use]
     pub fn of(nonce: &[u8]) -> Self {
         Self(sha256(nonce))
+    }
+
+    /// Of no browser: whoever has the code may redeem it with [`LINK`].
+    #[must_use]
+    pub fn of_link() -> Self {
+        Self::of(LINK)
     }
 }
 
@@ -110,7 +119,7 @@ struct Payload {
 }
 
 impl Sessions {
-    /// Makes a code for an application's host, out of the person's own session.
+    /// Makes a code for an application's host, out of the person's own session; it is good for so long.
     ///
     /// # Errors
     /// Where that has ended or hangs under another, or nothing can be stored.
@@ -118,6 +127,7 @@ impl Sessions {
         &self,
         session: &Session,
         hand_over: HandOver,
+        within: Duration,
     ) -> Result<SecretString, SessionError> {
         let Shared { store, clock, .. } = &*self.shared;
         let root = &session.root;
@@ -144,7 +154,7 @@ impl Sessions {
         let payload = payload.map_err(|_| SessionError::Misuse("a code that is no JSON"))?;
         let sealed = seal(&derive(&code, PURPOSE), &[PURPOSE.as_bytes()], &payload)?;
         let now = clock.now();
-        let kept = store.put_code(sha256(&*code), sealed, now, now.plus(WITHIN));
+        let kept = store.put_code(sha256(&*code), sealed, now, now.plus(within));
         if !kept.await? {
             return Err(SessionError::TooMany);
         }

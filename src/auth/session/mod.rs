@@ -38,10 +38,11 @@ use crate::clock::{Clock, Timestamp};
 use crate::model::SessionId;
 use crate::store::{Origin, SecretOctets, SessionRefusal, Store, StoreError};
 
-pub use hand_over::{CodeError, HandOver, NonceHash, Redeemed};
+pub use hand_over::{CODE_LIVES, CodeError, HandOver, LINK, NonceHash, Redeemed};
 use live::Root;
-pub use live::Session;
+pub use live::{InUse, Session};
 use memory::{Known, Memory};
+pub use names::Owner;
 pub use refresh::{Asked, Refreshed};
 pub use revoke::{Listed, LoggedOut, LoggedOutOf, LogoutToken};
 use seal::Ring;
@@ -276,6 +277,14 @@ impl Sessions {
         let origin = Origin::Session(root.id.clone());
         let key = &root.key;
         self.shared.store_new(id, host, key, origin, &shown).await
+    }
+
+    /// Whose session a ticket is or was, whether anything is kept of it or not; `None` where it is none
+    /// of ours.
+    #[must_use]
+    pub fn owner_of(&self, ticket: &[u8]) -> Option<Owner> {
+        let ticket = Ticket::read(ticket, &self.shared.keys.load().tickets);
+        ticket.map(|ticket| ticket.owner)
     }
 
     /// Finds the session of a ticket that came to this host. A forged one never reaches the store,

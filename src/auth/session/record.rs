@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroizing;
 
 use super::live::{self, Root, Session};
+use super::names::Owner;
 use super::seal::{same, secret};
 use super::sign_in::{SessionHost, Shown};
 use super::ticket::Ticket;
@@ -54,6 +55,7 @@ impl Shared {
         let ticket = Ticket {
             secret: secret()?,
             id: id.clone(),
+            owner: Owner::of(&self.keys.load().index, &shown.person),
         };
         let opener = live::seal_opener(&ticket.secret, &id, host.as_str(), key);
         let shown = serde_json::to_vec(shown)

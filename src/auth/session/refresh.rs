@@ -47,8 +47,9 @@ pub enum Refreshed {
 
 impl Sessions {
     /// Asks the provider again for the sign-in of a session, unless somebody is doing that already,
-    /// and waits 5 seconds at most. What is asked goes on when the request that wanted it is gone:
-    /// a refresh token that rotates would be lost.
+    /// and waits 5 seconds at most; not at all where it failed last, so that a provider that is down
+    /// holds up one request and not each. What is asked goes on when the request that wanted it is
+    /// gone: a refresh token that rotates would be lost.
     ///
     /// `ask` is given what is known to be the newest, and 10 seconds.
     pub async fn refresh<A, F>(&self, session: &Session, ask: A) -> Refreshed
@@ -58,32 +59,42 @@ impl Sessions {
     {
         let root = &session.root;
         let before = root.current.load().version;
-        let mut done = {
-            let mut renewal = root.renewal();
-            let running = renewal.running.clone();
-            match running.filter(|running| running.has_changed().is_ok()) {
-                Some(running) => running,
-                None => {
-                    let wait = |until: Instant| Instant::now() < until;
-                    if renewal.not_before.is_some_and(wait) {
-                        return outcome(root, before);
-                    }
-                    let (guard, running) = watch::channel(());
-                    renewal.running = Some(running.clone());
-                    let (shared, root) = (Arc::clone(&self.shared), Arc::clone(root));
-                    tokio::spawn(async move {
-                        if !renew(&shared, &root, before, ask).await {
-                            root.renewal().not_before = Some(Instant::now() + PAUSE);
-                        }
-                        drop(guard);
-                    });
-                    running
-                }
-            }
-        };
-        // Nothing is ever sent: it ends when the sender is dropped.
-        let _ = timeout(WAIT, done.changed()).await;
+        let failed = root.renewal().not_before.is_some();
+        if let Some(mut done) = self.begin_refresh(session, ask)
+            && !failed
+        {
+            // Nothing is ever sent: it ends when the sender is dropped.
+            let _ = timeout(WAIT, done.changed()).await;
+        }
         outcome(root, before)
+    }
+
+    /// Asks as [`Sessions::refresh`] does, and does not wait. `None` where nobody asks, since it
+    /// failed a moment ago.
+    pub fn begin_refresh<A, F>(&self, session: &Session, ask: A) -> Option<watch::Receiver<()>>
+    where
+        A: FnOnce(Arc<SignIn>) -> F + Send + 'static,
+        F: Future<Output = Asked> + Send + 'static,
+    {
+        let root = &session.root;
+        let before = root.current.load().version;
+        let mut renewal = root.renewal();
+        let running = renewal.running.clone();
+        if let Some(running) = running.filter(|running| running.has_changed().is_ok()) {
+            return Some(running);
+        }
+        if renewal.not_before.is_some_and(|at| Instant::now() < at) {
+            return None;
+        }
+        let (guard, running) = watch::channel(());
+        renewal.running = Some(running.clone());
+        let (shared, root) = (Arc::clone(&self.shared), Arc::clone(root));
+        tokio::spawn(async move {
+            let done = renew(&shared, &root, before, ask).await;
+            root.renewal().not_before = (!done).then(|| Instant::now() + PAUSE);
+            drop(guard);
+        });
+        Some(running)
     }
 }
 

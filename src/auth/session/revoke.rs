@@ -44,8 +44,9 @@ pub struct LogoutToken<'a> {
 /// What a logout token ends.
 #[derive(Debug, Clone, Copy)]
 pub enum LoggedOutOf<'a> {
-    /// One session at the provider (`sid`).
-    Session(&'a str),
+    /// One session at the provider (`sid`), of this person where it names one (`sub`): with it goes
+    /// what of the person belongs to no session that the provider told of.
+    Session(&'a str, Option<&'a str>),
     /// All of a person (`sub`), where it has no `sid`.
     Subject(&'a str),
 }
@@ -89,7 +90,7 @@ impl Sessions {
     /// Where the store gives no answer.
     pub async fn revoke_person(&self, person: &PersonKey) -> Result<u64, StoreError> {
         let name = names::person(&self.index(), person);
-        Ok(self.revoke_named(name, None).await?.unwrap_or(0))
+        Ok(self.revoke_named(&[name], None).await?.unwrap_or(0))
     }
 
     /// Does what a logout token of a provider asks for, which must have been verified (OpenID Connect
@@ -101,37 +102,50 @@ impl Sessions {
     /// Where the store gives no answer.
     pub async fn log_out(&self, token: &LogoutToken<'_>) -> Result<LoggedOut, StoreError> {
         let key = self.index();
-        let name = match token.of {
-            LoggedOutOf::Session(sid) => names::sid(&key, token.issuer, sid),
-            LoggedOutOf::Subject(subject) => names::subject(&key, token.issuer, subject),
-        };
+        let mut all = Vec::new();
+        match token.of {
+            LoggedOutOf::Session(sid, subject) => {
+                all.push(names::sid(&key, token.issuer, sid));
+                let of = |subject| names::subject_without_sid(&key, token.issuer, subject);
+                all.extend(subject.map(of));
+            }
+            LoggedOutOf::Subject(subject) => {
+                all.push(names::subject(&key, token.issuer, subject));
+            }
+        }
         let once = Once {
             name: names::token(&key, token.issuer, token.jti),
             until: token.ends,
         };
-        let ended = self.revoke_named(name, Some(once)).await?;
+        let ended = self.revoke_named(&all, Some(once)).await?;
         Ok(ended.map_or(LoggedOut::Repeated, LoggedOut::Ended))
     }
 
     /// Ends what belongs to one session at the provider (`sid`), where no token says so: front-channel
-    /// logout. Returns how many ended.
+    /// logout. Returns how many ended. SECURITY: anybody may ask; where there is none nothing is
+    /// written.
     ///
     /// # Errors
     /// Where the store gives no answer.
     pub async fn revoke_sid(&self, issuer: &str, sid: &str) -> Result<u64, StoreError> {
         let name = names::sid(&self.index(), issuer, sid);
-        Ok(self.revoke_named(name, None).await?.unwrap_or(0))
+        if !self.shared.store.has_sessions(&name).await? {
+            return Ok(0);
+        }
+        Ok(self.revoke_named(&[name], None).await?.unwrap_or(0))
     }
 
     async fn revoke_named(
         &self,
-        name: SessionName,
+        names: &[SessionName],
         once: Option<Once>,
     ) -> Result<Option<u64>, StoreError> {
         let Shared { store, clock, .. } = &*self.shared;
-        let ended = store.revoke_sessions(&name, once, clock.now()).await?;
+        let ended = store.revoke_sessions(names, once, clock.now()).await?;
         if ended.is_some() {
-            self.shared.memory.cut_named(&name);
+            for name in names {
+                self.shared.memory.cut_named(name);
+            }
         }
         Ok(ended)
     }

@@ -13,7 +13,7 @@ use crate::model::{ExternalUrl, Host, Person, PersonKey};
 
 /// What a session belongs to: scheme, host and port, as browsers write an origin (RFC 6454 section
 /// 6.2). Cookies do not tell schemes and ports apart, so this does.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionHost(Arc<str>);
 
 impl SessionHost {

@@ -1,13 +1,15 @@
-//! The ticket in the browser's cookie: `id.secret.mac`.
+//! The ticket in the browser's cookie: `id.secret.owner.mac`.
 //!
-//! The identifier finds the record, the secret opens it, and the keyed hash over both tells a ticket
-//! of ours from a forged one before anything is looked up. About 100 octets.
+//! The identifier finds the record, the secret opens it, the owner tells whose it was when nothing is
+//! kept of it any more, and the keyed hash over all tells a ticket of ours from a forged one before
+//! anything is looked up. About 125 octets.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
+use super::names::Owner;
 use super::seal::{Ring, mac, same};
 use crate::clock::Timestamp;
 use crate::model::SessionId;
@@ -25,6 +27,7 @@ const LONGEST: usize = 256;
 pub(super) struct Ticket {
     pub(super) id: SessionId,
     pub(super) secret: SecretOctets,
+    pub(super) owner: Owner,
 }
 
 impl Ticket {
@@ -35,13 +38,15 @@ impl Ticket {
             return None;
         }
         let mut parts = text.split('.');
-        let (id, secret, mac) = (parts.next()?, parts.next()?, parts.next()?);
+        let (id, secret) = (parts.next()?, parts.next()?);
+        let (owner, mac) = (parts.next()?, parts.next()?);
         if parts.next().is_some() || id.len() != 33 || !id.starts_with('s') {
             return None;
         }
         let ticket = Self {
             id: SessionId::new(id).ok()?,
             secret: octets(secret)?,
+            owner: Owner(*octets(owner)?),
         };
         let shown: Zeroizing<[u8; MAC]> = octets(mac)?;
         let mut ours = false;
@@ -56,12 +61,15 @@ impl Ticket {
         let mut text = format!("{}.", self.id);
         URL_SAFE_NO_PAD.encode_string(*self.secret, &mut text);
         text.push('.');
+        URL_SAFE_NO_PAD.encode_string(self.owner.0, &mut text);
+        text.push('.');
         URL_SAFE_NO_PAD.encode_string(self.mac(keys.current(now)), &mut text);
         text.into()
     }
 
     fn mac(&self, key: &SecretOctets) -> [u8; MAC] {
-        let whole = mac(key, PURPOSE, &[self.id.as_str().as_bytes(), &*self.secret]);
+        let id = self.id.as_str().as_bytes();
+        let whole = mac(key, PURPOSE, &[id, &*self.secret, &self.owner.0]);
         let mut short = [0; MAC];
         short.copy_from_slice(&whole[..MAC]);
         short
@@ -99,6 +107,7 @@ mod tests {
         let ticket = Ticket {
             id: SessionId::from_random([7; 16]),
             secret: Zeroizing::new([9; 32]),
+            owner: Owner([3; 16]),
         };
         ticket
             .text(keys, Timestamp(1000))
@@ -114,6 +123,7 @@ mod tests {
             let ticket = Ticket::read(text.as_bytes(), &keys).unwrap();
             assert_eq!(ticket.id, SessionId::from_random([7; 16]));
             assert_eq!(*ticket.secret, [9; 32]);
+            assert_eq!(ticket.owner, Owner([3; 16]));
         }
         assert!(Ticket::read(text.as_bytes(), &ring(&[2])).is_none());
     }
@@ -122,7 +132,7 @@ mod tests {
     fn forged_tickets_are_none() {
         let keys = ring(&[1]);
         let good = text(&keys);
-        let [id, secret, mac] = good.split('.').collect::<Vec<_>>()[..] else {
+        let [id, secret, owner, mac] = good.split('.').collect::<Vec<_>>()[..] else {
             unreachable!()
         };
         let other = SessionId::from_random([8; 16]);
@@ -130,14 +140,16 @@ mod tests {
             String::new(),
             "..".into(),
             format!("{id}.{secret}"),
-            format!("{id}.{secret}."),
-            format!("{id}.{secret}.{mac}."),
-            format!("{id}.{secret}.{mac}.{mac}"),
-            format!("{other}.{secret}.{mac}"),
-            format!("{id}.{}.{mac}", "A".repeat(43)),
-            format!("{id}.{secret}.{}", "A".repeat(22)),
-            format!("{id}.{secret}={mac}"),
-            format!("{id}.{secret}=.{mac}"),
+            format!("{id}.{secret}.{owner}."),
+            format!("{id}.{secret}.{mac}"),
+            format!("{id}.{secret}.{owner}.{mac}."),
+            format!("{id}.{secret}.{owner}.{mac}.{mac}"),
+            format!("{other}.{secret}.{owner}.{mac}"),
+            format!("{id}.{}.{owner}.{mac}", "A".repeat(43)),
+            format!("{id}.{secret}.{}.{mac}", "A".repeat(22)),
+            format!("{id}.{secret}.{owner}.{}", "A".repeat(22)),
+            format!("{id}.{secret}.{owner}={mac}"),
+            format!("{id}.{secret}=.{owner}.{mac}"),
             format!("\"{good}\""),
             format!(" {good}"),
             good.to_uppercase(),

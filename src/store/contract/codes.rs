@@ -115,7 +115,8 @@ pub(super) async fn what_was_remembered_is_no_news(store: Arc<dyn Store>) {
 
 pub(super) async fn what_asks_for_a_revocation_twice_is_heard_once(store: Arc<dyn Store>) {
     let name = SessionName([9; 32]);
-    let revoke = |octet| store.revoke_sessions(&name, Some(once(octet)), NOW);
+    let names = [name];
+    let revoke = |octet| store.revoke_sessions(&names, Some(once(octet)), NOW);
     let same = join_all((0..5).map(|_| revoke(1))).await;
     let done = same.into_iter().filter_map(Result::unwrap);
     assert_eq!(done.collect::<Vec<_>>(), [0]);

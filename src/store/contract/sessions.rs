@@ -144,11 +144,11 @@ pub(super) async fn a_name_ends_all_its_sessions_and_sign_ins_under_way(store: A
         create(&*store, below(number + 10, number)).await;
     }
     assert_eq!(
-        store.revoke_sessions(&name(1), None, NOW).await.unwrap(),
+        store.revoke_sessions(&[name(1)], None, NOW).await.unwrap(),
         Some(2)
     );
     assert_eq!(
-        store.revoke_sessions(&name(1), None, NOW).await.unwrap(),
+        store.revoke_sessions(&[name(1)], None, NOW).await.unwrap(),
         Some(0)
     );
     assert!(revoked(&*store, 1).await && revoked(&*store, 11).await);
@@ -182,7 +182,10 @@ pub(super) async fn a_name_ends_all_its_sessions_and_sign_ins_under_way(store: A
     create(&*store, again(3, 0, &[5])).await;
     create(&*store, again(4, 2, &[1])).await;
     assert_eq!(
-        store.revoke_sessions(&name(100), None, NOW).await.unwrap(),
+        store
+            .revoke_sessions(&[name(100)], None, NOW)
+            .await
+            .unwrap(),
         Some(2)
     );
     assert!(revoked(&*store, 12).await && !revoked(&*store, 4).await);
@@ -292,7 +295,7 @@ pub(super) async fn what_has_ended_is_swept_after_a_while(store: Arc<dyn Store>)
         create(&*store, below(number + 10, number)).await;
     }
     store.revoke_session(&session_id(2), NOW).await.unwrap();
-    store.revoke_sessions(&name(9), None, NOW).await.unwrap();
+    store.revoke_sessions(&[name(9)], None, NOW).await.unwrap();
     let used = Used {
         id: session_id(13),
         at: NOW.plus(HOUR),
@@ -327,6 +330,6 @@ pub(super) async fn what_has_ended_is_swept_after_a_while(store: Arc<dyn Store>)
     let left = store.changes(0).await.unwrap();
     let left: Vec<_> = left.into_iter().map(|c| (c.number, c.what)).collect();
     assert_eq!(left, [(3, Changed::SessionRevoked(session_id(2)))]);
-    store.revoke_sessions(&name(9), None, NOW).await.unwrap();
+    store.revoke_sessions(&[name(9)], None, NOW).await.unwrap();
     assert_eq!(store.last_change().await.unwrap(), 4);
 }

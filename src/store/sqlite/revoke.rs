@@ -40,6 +40,21 @@ pub(super) async fn one(
     Ok(true)
 }
 
+/// Whether there is one of a name to revoke.
+pub(super) async fn has(
+    connection: &mut SqliteConnection,
+    name: &SessionName,
+) -> Result<bool, StoreError> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM session_names JOIN sessions ON sessions.id = session
+         WHERE name = ? AND revoked IS NULL)",
+    )
+    .bind(&name.0[..])
+    .fetch_one(connection)
+    .await
+    .map_err(failed)
+}
+
 /// Revokes all of a name with those below them, and leaves a tombstone; returns how many.
 pub(super) async fn named(
     transaction: &mut SqliteConnection,

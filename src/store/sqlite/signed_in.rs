@@ -115,9 +115,16 @@ impl SessionStore for SqliteStore {
         })
     }
 
+    fn has_sessions<'a>(&'a self, name: &'a SessionName) -> Reply<'a, bool> {
+        Box::pin(async move {
+            let mut reader = self.readers.acquire().await.map_err(failed)?;
+            revoke::has(&mut reader, name).await
+        })
+    }
+
     fn revoke_sessions<'a>(
         &'a self,
-        name: &'a SessionName,
+        names: &'a [SessionName],
         once: Option<Once>,
         now: Timestamp,
     ) -> Reply<'a, Option<u64>> {
@@ -128,7 +135,10 @@ impl SessionStore for SqliteStore {
             {
                 return Ok(None);
             }
-            let ended = revoke::named(&mut transaction, name, now).await?;
+            let mut ended = 0;
+            for name in names {
+                ended += revoke::named(&mut transaction, name, now).await?;
+            }
             transaction.commit().await.map_err(failed)?;
             self.watch.wake();
             Ok(Some(ended))

@@ -417,7 +417,7 @@ async fn two_stores_on_one_file_agree_on_sessions() {
     changed.await.unwrap();
     let record = one.session(&session_id(1)).await.unwrap().unwrap();
     assert_eq!(record.revoked, Some(NOW));
-    one.revoke_sessions(&SessionName([1; 32]), None, NOW)
+    one.revoke_sessions(&[SessionName([1; 32])], None, NOW)
         .await
         .unwrap();
     let late = other.create_session(sign_in(2)).await.unwrap();

@@ -21,7 +21,11 @@ async fn what_is_in_memory_never_waits_and_a_forgery_never_reaches_the_store() {
     }
     let error = one.try_sign_in("carol", one.mark()).await.unwrap_err();
     assert!(matches!(error, SessionError::Store(_)), "{error}");
-    assert!(one.mint_code(&session, to_wiki()).await.is_err());
+    assert!(
+        one.mint_code(&session, to_wiki(), CODE_LIVES)
+            .await
+            .is_err()
+    );
     // It cannot be on the disk, so it is not said to be done.
     assert!(one.revoke(session.id()).await.is_err());
     // What could not be told is told later.

@@ -7,7 +7,7 @@ async fn a_code_becomes_a_session_below_the_persons() {
     let bed = Bed::new();
     let (one, other) = (bed.process().await, bed.process().await);
     let (_, root) = one.sign_in("alice").await;
-    let code = one.mint_code(&root, to_wiki()).await.unwrap();
+    let code = one.mint_code(&root, to_wiki(), CODE_LIVES).await.unwrap();
     let code = code.expose_secret();
     // Any process may redeem it.
     let redeemed = other.redeem_code(code, &wiki(), b"nonce").await.unwrap();
@@ -22,7 +22,10 @@ async fn a_code_becomes_a_session_below_the_persons() {
     let why = one.none(&login(), ticket.expose_secret()).await;
     assert_eq!(why, NoSession::OtherHost);
     // It has none below it.
-    let error = one.mint_code(&found, to_wiki()).await.unwrap_err();
+    let error = one
+        .mint_code(&found, to_wiki(), CODE_LIVES)
+        .await
+        .unwrap_err();
     assert!(matches!(error, SessionError::Misuse(_)), "{error}");
     let listed = one.list().await.unwrap();
     assert_eq!(listed.len(), 2);
@@ -39,7 +42,7 @@ async fn a_code_burns_right_or_wrong() {
     let one = bed.process().await;
     let (_, root) = one.sign_in("alice").await;
     let mint = async || {
-        let code = one.mint_code(&root, to_wiki()).await.unwrap();
+        let code = one.mint_code(&root, to_wiki(), CODE_LIVES).await.unwrap();
         code.expose_secret().to_owned()
     };
     let redeem = async |code: &str, to: &SessionHost, nonce: &[u8]| {
@@ -89,7 +92,7 @@ async fn a_code_burns_right_or_wrong() {
         target: "/".repeat(20_000),
         ..to_wiki()
     };
-    assert!(one.mint_code(&root, long).await.is_err());
+    assert!(one.mint_code(&root, long, CODE_LIVES).await.is_err());
 }
 
 #[tokio::test]
@@ -98,13 +101,13 @@ async fn a_sign_out_under_way_ends_the_hand_over_at_every_step() {
     let (one, other) = (bed.process().await, bed.process().await);
     let wiki = wiki();
     let (_, root) = one.sign_in("alice").await;
-    let code = one.mint_code(&root, to_wiki()).await.unwrap();
+    let code = one.mint_code(&root, to_wiki(), CODE_LIVES).await.unwrap();
     other.revoke(root.id()).await.unwrap();
     let redeemed = one.redeem_code(code.expose_secret(), &wiki, b"nonce");
     assert!(matches!(redeemed.await, Err(CodeError::Ended)));
 
     let (_, root) = one.sign_in("alice").await;
-    let code = one.mint_code(&root, to_wiki()).await.unwrap();
+    let code = one.mint_code(&root, to_wiki(), CODE_LIVES).await.unwrap();
     let redeemed = one.redeem_code(code.expose_secret(), &wiki, b"nonce");
     let redeemed = redeemed.await.unwrap();
     other.revoke(root.id()).await.unwrap();
@@ -112,6 +115,9 @@ async fn a_sign_out_under_way_ends_the_hand_over_at_every_step() {
     let ended = matches!(error, SessionError::Refused(SessionRefusal::ParentEnded));
     assert!(ended, "{error}");
     cut(&root).await;
-    let error = one.mint_code(&root, to_wiki()).await.unwrap_err();
+    let error = one
+        .mint_code(&root, to_wiki(), CODE_LIVES)
+        .await
+        .unwrap_err();
     assert!(matches!(error, SessionError::Refused(_)), "{error}");
 }

@@ -89,7 +89,10 @@ impl Process {
 
     /// Hands a person's session over to the application's host, for the same browser.
     async fn below(&self, session: &Session) -> (String, Arc<Session>) {
-        let code = self.mint_code(session, to_wiki()).await.unwrap();
+        let code = self
+            .mint_code(session, to_wiki(), CODE_LIVES)
+            .await
+            .unwrap();
         let code = code.expose_secret();
         let redeemed = self.redeem_code(code, &wiki(), b"nonce").await.unwrap();
         let (ticket, session) = self.create_below(redeemed, &device()).await.unwrap();
@@ -294,6 +297,81 @@ async fn a_revocation_in_one_process_is_a_cut_in_the_other() {
     assert!(!root.revoked().is_cancelled());
 }
 
+/// A provider that names both a session of its own and the person ends what belongs to that session, and
+/// what belongs to none: not what the person has in another browser.
+#[tokio::test]
+async fn a_sid_and_a_subject_end_one_session_and_those_without_a_sid() {
+    let bed = Bed::new();
+    let one = bed.process().await;
+    let (_, with_sid) = one.sign_in("alice").await;
+    let other = NewSession {
+        host: login(),
+        sign_in: SignIn {
+            sid: Some("sid-other".into()),
+            ..sign_in("alice")
+        },
+        device: device(),
+        began: one.mark(),
+    };
+    let (_, elsewhere) = one.create(other).await.unwrap();
+    let without = NewSession {
+        host: login(),
+        sign_in: SignIn {
+            sid: None,
+            ..sign_in("alice")
+        },
+        device: device(),
+        began: one.mark(),
+    };
+    let (_, without) = one.create(without).await.unwrap();
+    let token = LogoutToken {
+        issuer: "https://idp.example",
+        jti: "both",
+        ends: NOW.plus(HOUR),
+        of: LoggedOutOf::Session("sid-alice", Some("sub-alice")),
+    };
+    let done = one.log_out(&token).await.unwrap();
+    assert_eq!(done, LoggedOut::Ended(2));
+    assert!(with_sid.revoked().is_cancelled() && without.revoked().is_cancelled());
+    assert!(!elsewhere.revoked().is_cancelled());
+}
+
+/// The ticket says whose it was when nothing is kept of the session any more.
+#[tokio::test]
+async fn a_ticket_tells_its_owner_for_good() {
+    let bed = Bed::new();
+    let one = bed.process().await;
+    let (alice, session) = one.sign_in("alice").await;
+    let (again, _) = one.sign_in("alice").await;
+    let (bob, _) = one.sign_in("bob").await;
+    let owner = |ticket: &str| one.owner_of(ticket.as_bytes());
+    assert_eq!(owner(&alice), Some(session.owner()));
+    assert_eq!(owner(&alice), owner(&again));
+    assert_ne!(owner(&alice), owner(&bob));
+    one.revoke(session.id()).await.unwrap();
+    assert_eq!(owner(&alice), owner(&again));
+    assert_eq!(owner(&alice.replace('.', ".A")), None);
+}
+
+#[tokio::test]
+async fn a_session_has_so_many_requests_at_once_and_remembers_what_was_confirmed() {
+    let bed = Bed::new();
+    let one = bed.process().await;
+    let (_, root) = one.sign_in("alice").await;
+    let (_, below) = one.below(&root).await;
+    let first = root.request(2).unwrap();
+    let second = below.request(2).unwrap();
+    assert!(root.request(2).is_none() && below.request(2).is_none());
+    drop(first);
+    let third = root.request(2).unwrap();
+    assert!(below.request(2).is_none());
+    drop((second, third));
+    assert!(below.request(1).is_some());
+    assert!(!below.has_confirmed(&wiki()));
+    root.confirm(wiki());
+    assert!(below.has_confirmed(&wiki()) && !below.has_confirmed(&login()));
+}
+
 #[tokio::test]
 async fn a_person_a_subject_and_a_sid_end_what_is_theirs_and_sign_ins_under_way() {
     let bed = Bed::new();
@@ -313,7 +391,7 @@ async fn a_person_a_subject_and_a_sid_end_what_is_theirs_and_sign_ins_under_way(
                 .unwrap(),
             round => {
                 let of = match round {
-                    2 => LoggedOutOf::Session("sid-alice"),
+                    2 => LoggedOutOf::Session("sid-alice", None),
                     _ => LoggedOutOf::Subject("sub-alice"),
                 };
                 let jti = format!("jti-{round}");
