@@ -27,8 +27,8 @@ use proptest::prelude::*;
 
 const VALID: &str = "testdata/config/valid";
 const INVALID: &str = "testdata/config/invalid";
-const VALID_FILES: usize = 21;
-const INVALID_FILES: usize = 113;
+const VALID_FILES: usize = 22;
+const INVALID_FILES: usize = 114;
 
 /// A word that stands in the invalid files wherever a secret might; it must never be repeated.
 const SECRET: &str = "hunter2";
@@ -231,6 +231,33 @@ fn how_requests_are_shared_out_is_as_written_or_as_usual() {
 }
 
 #[test]
+fn what_pages_of_others_may_and_people_are_shown() {
+    let config = gateway("testdata/config/valid/gateway-front-more.yaml");
+    assert_eq!(config.requests_per_session, 64);
+    assert!(!config.sign_in.unwrap().keeps_forms);
+    let recheck = config.identity_providers[0].recheck;
+    assert_eq!(recheck, Some(Duration::from_secs(600)));
+    let front = &config.applications[0].front;
+    assert!(front.is_hidden);
+    let icon = &front.icon.as_ref().unwrap().path;
+    assert!(icon.ends_with("valid/api.svg"), "{}", icon.display());
+    let texts =
+        |list: &[std::sync::Arc<str>]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let cors = front.cors.as_ref().unwrap();
+    assert_eq!(
+        texts(&cors.origins),
+        ["https://portal.example.com", "http://localhost:3000"]
+    );
+    assert_eq!(texts(&cors.methods), ["PUT", "DELETE"]);
+    assert_eq!(texts(&cors.headers), ["content-type", "x-requested-with"]);
+    assert_eq!(texts(&cors.expose), ["etag"]);
+    assert_eq!(
+        (cors.credentials, cors.max_age),
+        (true, Duration::from_secs(3600))
+    );
+}
+
+#[test]
 fn what_a_gateway_says_for_its_applications_is_as_written_or_nothing() {
     let days = |days: u64| Duration::from_secs(days * 86400);
     let config = gateway("testdata/config/valid/gateway-front.yaml");
@@ -260,6 +287,7 @@ fn what_a_gateway_says_for_its_applications_is_as_written_or_nothing() {
         denies_robots: false,
         home,
         clears_site_data: true,
+        ..Front::default()
     };
     assert_eq!(own.front, expected);
     let urls: Vec<_> = own.external_urls().map(ToString::to_string).collect();

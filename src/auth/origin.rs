@@ -9,6 +9,7 @@ use http::header::ORIGIN;
 use http::{HeaderMap, HeaderName, Method};
 
 use super::{Denied, Facts};
+use crate::model::Cors;
 
 /// What a browser says of the page that asks, compared with what it asks for; no script can set it
 /// (Fetch Metadata, section 2.3).
@@ -21,7 +22,7 @@ const SHOWN: usize = 200;
 ///
 /// | `Origin` | `Sec-Fetch-Site` | |
 /// |---|---|---|
-/// | the application's own | | passes |
+/// | the application's own, or one of its `cors.origins` | | passes |
 /// | `null` | `same-origin` | passes: a page with `Referrer-Policy: no-referrer` sends that of itself |
 /// | none | `same-origin`, `none` | passes: its own page, or the person |
 /// | anything else, and nothing at all | | 403 |
@@ -32,7 +33,7 @@ const SHOWN: usize = 200;
 ///
 /// # Errors
 /// With the origin, for the log.
-pub(super) fn check(facts: &Facts<'_>) -> Result<(), Denied> {
+pub(super) fn check(facts: &Facts<'_>, cors: Option<&Cors>) -> Result<(), Denied> {
     if is_safe(facts.method) && !facts.is_websocket {
         return Ok(());
     }
@@ -40,7 +41,9 @@ pub(super) fn check(facts: &Facts<'_>) -> Result<(), Denied> {
     let is_own = match one(facts.fields, &ORIGIN) {
         One::None => matches!(site, One::Value(b"same-origin" | b"none")),
         One::Value(b"null") => site == One::Value(b"same-origin"),
-        One::Value(origin) => origin == own(facts).as_bytes(),
+        One::Value(origin) => {
+            origin == own(facts).as_bytes() || cors.is_some_and(|cors| cors.allows_origin(origin))
+        }
         One::Several => false,
     };
     if is_own {

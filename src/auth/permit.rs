@@ -155,7 +155,7 @@ pub fn authorise(
     facts: &Facts<'_>,
 ) -> Result<Permit, Denied> {
     if identity.is_proven_by_browser() {
-        origin::check(facts)?;
+        origin::check(facts, application.front.cors.as_deref())?;
     }
     let rule = judge(identity, application)?;
     Ok(Permit {

@@ -1,5 +1,6 @@
 //! One published application.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::access::access;
@@ -22,17 +23,13 @@ use crate::model::{
 const LATER: &[&str] = &[
     "paths",
     "single_sign_on",
-    "cors",
     "session",
     "cookies",
     "fragment",
-    "recheck",
     "log",
     "audit",
     "brand",
     "enabled",
-    "icon",
-    "hidden",
 ];
 /// Keys of `defaults:` not built yet.
 const LATER_DEFAULTS: &[&str] = &[
@@ -65,6 +62,8 @@ pub(super) struct Common {
     pub(super) serves_http: bool,
     /// What there is to sign in with.
     pub(super) sign_in: Asked,
+    /// From where paths count that are not absolute.
+    pub(super) folder: PathBuf,
 }
 
 /// What `defaults:` says.
@@ -149,7 +148,7 @@ fn draft(section: &Section<'_>, common: &Common) -> Draft {
         Some(field) => limits::application(field, common.limits),
         None => Some(common.limits),
     };
-    let front = front::front(section, outside, &common.defaults.front);
+    let front = front::front(section, &outsides, &common.folder, &common.defaults.front);
     let description = section.optional("description").map(Field::text);
     let application = || {
         Some(Application {

@@ -69,7 +69,7 @@ fn name(field: Field<'_>) -> Option<Arc<str>> {
     Some(words.join(" ").into())
 }
 
-fn logo(field: Field<'_>, folder: &Path) -> Option<LogoFile> {
+pub(super) fn logo(field: Field<'_>, folder: &Path) -> Option<LogoFile> {
     let path = field.path(folder)?;
     let kind = path.extension().and_then(|kind| kind.to_str());
     if !kind.is_some_and(|kind| ["svg", "png"].contains(&kind.to_ascii_lowercase().as_str())) {

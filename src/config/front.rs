@@ -1,6 +1,8 @@
-//! What the gateway itself says for an application: `hsts`, `maintenance`, `robots`, `home_path`.
+//! What the gateway itself says for an application: `hsts`, `maintenance`, `robots`, `home_path`, and how
+//! the launcher shows it.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use ipnet::IpNet;
 use super::field::Field;
 use super::file::did_you_mean;
 use super::section::Section;
+use super::{brand, cors};
 use crate::model::{ExternalUrl, Front, Hsts, Maintenance, Scheme};
 
 /// What lists of sites that are delivered with browsers demand (hstspreload.org).
@@ -40,9 +43,11 @@ pub(super) fn defaults(section: &Section<'_>) -> Common {
 /// The keys of an application with this external URL.
 pub(super) fn front(
     section: &Section<'_>,
-    external: Option<&ExternalUrl>,
+    urls: &[&ExternalUrl],
+    folder: &Path,
     common: &Common,
 ) -> Option<Front> {
+    let external = urls.first().copied();
     let hsts = match section.optional("hsts") {
         Some(field) if external.is_some_and(|url| url.scheme == Scheme::Http) => field.refuse(
             "conflict",
@@ -64,6 +69,13 @@ pub(super) fn front(
         .optional("home_path")
         .map(|field| home_path(field, external));
     let clears_site_data = section.optional("clear_site_data").map(Field::boolean);
+    let cors = section
+        .optional("cors")
+        .map(|field| cors::cors(field, urls));
+    let icon = section
+        .optional("icon")
+        .map(|field| brand::logo(field, folder));
+    let is_hidden = section.optional("hidden").map(Field::boolean);
     Some(Front {
         hsts: hsts?,
         maintenance: maintenance?,
@@ -73,6 +85,15 @@ pub(super) fn front(
             None => None,
         },
         clears_site_data: clears_site_data.unwrap_or(Some(false))?,
+        cors: match cors {
+            Some(read) => Some(read?),
+            None => None,
+        },
+        icon: match icon {
+            Some(read) => Some(Arc::new(read?)),
+            None => None,
+        },
+        is_hidden: is_hidden.unwrap_or(Some(false))?,
     })
 }
 

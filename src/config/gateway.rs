@@ -115,6 +115,7 @@ fn read(
         limits: limits.flatten().unwrap_or_default().usual,
         serves_http: listen.as_ref().is_none_or(|l| l.serves_http),
         sign_in: people.asked(),
+        folder: folder.to_owned(),
     };
     let tunnel = tunnel.unwrap_or_else(|| Some(Default::default()));
     let mut sources = Sources {
@@ -154,6 +155,7 @@ fn read(
         },
         drain: drain.unwrap_or_else(|| Some(Default::default()))?,
         requests_per_address: limits.requests_per_address,
+        requests_per_session: limits.requests_per_session,
         requests_total: limits.requests_total,
         rate_per_address: limits.rate_per_address,
         connections: limits.connections,

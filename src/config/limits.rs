@@ -16,6 +16,10 @@ const MOST_REQUESTS: u64 = 1_000_000;
 /// not enough for one client to stand in everybody's way.
 const REQUESTS_PER_ADDRESS: u32 = 512;
 
+/// Requests of one session at once: many tabs of an application that keeps connections open, and half
+/// of what an address may have, so that no one person takes what others behind it need.
+const REQUESTS_PER_SESSION: u32 = 256;
+
 /// Requests that may be in tunnels at once, whatever the tunnels take: as many as connections. Each
 /// may have a few hundred KiB in memory where both of its ends are slow.
 const REQUESTS_TOTAL: u32 = 20_000;
@@ -25,6 +29,8 @@ const REQUESTS_TOTAL: u32 = 20_000;
 pub(super) struct GatewayLimits {
     pub(super) requests_total: u32,
     pub(super) requests_per_address: u32,
+    /// Requests of one session at once.
+    pub(super) requests_per_session: u32,
     pub(super) rate_per_address: Option<Rate>,
     pub(super) connections: ConnectionLimits,
     /// `connections` stands in the file.
@@ -38,6 +44,7 @@ impl Default for GatewayLimits {
         Self {
             requests_total: REQUESTS_TOTAL,
             requests_per_address: REQUESTS_PER_ADDRESS,
+            requests_per_session: REQUESTS_PER_SESSION,
             rate_per_address: None,
             connections: ConnectionLimits::default(),
             connections_are_written: false,
@@ -83,6 +90,8 @@ pub(super) fn gateway(field: Field<'_>) -> Option<GatewayLimits> {
         let total = or(section, "requests_total", default.requests_total, count);
         let per_address = default.requests_per_address;
         let per_address = or(section, "requests_per_address", per_address, count);
+        let per_session = default.requests_per_session;
+        let per_session = or(section, "requests_per_session", per_session, count);
         let rate = or(section, "rate_per_address", None, rate);
         let connections = section.optional("connections");
         let all = connections.map_or(Some(default.connections.total), count);
@@ -91,6 +100,7 @@ pub(super) fn gateway(field: Field<'_>) -> Option<GatewayLimits> {
         Some(GatewayLimits {
             requests_total: total?,
             requests_per_address: per_address?,
+            requests_per_session: per_session?,
             rate_per_address: rate?,
             connections: ConnectionLimits {
                 total: all?,

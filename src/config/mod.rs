@@ -21,6 +21,7 @@ mod balancing;
 mod brand;
 mod certificate;
 mod connector;
+mod cors;
 mod described;
 mod drain;
 mod external;
@@ -113,6 +114,8 @@ pub struct GatewayConfig {
     pub drain: GatewayDrain,
     /// Requests of one client address that may be in tunnels at once.
     pub requests_per_address: u32,
+    /// Requests of one session that may be in tunnels at once, over all applications.
+    pub requests_per_session: u32,
     /// Requests that may be in tunnels at once, all together.
     pub requests_total: u32,
     /// How fast requests of one client address may come, over all applications.

@@ -13,8 +13,6 @@ use crate::model::{
 
 /// Keys of `sign_in` not built yet.
 const LATER: &[&str] = &["launcher"];
-/// Keys of `session` not built yet.
-const LATER_SESSION: &[&str] = &["streams"];
 
 /// The shortest that makes sense: a page and what it loads.
 const SHORTEST: Duration = Duration::from_secs(60);
@@ -132,6 +130,7 @@ fn sign_in(field: Field<'_>) -> Option<SignIn> {
             field.refuse("bad_url", why, FORM)
         });
         let fragment = section.optional("fragment").map(fragment);
+        let forms = section.optional("forms").map(forms);
         let url = url?;
         let HostPattern::Exact(host) = url.host else {
             return None;
@@ -143,8 +142,24 @@ fn sign_in(field: Field<'_>) -> Option<SignIn> {
                 Some(read) => read?,
                 None => true,
             },
+            keeps_forms: match forms {
+                Some(read) => read?,
+                None => true,
+            },
         })
     })?
+}
+
+fn forms(field: Field<'_>) -> Option<bool> {
+    match field.text()? {
+        "keep" => Some(true),
+        "off" | "false" => Some(false),
+        other => field.refuse(
+            "bad_value",
+            format!("`{other}` is nothing to do with forms whose session has ended"),
+            "write `keep`, or `off` to have them refused",
+        ),
+    }
 }
 
 fn fragment(field: Field<'_>) -> Option<bool> {
@@ -162,7 +177,7 @@ fn fragment(field: Field<'_>) -> Option<bool> {
 
 /// `session`.
 fn session(field: Field<'_>) -> Option<SessionLife> {
-    field.section(LATER_SESSION, |section| {
+    field.section(&[], |section| {
         let usual = SessionLife::default();
         let duration = |name| {
             section.optional(name).map(|field| {

@@ -74,6 +74,8 @@ pub struct SignIn {
     pub port: u16,
     /// Whether the part of an address behind `#` is kept, which costs a page of ours in between.
     pub keeps_fragment: bool,
+    /// Whether a form whose session has ended is kept in the browser until the person is back.
+    pub keeps_forms: bool,
 }
 
 impl SignIn {

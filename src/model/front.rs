@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::brand::LogoFile;
+use super::cors::Cors;
+
 /// What the gateway does for an application without asking it. The default does nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Front {
@@ -19,6 +22,13 @@ pub struct Front {
     pub home: Option<Arc<str>>,
     /// It may clear what browsers keep for its whole host, though others are published there too.
     pub clears_site_data: bool,
+    /// What pages of other origins may ask of it; `None`: it looks after that itself, and nothing where
+    /// people sign in.
+    pub cors: Option<Arc<Cors>>,
+    /// Its picture for those who may open it.
+    pub icon: Option<Arc<LogoFile>>,
+    /// It is not shown to them.
+    pub is_hidden: bool,
 }
 
 /// A promise that a host is to be asked for over TLS alone (RFC 6797).

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::config::{GatewayConfig, IdentityProvider};
 use crate::model::{
-    Affinity, Application, BackendProtocol, Brand, HostHeader, LogFormat, LogTarget, Maintenance,
-    ProxyProtocol, RequestLimit,
+    Affinity, Application, BackendProtocol, Brand, Cors, HostHeader, LogFormat, LogTarget,
+    Maintenance, ProxyProtocol, RequestLimit,
 };
 
 /// Puts settings together; one without a value is not there.
@@ -54,6 +54,7 @@ pub(super) fn gateway(config: &GatewayConfig) -> Settings {
         congestion: _,
         drain: _,
         requests_per_address: _,
+        requests_per_session: _,
         requests_total: _,
         rate_per_address: _,
         connections: _,
@@ -107,6 +108,12 @@ pub(super) fn gateway(config: &GatewayConfig) -> Settings {
             sign_in
                 .iter()
                 .map(|own| if own.keeps_fragment { "keep" } else { "off" }),
+        )
+        .say(
+            "sign_in.forms",
+            sign_in
+                .iter()
+                .map(|own| if own.keeps_forms { "keep" } else { "off" }),
         )
         .put("session.idle", Opens::Any, [format!("{:?}", session.idle)])
         .put(
@@ -165,6 +172,7 @@ fn limits(settings: &mut Writing, config: &GatewayConfig) {
         .say("drain.notice", [format!("{:?}", config.drain.notice)])
         .say("drain.deadline", [format!("{:?}", config.drain.deadline)])
         .say("limits.requests_per_address", [config.requests_per_address])
+        .say("limits.requests_per_session", [config.requests_per_session])
         .say("limits.requests_total", [config.requests_total])
         .say("limits.rate_per_address", config.rate_per_address)
         .say(
@@ -314,7 +322,28 @@ fn fronted(settings: &mut Writing, application: &Application) {
         .say("hsts", front.hsts.map(|hsts| hsts.value()))
         .say("robots", front.denies_robots.then_some("deny"))
         .say("home_path", front.home.as_deref())
-        .say("clear_site_data", front.clears_site_data.then_some("true"));
+        .say("clear_site_data", front.clears_site_data.then_some("true"))
+        .say("icon", front.icon.iter().map(|icon| icon.path.display()))
+        .say("hidden", front.is_hidden.then_some("true"));
+    let cors = front.cors.as_ref();
+    let words = |list: fn(&Cors) -> &[Arc<str>]| {
+        let all = cors.into_iter().flat_map(move |cors| list(cors));
+        all.map(|word| word.to_string())
+    };
+    settings
+        .put("cors.origins", Opens::More, words(|cors| &cors.origins))
+        .put("cors.methods", Opens::More, words(|cors| &cors.methods))
+        .put("cors.headers", Opens::More, words(|cors| &cors.headers))
+        .put("cors.expose", Opens::More, words(|cors| &cors.expose))
+        .put(
+            "cors.credentials",
+            Opens::More,
+            cors.and_then(|cors| cors.credentials.then_some("true")),
+        )
+        .say(
+            "cors.max_age",
+            cors.map(|cors| format!("{:?}", cors.max_age)),
+        );
 }
 
 fn open_for(maintenance: Option<&Maintenance>) -> Vec<String> {

@@ -58,6 +58,8 @@ pub struct IdentityProvider {
     pub proxy: ProxySetting,
     /// Authorities to trust beside the system's.
     pub extra_ca: Option<AuthorityFile>,
+    /// How often it is asked whether it still knows somebody; `None`: when its word ends.
+    pub recheck: Option<Duration>,
     /// How long one exchange with it may take, from the dial to the last octet.
     pub timeout: Duration,
 }

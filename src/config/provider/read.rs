@@ -25,6 +25,10 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than anybody waits for a page.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How often a provider may be asked again: each person costs an exchange with it.
+const SHORTEST_RECHECK: Duration = Duration::from_secs(60);
+const LONGEST_RECHECK: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// What Entra's shared issuers have in a tenant's place.
 const SHARED: [&str; 2] = ["common", "organizations"];
 
@@ -96,6 +100,7 @@ fn provider(
             place: f.place().clone(),
         })
     });
+    let recheck = section.optional("recheck").map(recheck);
     let timeout = section.optional("timeout").map(timeout);
     let preset = preset.map_or(Some(None), |read| read.map(Some))?;
     let name = name?;
@@ -126,8 +131,21 @@ fn provider(
         userinfo: userinfo.unwrap_or(Some(UserinfoUse::Auto))?,
         proxy: proxy.unwrap_or(Some(ProxySetting::Unsaid))?,
         extra_ca: extra_ca.map_or(Some(None), |read| read.map(Some))?,
+        recheck: recheck.map_or(Some(None), |read| read.map(Some))?,
         timeout: timeout.unwrap_or(Some(TIMEOUT))?,
     })
+}
+
+fn recheck(field: Field<'_>) -> Option<Duration> {
+    let recheck = field.duration()?;
+    if !(SHORTEST_RECHECK..=LONGEST_RECHECK).contains(&recheck) {
+        return field.refuse(
+            "bad_value",
+            "a provider is asked again after one minute at the soonest, and after a day at the latest",
+            "write a time such as `10m`",
+        );
+    }
+    Some(recheck)
 }
 
 fn preset(field: Field<'_>) -> Option<Preset> {
