@@ -71,8 +71,8 @@ pub struct Provider {
     config: Arc<IdentityProvider>,
     client: Client,
     clock: Clock,
-    metadata: Fetched<Metadata>,
-    keys: Fetched<Keys>,
+    metadata: Arc<Fetched<Metadata>>,
+    keys: Arc<Fetched<Keys>>,
     accepted: Accepted,
 }
 
@@ -93,8 +93,8 @@ impl Provider {
                 config,
                 client,
                 clock,
-                metadata: Fetched::new(),
-                keys: Fetched::new(),
+                metadata: Arc::new(Fetched::new()),
+                keys: Arc::new(Fetched::new()),
                 accepted: Accepted::default(),
             }),
             Ok(_) => Err(found),
@@ -105,10 +105,41 @@ impl Provider {
         }
     }
 
+    /// Goes on with what `before` fetched, where that is the same provider, trusted by the same
+    /// authorities: a reload must not forget keys while the provider is down.
+    #[must_use]
+    pub fn after(mut self, before: &Self) -> Self {
+        let trusted = |provider: &Self| {
+            let ca = provider.config.extra_ca.as_ref();
+            ca.map(|ca| ca.file.clone())
+        };
+        if self.config.issuer == before.config.issuer
+            && self.config.tenants == before.config.tenants
+            && trusted(&self) == trusted(before)
+        {
+            self.metadata = Arc::clone(&before.metadata);
+            self.keys = Arc::clone(&before.keys);
+        }
+        self
+    }
+
     /// As it is configured.
     #[must_use]
     pub const fn config(&self) -> &Arc<IdentityProvider> {
         &self.config
+    }
+
+    /// Whether this is its issuer, or one of the tenants that may sign in.
+    #[must_use]
+    pub fn issues_as(&self, issuer: &str) -> bool {
+        let config = &self.config;
+        if config.tenants.is_empty() {
+            return *config.issuer == *issuer;
+        }
+        config
+            .tenants
+            .iter()
+            .any(|tenant| issuer.contains(&**tenant))
     }
 
     /// Where the browser goes to sign in (OpenID Connect Core 1.0 section 3.1.2.1).
