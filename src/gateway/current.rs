@@ -20,7 +20,7 @@ use crate::auth::Identity;
 use crate::certs::LoadedCertificate;
 use crate::clock::Clock;
 use crate::config::{Change, GatewayConfig, StartOnly};
-use crate::model::{Brand, Finding};
+use crate::model::Finding;
 use crate::net::TunnelSockets;
 use crate::telemetry::metrics::CONFIG_RELOADS;
 
@@ -77,8 +77,9 @@ pub struct Applied {
 
 /// What keeps our own pages from looking as they are to look.
 #[must_use]
-pub fn look_at_brand(brand: &Brand) -> Option<Finding> {
-    Theme::new(brand).err().map(|error| error.finding())
+pub fn look_at_pictures(config: &GatewayConfig) -> Option<Finding> {
+    let theme = Theme::new(&config.brand, &config.applications);
+    theme.err().map(|error| error.finding())
 }
 
 fn have_same_chains(a: &[LoadedCertificate], b: &[LoadedCertificate]) -> bool {
@@ -111,8 +112,9 @@ impl Current {
                 |before| Arc::clone(&before.rates),
             ),
             people_tls,
-            theme: Theme::new(&config.brand)?,
-            desk: Desk::new(&config, clock).map_err(StartError::Providers)?,
+            theme: Theme::new(&config.brand, &config.applications)?,
+            desk: Desk::after(before.and_then(|b| b.desk.as_ref()), &config, clock)
+                .map_err(StartError::Providers)?,
             expiries: Expiries::of(&certificates),
             sockets: TunnelSockets::new(config.congestion.clone()),
             superseded: CancellationToken::new(),
@@ -210,7 +212,8 @@ impl Gateway {
         have_same_chains(&current.certificates, certificates)
             && Change::between(&current.config, config).is_empty()
             && StartOnly::between(&current.config, config).is_empty()
-            && Theme::new(&config.brand).is_ok_and(|theme| theme.is_same_as(&current.theme))
+            && Theme::new(&config.brand, &config.applications)
+                .is_ok_and(|theme| theme.is_same_as(&current.theme))
     }
 
     /// Notes how an attempt to have another configuration ended, or, with `of_certificates`, the

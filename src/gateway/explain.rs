@@ -12,8 +12,8 @@ use super::tunnels::Tunnels;
 use super::{Gateway, front, pipeline};
 use crate::auth::{self, Challenge};
 use crate::config::GatewayConfig;
-use crate::http as rules;
-use crate::model::{ErrorCode, Host, RequestId, Scheme};
+use crate::http::{self as rules, RequestHost};
+use crate::model::{ErrorCode, Host, RequestId, Scheme, SignIn};
 use crate::translate::UrlMap;
 
 /// A request that nobody sends.
@@ -88,7 +88,8 @@ impl Gateway {
     #[must_use]
     pub fn explain(&self, question: &Question) -> Explanation {
         let current = self.current();
-        Telling::of(question, Some(&self.tunnels)).tell(&current.table)
+        let sign_in = current.config.sign_in.as_ref();
+        Telling::of(question, Some(&self.tunnels), sign_in).tell(&current.table)
     }
 }
 
@@ -96,7 +97,8 @@ impl Explanation {
     /// What would become of a request under a configuration that nobody runs.
     #[must_use]
     pub fn under(config: &GatewayConfig, question: &Question) -> Self {
-        Telling::of(question, None).tell(&RouteTable::after(None, &config.applications))
+        let table = RouteTable::after(None, &config.applications);
+        Telling::of(question, None, config.sign_in.as_ref()).tell(&table)
     }
 }
 
@@ -104,6 +106,7 @@ impl Explanation {
 struct Telling<'q> {
     question: &'q Question,
     tunnels: Option<&'q Tunnels>,
+    sign_in: Option<&'q SignIn>,
     steps: Vec<Step>,
 }
 
@@ -120,10 +123,15 @@ impl From<Failure> for End {
 }
 
 impl<'q> Telling<'q> {
-    fn of(question: &'q Question, tunnels: Option<&'q Tunnels>) -> Self {
+    fn of(
+        question: &'q Question,
+        tunnels: Option<&'q Tunnels>,
+        sign_in: Option<&'q SignIn>,
+    ) -> Self {
         Self {
             question,
             tunnels,
+            sign_in,
             steps: Vec::new(),
         }
     }
@@ -165,6 +173,7 @@ impl<'q> Telling<'q> {
         let bad = |why: String| Failure::new(ErrorCode::BadRequest, why);
         rules::check_clear(request).map_err(|why| bad(why.to_string()))?;
         let target = rules::request_host(request).map_err(|why| bad(why.to_string()))?;
+        self.at_sign_in_host(&target, scheme)?;
         let Some(candidates) = table.host(&target.host) else {
             self.step("host", target.host.to_string(), "no application has it");
             return Err(no_route("no application is published under this host").into());
@@ -221,6 +230,22 @@ impl<'q> Telling<'q> {
 
         self.way(published)?;
         self.inside(&found, &target.host)
+    }
+
+    /// What is answered at the sign-in host, which is no application's.
+    fn at_sign_in_host(&mut self, target: &RequestHost, scheme: Scheme) -> Result<(), End> {
+        let Some(own) = self.sign_in.filter(|own| own.host == target.host) else {
+            return Ok(());
+        };
+        self.step("host", target.host.to_string(), "`sign_in.url` is there");
+        let port = target.port.unwrap_or_else(|| scheme.default_port());
+        Err(match scheme {
+            Scheme::Http => End::Own(format!("a redirect to {}", own.origin())),
+            Scheme::Https if port == own.port => {
+                End::Own("a page of the gateway's own: people sign in there".to_owned())
+            }
+            Scheme::Https => no_route("people sign in at another port of this host").into(),
+        })
     }
 
     /// The application that is found, or what is answered where none is.
@@ -410,6 +435,8 @@ kind: gateway
 listen: { https: ['[::]:443'], http: ['[::]:80'] }
 store: sqlite:x
 certificates: [{ chain: a, key: b }]
+sign_in: { url: 'https://login.example.com/' }
+identity_providers: [ { name: corp, issuer: 'https://sso.example.com/', client_id: x } ]
 applications:
   - { name: wiki, external_url: 'https://w.example.com/', internal_url: 'http://wiki.corp:8080/', pre_authentication: [passthrough], home_path: /start }
   - { name: admin, external_url: 'https://w.example.com/admin/', internal_url: 'http://a.corp/x/', pre_authentication: [passthrough], maintenance: { allow: [192.0.2.0/24] }, limits: { rate: 5/s } }
@@ -419,7 +446,25 @@ applications:
     }
 
     /// What is asked, from where, the code, and how the answer begins.
-    const CASES: [(&str, &str, Option<&str>, &str); 12] = [
+    const CASES: [(&str, &str, Option<&str>, &str); 15] = [
+        (
+            "https://login.example.com/anything",
+            "203.0.113.1",
+            None,
+            "a page of the gateway's own",
+        ),
+        (
+            "http://login.example.com/",
+            "203.0.113.1",
+            None,
+            "a redirect to https://login.example.com",
+        ),
+        (
+            "https://login.example.com:8443/",
+            "203.0.113.1",
+            Some("no_route"),
+            "no_route: people sign in at another port",
+        ),
         (
             "https://w.example.com/.appproxy/x",
             "203.0.113.1",

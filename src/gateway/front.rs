@@ -4,6 +4,7 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use http::{Method, Request, Response};
 
+use super::cors;
 use super::published::Published;
 use super::respond::{self, Failure};
 use crate::http::{self as rules, Body};
@@ -36,6 +37,9 @@ pub(super) fn before<B>(
         let why = "`maintenance` is set for the application";
         return Err(Failure::new(ErrorCode::Maintenance, why).closed_for(closed));
     }
+    if let Some(answer) = cors::preflight(&published.application, request, id)? {
+        return Ok(Some(answer));
+    }
     if !is_read(request) {
         return Ok(None);
     }
@@ -59,8 +63,17 @@ pub(super) fn is_read<B>(request: &Request<B>) -> bool {
 
 /// Adds what the gateway says to an answer, and takes away what is not for one application to say
 /// (DESIGN 8, rule 14).
-pub(super) fn after(fields: &mut HeaderMap, published: &Published, scheme: Scheme) {
+pub(super) fn after<B>(
+    response: &mut Response<B>,
+    published: &Published,
+    scheme: Scheme,
+    origin: Option<&HeaderValue>,
+) {
     let front = &published.application.front;
+    if let Some(cors) = &front.cors {
+        cors::after(response, cors, origin);
+    }
+    let fields = response.headers_mut();
     match (&published.hsts, scheme) {
         // Browsers pass it over where it did not come over TLS (RFC 6797 section 8.1).
         (_, Scheme::Http) => drop(fields.remove(STRICT_TRANSPORT_SECURITY)),

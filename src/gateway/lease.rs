@@ -15,7 +15,8 @@ use super::Gateway;
 use super::current::Current;
 use super::respond::Failure;
 use super::route::{Found, RouteTable};
-use crate::auth::{self, Identity, Permit};
+use super::sign_in::look_again;
+use crate::auth::{self, Identity, InUse, Permit};
 use crate::http::{self as rules, BodyError};
 use crate::model::{ApplicationName, ErrorCode, Host, RequestId, Scheme};
 
@@ -43,6 +44,8 @@ pub(super) struct Granted {
     path: PathAndQuery,
     application: ApplicationName,
     identity: Identity,
+    /// Its place among the requests of its session.
+    _in_use: Option<InUse>,
     /// The log was told that it is cut.
     is_said: AtomicBool,
 }
@@ -54,10 +57,11 @@ impl Granted {
         facts: &auth::Facts<'_>,
         at: (Scheme, u16, &PathAndQuery),
         permit: &Permit,
-        identity: Identity,
+        (identity, in_use): (Identity, Option<InUse>),
     ) -> Arc<Self> {
         let (scheme, port, path) = at;
         Arc::new(Self {
+            _in_use: in_use,
             id: id.clone(),
             client: facts.client,
             scheme,
@@ -128,13 +132,14 @@ impl Lease {
     }
 
     /// Completes when it has to be asked again: with the next configuration, when the session is
-    /// revoked, and when it would end.
+    /// revoked, when the provider says something new, and when it would end.
     fn next(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let superseded = self.current.superseded.clone();
         let Some(session) = self.granted.identity.session() else {
             return Box::pin(superseded.cancelled_owned());
         };
         let revoked = session.revoked().clone();
+        let news = session.says_something_new();
         let left = session.ends().0.saturating_sub(self.gateway.clock.now().0);
         // Clocks are set, and machines sleep: it is looked again in between.
         let left = Duration::from_secs(u64::try_from(left).unwrap_or_default()).min(LOOK);
@@ -142,6 +147,7 @@ impl Lease {
             tokio::select! {
                 () = superseded.cancelled() => {}
                 () = revoked.cancelled() => {}
+                () = news => {}
                 () = sleep(left) => {}
             }
         })
@@ -159,6 +165,11 @@ impl Lease {
     fn renew(&mut self) -> Result<(), ErrorCode> {
         self.next = None;
         self.current = self.gateway.current();
+        look_again(
+            &self.gateway,
+            self.current.desk.as_ref(),
+            &self.granted.identity,
+        );
         let holds = match self.has_ended() {
             true => Err(ErrorCode::SignInRequired),
             false if !self.current.vouches_for(&self.granted.identity) => {
@@ -241,6 +252,7 @@ mod tests {
             path: PathAndQuery::from_static(path),
             application: wiki().name.clone(),
             identity: Identity::Anonymous,
+            _in_use: None,
         };
         let moved = application("wiki", "https://x.example.com/", "http://wiki.corp/");
         let elsewhere = application("wiki", "https://w.example.com/", "http://other.corp/");

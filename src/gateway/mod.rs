@@ -6,6 +6,7 @@ mod attach;
 mod bench;
 mod choice;
 mod connection;
+mod cors;
 mod crowd;
 mod current;
 mod drain;
@@ -83,14 +84,14 @@ use tunnels::Tunnels;
 
 #[doc(hidden)]
 pub use bench::Routes;
-pub use current::{Applied, ApplyError, look_at_brand};
+pub use current::{Applied, ApplyError, look_at_pictures};
 pub use enrol::Enrolment;
 pub use explain::{Explanation, NoQuestion, Question, Step};
 pub use issuer::{EnrolError, Issuer, load_authorities, record};
 #[cfg(test)]
 pub(crate) use memory::Memory;
 pub use respond::pages::LogoError;
-pub use sign_in::look_at_providers;
+pub use sign_in::{LINK as LINK_PATH, MADE_BY, look_at_providers};
 
 /// What a gateway is made of: everything that can be wrong has been looked at.
 #[derive(Debug)]
@@ -158,6 +159,8 @@ pub struct Gateway {
     sessions: Arc<Sessions>,
     /// Sign-ins whose answer has come.
     spent: sign_in::Spent,
+    /// Sign-ins that begin again as soon as they are done.
+    loops: sign_in::Loops,
     enrolment: Enrolment,
     issuer: Arc<Issuer>,
     /// The change log tells of a rotation.
@@ -215,6 +218,7 @@ impl Gateway {
         let gateway = Arc::new(Self {
             sessions,
             spent: sign_in::Spent::default(),
+            loops: sign_in::Loops::default(),
             tunnels: Tunnels::default(),
             clients: Clients::new(config.requests_per_address, config.requests_total),
             crowd: Crowd::new(affordable(

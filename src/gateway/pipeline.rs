@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, EXPECT};
+use http::header::{CONNECTION, EXPECT, ORIGIN};
 use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
@@ -20,8 +20,8 @@ use super::lease::{self, Granted, Lease};
 use super::published::Published;
 use super::respond::{self, Asked, Failure};
 use super::route::{Candidates, Found, Match};
-use super::sign_in::Visit;
-use crate::auth::{self, Challenge, Identity};
+use super::sign_in::{self, Visit};
+use crate::auth::{self, Challenge, Identity, InUse};
 use crate::http::{self as rules, Body, Fault, HeaderLimits, Paced, RequestHost};
 use crate::model::{Application, Captured, ConnectorId, ErrorCode, Host, RequestId, Scheme, Side};
 use crate::telemetry::{AccessLine, Ended};
@@ -49,6 +49,7 @@ pub(super) async fn handle(
     let asked = Asked::of(request.method(), request.headers());
     let version = request.version();
     let mut closes = false;
+    let origin = request.headers().get(ORIGIN).cloned();
     let expects = request.headers().contains_key(EXPECT);
     let mut access = AccessLine::begin(id.clone(), transport.peer.ip(), &request);
     let mut routed = None;
@@ -91,7 +92,7 @@ pub(super) async fn handle(
         }
     };
     if let Some(published) = &routed {
-        front::after(response.headers_mut(), published, transport.scheme);
+        front::after(&mut response, published, transport.scheme, origin.as_ref());
     }
     // Asked for late: the drain may have begun while the application took its time.
     closes |= gateway.drain.has_begun();
@@ -211,6 +212,13 @@ fn check_head(request: &Request<Incoming>) -> Result<RequestHost, Failure> {
     rules::request_host(request).map_err(|why| bad(&why))
 }
 
+/// What becomes of a request of which nobody knows who sent it.
+enum Unknown {
+    Answer(Result<Response<Body>, Failure>),
+    /// It is a form, which is not lost if it can be helped.
+    Form,
+}
+
 /// Who sent a request, by the word of a provider that is still believed; or how to find out.
 async fn identify(
     visit: &Visit<'_>,
@@ -218,11 +226,17 @@ async fn identify(
     application: &Application,
     request: &Request<Incoming>,
     access: &mut AccessLine,
-) -> Result<Identity, Result<Response<Body>, Failure>> {
+) -> Result<Identity, Unknown> {
     let identity = match visit.identity(application, facts).await {
         Ok(identity) => identity,
-        Err(Challenge::SignIn(_)) => return Err(visit.challenge(facts, request)),
-        Err(challenge) => return Err(Err(challenge.into())),
+        Err(Challenge::SignIn(why)) => {
+            let asked = sign_in::Asked::of(facts.method, facts.is_websocket, facts.fields);
+            return Err(match asked {
+                sign_in::Asked::Form => Unknown::Form,
+                _ => Unknown::Answer(visit.challenge(facts, asked, why.as_ref(), request)),
+            });
+        }
+        Err(challenge) => return Err(Unknown::Answer(Err(challenge.into()))),
     };
     if let Some(person) = visit.said_of(&identity) {
         access.of_person(person);
@@ -283,7 +297,8 @@ async fn decide(
     let path = path.map_err(|why| bad(&why))?.as_str();
     if is_ours(path) {
         let external = candidates.signs_in_at(transport.scheme, port);
-        let answer = visit.at_application_host(external, path, &request).await;
+        let path = path.to_owned();
+        let answer = visit.at_application_host(external, &path, request).await;
         return answer.map(Answer::Own);
     }
     let found = match candidates.find(transport.scheme, port, path) {
@@ -315,12 +330,18 @@ async fn decide(
     };
     let identity = match identify(&visit, &facts, application, &request, about.access).await {
         Ok(identity) => identity,
-        Err(answer) => return answer.map(Answer::Own),
+        Err(Unknown::Answer(answer)) => return answer.map(Answer::Own),
+        Err(Unknown::Form) => {
+            // In a box: rare beside other requests.
+            let answer = Box::pin(visit.form(&application.external, request)).await;
+            return answer.map(Answer::Own);
+        }
     };
     let permit = auth::authorise(&identity, application, &facts)?;
     let path = request.uri().path_and_query().ok_or_else(no_route)?;
     let at = (transport.scheme, port, path);
-    let granted = Granted::new(id, &facts, at, &permit, identity);
+    let in_use = place_of(&identity, current.config.requests_per_session)?;
+    let granted = Granted::new(id, &facts, at, &permit, (identity, in_use));
     let mut lease = Lease::new(gateway, &current, &granted);
     // What a client sends goes on when its answer has come, and may end for itself.
     let of_upload = Lease::new(gateway, &current, &granted);
@@ -335,6 +356,18 @@ async fn decide(
             forwarded.map(|forwarded| Answer::Forwarded(forwarded, lease))
         }
     }
+}
+
+/// A place among the requests of whoever is signed in.
+fn place_of(identity: &Identity, most: u32) -> Result<Option<InUse>, Failure> {
+    let Some(session) = identity.session() else {
+        return Ok(None);
+    };
+    let full = || {
+        let detail = "its session has as many requests in tunnels as it may";
+        Failure::new(ErrorCode::Throttled, detail).said()
+    };
+    session.request(most).ok_or_else(full).map(Some)
 }
 
 /// Carries a WebSocket until one side ends it or the gateway stops; its access line comes then.

@@ -7,7 +7,7 @@ use super::*;
 use crate::model::Brand;
 
 fn theme() -> Theme {
-    Theme::new(&Brand::default()).unwrap()
+    Theme::new(&Brand::default(), []).unwrap()
 }
 
 fn id() -> RequestId {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::loops::{Began, Lacking};
 use crate::auth::provider::SignInSecrets;
 use crate::auth::{LogMark, NonceHash, SessionError, SessionHost, Sessions, SignInId, StateError};
 use crate::model::SessionId;
@@ -26,6 +27,10 @@ pub(super) struct Wanted {
     pub(super) exact: bool,
     /// What only the browser that began has.
     pub(super) nonce: NonceHash,
+    /// When.
+    pub(super) began: Began,
+    /// What was wrong with the session there.
+    pub(super) lacking: Lacking,
 }
 
 impl Wanted {
@@ -51,6 +56,8 @@ pub(super) struct UnderWay {
     verifier: String,
     pub(super) began: LogMark,
     pub(super) wanted: Option<Wanted>,
+    /// Where to go on where no host wants to know; one of ours.
+    pub(super) after: Option<String>,
 }
 
 impl UnderWay {
@@ -62,7 +69,7 @@ impl UnderWay {
         provider: &str,
         secrets: &SignInSecrets,
         began: LogMark,
-        wanted: Option<Wanted>,
+        (wanted, after): (Option<Wanted>, Option<String>),
     ) -> Self {
         Self {
             id,
@@ -72,6 +79,7 @@ impl UnderWay {
             verifier: secrets.verifier.expose_secret().to_owned(),
             began,
             wanted,
+            after,
         }
     }
 

@@ -8,6 +8,7 @@ use super::super::respond::Failure;
 use super::super::respond::pages::{OwnPath, Page, Stopped};
 use super::carried::{self, WITHIN, Wanted};
 use super::form::Parameters;
+use super::loops::Lacking;
 use super::{AtDesk, SESSION, SIGN_IN, redirect};
 use crate::auth::provider::SignInSecrets;
 use crate::auth::{
@@ -59,19 +60,19 @@ fn said<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     fields.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// What somebody gets who has no session at an application's host. `target` is path and query of what
-/// was asked for.
+/// What somebody gets who has no session at an application's host.
 ///
 /// # Errors
 /// Where it is an answer of the closed list.
 pub(crate) fn challenge<B>(
     visit: &AtDesk<'_>,
     external: &ExternalUrl,
-    asked: Asked,
-    target: &str,
+    (asked, lacking): (Asked, Lacking),
     request: &Request<B>,
 ) -> Result<Response<Body>, Failure> {
     let (method, fields) = (request.method(), request.headers());
+    let target = request.uri().path_and_query();
+    let target = target.map_or("/", |path| path.as_str());
     let failed = |error: &dyn std::fmt::Display| Failure::internal(error.to_string());
     let own = format!("{}{target}", visit.host);
     match asked {
@@ -84,6 +85,7 @@ pub(crate) fn challenge<B>(
             let open = super::web(&own).ok_or_else(|| failed(&"a page that has no address"))?;
             Ok(visit.page(&Page::Frame { open: &open }, method, fields))
         }
+        // Whoever has the whole request may keep it: see `expired`.
         Asked::Form => {
             let detail = "a form came after its session had ended";
             Err(Failure::new(ErrorCode::SignInRequired, detail))
@@ -100,6 +102,8 @@ pub(crate) fn challenge<B>(
                 to: visit.host.clone(),
                 exact: matches!(external.host, HostPattern::Exact(_)),
                 nonce: NonceHash::of(cookie.expose_secret().as_bytes()),
+                began: visit.gateway.loops.begin(),
+                lacking,
             };
             let wanted = wanted.seal(sessions).map_err(|e| failed(&e))?;
             let to = format!("{}{SIGN_IN}?request={wanted}", visit.desk.origin());

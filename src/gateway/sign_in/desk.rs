@@ -19,11 +19,16 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    /// As a configuration says; `None` where nobody signs in.
+    /// As a configuration says, with what the one before knows of its providers; `None` where nobody
+    /// signs in.
     ///
     /// # Errors
     /// Where what it names cannot be read.
-    pub(crate) fn new(config: &GatewayConfig, clock: &Clock) -> Result<Option<Self>, Vec<Finding>> {
+    pub(crate) fn after(
+        before: Option<&Self>,
+        config: &GatewayConfig,
+        clock: &Clock,
+    ) -> Result<Option<Self>, Vec<Finding>> {
         let Some(settings) = &config.sign_in else {
             return Ok(None);
         };
@@ -32,7 +37,7 @@ impl Desk {
         Ok(Some(Self {
             host: SessionHost::of(&url, &settings.host),
             settings: settings.clone(),
-            providers: providers(&config.identity_providers, clock)?,
+            providers: providers(before, &config.identity_providers, clock)?,
         }))
     }
 
@@ -76,6 +81,7 @@ impl Desk {
 }
 
 fn providers(
+    before: Option<&Desk>,
     configured: &[Arc<IdentityProvider>],
     clock: &Clock,
 ) -> Result<Vec<Arc<Provider>>, Vec<Finding>> {
@@ -90,7 +96,13 @@ fn providers(
         };
         let dialler = Dialler::new(Resolver::new(&[], BTreeMap::new())).through(proxy);
         match Provider::new(Arc::clone(config), dialler, clock.clone()) {
-            Ok(provider) => made.push(Arc::new(provider)),
+            Ok(provider) => {
+                let earlier = before.and_then(|desk| desk.provider(config.name.as_str()));
+                made.push(Arc::new(match earlier {
+                    Some(earlier) => provider.after(earlier),
+                    None => provider,
+                }));
+            }
             Err(more) => found.extend(more),
         }
     }
@@ -105,5 +117,5 @@ fn providers(
 /// # Errors
 /// With all that cannot be read.
 pub fn look_at_providers(config: &GatewayConfig, clock: &Clock) -> Result<(), Vec<Finding>> {
-    Desk::new(config, clock).map(drop)
+    Desk::after(None, config, clock).map(drop)
 }

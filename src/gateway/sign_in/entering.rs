@@ -10,6 +10,7 @@ use super::super::respond::Failure;
 use super::super::respond::pages::{Choice, Link, OwnPath, Page, Stopped};
 use super::carried::{UnderWay, WITHIN, Wanted};
 use super::form::Parameters;
+use super::fresh;
 use super::handing_over::hand_over;
 use super::{AtDesk, SIGN_IN, in_log, redirect, web};
 use crate::auth::provider::{Begin, Callback, Provider, ProviderError, SignInSecrets, SignedIn};
@@ -31,7 +32,7 @@ pub(super) fn failure(error: SessionError) -> Failure {
     }
 }
 
-/// The person's own session, if there is one.
+/// The session at the host that was asked, if there is one: at the sign-in host the person's own.
 ///
 /// # Errors
 /// Where that cannot be known now.
@@ -45,8 +46,11 @@ pub(super) async fn session_of(
     let Some(ticket) = ticket else {
         return Ok(None);
     };
-    match visit.gateway.sessions.find(visit.desk.host(), ticket).await {
-        Found::Live(session) if visit.desk.vouches_for(&session) => Ok(Some(session)),
+    match visit.gateway.sessions.find(&visit.host, ticket).await {
+        Found::Live(session) if visit.desk.vouches_for(&session) => {
+            let stands = fresh::still_stands(visit.gateway, visit.desk, &session).await;
+            Ok(stands.then_some(session))
+        }
         Found::Live(_) => Ok(None),
         Found::None(_) => Ok(None),
         Found::Unavailable => {
@@ -86,7 +90,12 @@ pub(super) async fn begin(
     let Some(provider) = chosen else {
         return choose(visit, sealed, method, fields);
     };
-    to_provider(visit, provider, wanted, (method, fields)).await
+    let beginning = Beginning {
+        wanted,
+        after: None,
+        login_hint: None,
+    };
+    to_provider(visit, provider, beginning, (method, fields)).await
 }
 
 /// A page of the providers there are.
@@ -123,10 +132,21 @@ fn choose(
     Ok(visit.page(&page, method, fields))
 }
 
-async fn to_provider(
+/// What a sign-in begins with.
+pub(super) struct Beginning<'a> {
+    /// The application's host that wants to know.
+    pub(super) wanted: Option<Wanted>,
+    /// Where to go on where there is none; one of ours.
+    pub(super) after: Option<String>,
+    /// Who it will be.
+    pub(super) login_hint: Option<&'a str>,
+}
+
+/// On to an identity provider.
+pub(super) async fn to_provider(
     visit: &AtDesk<'_>,
     provider: &Provider,
-    wanted: Option<Wanted>,
+    beginning: Beginning<'_>,
     (method, fields): (&Method, &HeaderMap),
 ) -> Result<Response<Body>, Failure> {
     let sessions = &visit.gateway.sessions;
@@ -140,7 +160,7 @@ async fn to_provider(
         provider.config().name.as_str(),
         &secrets,
         sessions.mark(),
-        wanted,
+        (beginning.wanted, beginning.after),
     );
     let state = under_way.seal(sessions).map_err(failure)?;
     let redirect_uri = visit.desk.redirect_uri();
@@ -151,7 +171,7 @@ async fn to_provider(
         prompt: None,
         max_age: None,
         acr_values: &[],
-        login_hint: None,
+        login_hint: beginning.login_hint,
     };
     let url = match provider.begin(&begin).await {
         Ok(url) => url,
@@ -248,7 +268,7 @@ pub(super) async fn callback(
         return Ok(visit.stopped(Stopped::Expired, ("answered", detail), asked));
     }
     let mut response = match signed_in(visit, &under_way, &parameters, asked).await? {
-        Ok(signed_in) => enter(visit, under_way.began, &under_way, signed_in, asked).await?,
+        Ok((provider, signed_in)) => enter(visit, provider, &under_way, signed_in, asked).await?,
         Err(page) => page,
     };
     end_sign_in_cookie(response.headers_mut(), &under_way.id);
@@ -256,12 +276,12 @@ pub(super) async fn callback(
 }
 
 /// Who it is, or a page that says why nobody is.
-async fn signed_in(
-    visit: &AtDesk<'_>,
+async fn signed_in<'a>(
+    visit: &AtDesk<'a>,
     under_way: &UnderWay,
     parameters: &Parameters,
     asked: (&Method, &HeaderMap),
-) -> Result<Result<SignedIn, Response<Body>>, Failure> {
+) -> Result<Result<(&'a Provider, SignedIn), Response<Body>>, Failure> {
     let Some(provider) = visit.desk.provider(&under_way.provider) else {
         let detail = format!(
             "there is no identity provider {} any more",
@@ -285,7 +305,7 @@ async fn signed_in(
         max_age: None,
     };
     match provider.finish(&callback).await {
-        Ok(signed_in) => Ok(Ok(signed_in)),
+        Ok(signed_in) => Ok(Ok((provider, signed_in))),
         Err(error) => refused(visit, provider, &error, asked).map(Err),
     }
 }
@@ -293,13 +313,19 @@ async fn signed_in(
 /// Makes the person's session.
 async fn enter(
     visit: &AtDesk<'_>,
-    began: crate::auth::LogMark,
+    provider: &Provider,
     under_way: &UnderWay,
     signed_in: SignedIn,
     asked: (&Method, &HeaderMap),
 ) -> Result<Response<Body>, Failure> {
     let sessions = &visit.gateway.sessions;
     let owned = |text: &Arc<str>| text.to_string();
+    let now = visit.gateway.clock.now();
+    let config = provider.config();
+    let has_token = signed_in.refresh_token.is_some();
+    if config.recheck.is_some() && !has_token {
+        tracing::warn!(provider = %config.name, "`recheck` has nothing to ask with: the identity provider gave no refresh token; many give one for the scope `offline_access`");
+    }
     let new = NewSession {
         host: visit.desk.host().clone(),
         sign_in: SignIn {
@@ -312,11 +338,11 @@ async fn enter(
             auth_time: signed_in.auth_time,
             acr: signed_in.acr.as_ref().map(owned),
             amr: signed_in.amr.iter().map(owned).collect(),
-            checked: visit.gateway.clock.now(),
-            fresh_until: None,
+            checked: now,
+            fresh_until: fresh::until(config.recheck, (has_token, signed_in.access_expires), now),
         },
         device: visit.device(asked.1),
-        began,
+        began: under_way.began,
     };
     // SECURITY: a new one at each sign-in; what the browser had before is worth nothing more.
     if let Some(before) = session_of(visit, asked.1).await? {
@@ -333,7 +359,10 @@ async fn enter(
         client = %visit.client,
         "signed in"
     );
-    let mut response = hand_over(visit, &session, under_way.wanted.clone(), asked).await?;
+    let mut response = match &under_way.after {
+        Some(after) => redirect(after, visit.id)?,
+        None => hand_over(visit, &session, under_way.wanted.clone(), asked).await?,
+    };
     set_session_cookie(response.headers_mut(), &ticket);
     Ok(response)
 }

@@ -2,20 +2,46 @@
 
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Request};
+use http::header::{CONTENT_TYPE, HeaderName, ORIGIN};
+use http::{HeaderMap, HeaderValue, Request};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::super::respond::Failure;
+use super::AtDesk;
 use crate::model::ErrorCode;
 
 /// A form of ours, or of an identity provider: a logout token is the longest part of any.
 const FORM: usize = 128 * 1024;
 
+static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// For all of it to come.
 const WITHIN: Duration = Duration::from_secs(10);
+
+/// Whether a media type is that of a form of names and values.
+pub(super) fn is_urlencoded(kind: &str) -> bool {
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+/// Whether a page of this very origin sent it.
+pub(super) fn is_own(visit: &AtDesk<'_>, fields: &HeaderMap) -> bool {
+    let one = |name: &HeaderName| {
+        let mut all = fields.get_all(name).iter();
+        let first = all.next().map(HeaderValue::as_bytes);
+        (first, all.next().is_some())
+    };
+    match (one(&ORIGIN), one(&SEC_FETCH_SITE)) {
+        ((_, true), _) | (_, (_, true)) => false,
+        ((Some(b"null") | None, _), (site, _)) => site == Some(b"same-origin"),
+        ((Some(origin), _), (site, _)) => {
+            origin == visit.host.as_str().as_bytes()
+                && site.is_none_or(|site| site == b"same-origin")
+        }
+    }
+}
 
 /// Names and values, decoded.
 pub(super) struct Parameters(Vec<(String, String)>);
@@ -32,15 +58,7 @@ impl Parameters {
     /// Where it is none, is too large, or does not come.
     pub(super) async fn of_form(fields: &HeaderMap, body: Incoming) -> Result<Self, Failure> {
         let kind = fields.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        let kind = kind
-            .unwrap_or_default()
-            .split(';')
-            .next()
-            .unwrap_or_default();
-        if !kind
-            .trim()
-            .eq_ignore_ascii_case("application/x-www-form-urlencoded")
-        {
+        if !kind.is_some_and(is_urlencoded) {
             let detail = "what was sent is no form";
             return Err(Failure::new(ErrorCode::BadRequest, detail).closing());
         }
@@ -71,6 +89,11 @@ impl Parameters {
             (Some((_, value)), None) => Some(value),
             _ => None,
         }
+    }
+
+    /// All, in their order.
+    pub(super) fn all(&self) -> &[(String, String)] {
+        &self.0
     }
 
     /// Whether a name is there more than once.

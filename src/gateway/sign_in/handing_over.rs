@@ -5,13 +5,13 @@ use hyper::body::Incoming;
 use secrecy::ExposeSecret as _;
 
 use super::super::respond::Failure;
-use super::super::respond::pages::{Confirm, OwnPath, Page, WebUrl};
+use super::super::respond::pages::{Confirm, OwnPath, Page, Stopped, WebUrl};
 use super::carried::{FormToken, Wanted};
 use super::challenge::way_back;
 use super::entering::{failure, session_of, stale};
 use super::form::Parameters;
 use super::{AtDesk, CONFIRM, redirect};
-use crate::auth::{HandOver, Session};
+use crate::auth::{CODE_LIVES, HandOver, Session};
 use crate::http::Body;
 
 /// On to the host that wants to know who somebody is, or to the launcher.
@@ -24,8 +24,8 @@ pub(super) async fn hand_over(
     let Some(wanted) = wanted else {
         return redirect("/", visit.id);
     };
-    if wanted.exact {
-        return with_code(visit, session, &wanted).await;
+    if wanted.exact || session.has_confirmed(&wanted.to) {
+        return with_code(visit, session, &wanted, (method, fields)).await;
     }
     // SECURITY: whoever publishes one name below a wildcard could else learn who somebody is by a
     // link alone.
@@ -47,7 +47,13 @@ async fn with_code(
     visit: &AtDesk<'_>,
     session: &Session,
     wanted: &Wanted,
+    asked: (&Method, &HeaderMap),
 ) -> Result<Response<Body>, Failure> {
+    let key = (visit.client, wanted.to.clone(), session.owner());
+    if !visit.gateway.loops.may_go_on(key, wanted.began) {
+        let (finding, meaning) = (wanted.lacking.finding(), wanted.lacking.meaning());
+        return Ok(visit.stopped(Stopped::Loop, (finding, meaning), asked));
+    }
     let code = visit
         .gateway
         .sessions
@@ -59,6 +65,7 @@ async fn with_code(
                 // The browser keeps it, at the host it is of.
                 target: String::new(),
             },
+            CODE_LIVES,
         )
         .await
         .map_err(failure)?;
@@ -85,7 +92,10 @@ pub(super) async fn confirmed(
             if FormToken::is_for(sessions, token, (session.id(), wanted.id.as_str()))
                 && form.one("answer") == Some("confirm") =>
         {
-            with_code(visit, &session, &wanted).await
+            let asked = (&Method::GET, &parts.headers);
+            let response = with_code(visit, &session, &wanted, asked).await?;
+            session.confirm(wanted.to);
+            Ok(response)
         }
         _ => redirect("/", visit.id),
     }

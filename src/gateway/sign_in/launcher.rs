@@ -29,16 +29,20 @@ pub(super) async fn launcher(
     let identity = Identity::Session(session);
     let applications = visit.current.config.applications.iter();
     let open = applications.filter(|application| still_allows(&identity, application));
-    let with_url: Vec<_> = open
-        .filter_map(|application| Some((application, home(application)?)))
+    let shown: Vec<_> = open
+        .filter(|application| !application.front.is_hidden)
+        .filter_map(|application| {
+            let icon = visit.current.theme.icon(&application.name);
+            Some((application, home(application)?, icon))
+        })
         .collect();
-    let tiles: Vec<_> = with_url
+    let tiles: Vec<_> = shown
         .iter()
-        .map(|(application, url)| Tile {
+        .map(|(application, url, icon)| Tile {
             name: application.name.as_str(),
             description: application.description.as_deref(),
             url,
-            icon: None,
+            icon: icon.as_ref(),
         })
         .collect();
     let person = &sign_in.person;

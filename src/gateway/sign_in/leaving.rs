@@ -19,6 +19,9 @@ use crate::model::ErrorCode;
 /// How long a logout token is remembered: longer than one is taken after it was made.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
+/// The longest `sid` that is looked up.
+const LONGEST_SID: usize = 512;
+
 /// For what is known already.
 const KNOWN: Duration = Duration::from_secs(1);
 
@@ -43,6 +46,20 @@ pub(super) async fn ask(
     Ok(visit.page(&page, request.method(), fields))
 }
 
+/// At an application's host: on to the sign-in host, which signs out of all; where an operator's link
+/// signed in, there is a session here alone.
+pub(super) async fn at_application(
+    visit: &AtDesk<'_>,
+    request: &Request<Incoming>,
+) -> Result<Response<Body>, Failure> {
+    match session_of(visit, request.headers()).await? {
+        Some(session) if super::link::made(&session.sign_in().person).is_some() => {
+            ask(visit, request).await
+        }
+        _ => redirect(&format!("{}{SIGN_OUT}", visit.desk.origin()), visit.id),
+    }
+}
+
 /// Where the provider ends its own session: browsers want a form to name where its answer may lead.
 /// Nobody waits long for it, since most often it is known.
 pub(super) async fn end_of(visit: &AtDesk<'_>, session: &Session) -> Option<WebUrl> {
@@ -61,8 +78,9 @@ pub(super) async fn sign_out(
     let (parts, body) = request.into_parts();
     let form = Parameters::of_form(&parts.headers, body).await?;
     let sessions = &visit.gateway.sessions;
+    let after = format!("{}{SIGNED_OUT}", visit.desk.origin());
     let Some(session) = session_of(visit, &parts.headers).await? else {
-        return redirect(SIGNED_OUT, visit.id);
+        return redirect(&after, visit.id);
     };
     let token = form.one("token").unwrap_or_default();
     if !FormToken::is_for(sessions, token, (session.id(), SIGN_OUT)) {
@@ -73,7 +91,6 @@ pub(super) async fn sign_out(
     revoked.map_err(|e| Failure::new(ErrorCode::StoreUnavailable, e.to_string()))?;
     tracing::info!(request_id = %visit.id, session = %session.sign_in_id(), "signed out");
     let sign_in = session.sign_in();
-    let after = format!("{}{SIGNED_OUT}", visit.desk.origin());
     let at_provider = match visit.desk.provider(&sign_in.person.provider) {
         None => None,
         Some(provider) => {
@@ -81,7 +98,7 @@ pub(super) async fn sign_out(
             provider.end_session_url(hint, &after, "signed-out").await
         }
     };
-    let to = at_provider.as_ref().map_or(SIGNED_OUT, |url| url.as_str());
+    let to = at_provider.as_ref().map_or(&*after, |url| url.as_str());
     let mut response = redirect(to, visit.id)?;
     clear_session_cookie(response.headers_mut());
     Ok(response)
@@ -115,6 +132,36 @@ fn done(
     }
 }
 
+/// The provider has a browser say that somebody signed out (OpenID Connect Front-Channel Logout 1.0
+/// section 2), in a frame that brings no cookie of ours: who knows `sid` may say so.
+pub(super) async fn front_channel(
+    visit: &AtDesk<'_>,
+    name: &str,
+    request: &Request<Incoming>,
+) -> Result<Response<Body>, Failure> {
+    let provider = visit.desk.provider(name).ok_or_else(no_provider)?;
+    let parameters = Parameters::of_query(request);
+    let (Some(issuer), Some(sid)) = (parameters.one("iss"), parameters.one("sid")) else {
+        let detail = "a front-channel logout names `iss` and `sid`";
+        return Err(Failure::new(ErrorCode::BadRequest, detail));
+    };
+    if sid.len() > LONGEST_SID || !provider.issues_as(issuer) {
+        let detail = "a front-channel logout of another issuer";
+        return Err(Failure::new(ErrorCode::BadRequest, detail));
+    }
+    let ended = visit.gateway.sessions.revoke_sid(issuer, sid).await;
+    let ended = ended.map_err(|e| Failure::new(ErrorCode::StoreUnavailable, e.to_string()))?;
+    if ended > 0 {
+        tracing::info!(request_id = %visit.id, provider = name, ended, "signed out by the identity provider, through the browser");
+    }
+    Ok(respond::plain(StatusCode::OK, visit.id))
+}
+
+fn no_provider() -> Failure {
+    let detail = "there is no identity provider of this name";
+    Failure::new(ErrorCode::NoRoute, detail)
+}
+
 /// The provider says that somebody signed out (OpenID Connect Back-Channel Logout 1.0 section 2.5).
 pub(super) async fn back_channel(
     visit: &AtDesk<'_>,
@@ -122,12 +169,7 @@ pub(super) async fn back_channel(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Failure> {
     let (parts, body) = request.into_parts();
-    let provider = visit.desk.provider(name).ok_or_else(|| {
-        Failure::new(
-            ErrorCode::NoRoute,
-            "there is no identity provider of this name",
-        )
-    })?;
+    let provider = visit.desk.provider(name).ok_or_else(no_provider)?;
     let form = Parameters::of_form(&parts.headers, body).await?;
     let token = form.one("logout_token").unwrap_or_default();
     let token = provider.verify_logout_token(token).await;
@@ -139,7 +181,7 @@ pub(super) async fn back_channel(
         }
     })?;
     let of = match (&token.sid, &token.sub) {
-        (Some(sid), _) => LoggedOutOf::Session(sid),
+        (Some(sid), subject) => LoggedOutOf::Session(sid, subject.as_deref()),
         (None, Some(subject)) => LoggedOutOf::Subject(subject),
         (None, None) => {
             return Err(Failure::new(ErrorCode::BadRequest, "it names nobody"));

@@ -14,8 +14,10 @@
 //! | the sign-in host and its providers, as one configuration has them | `desk` |
 //! | what goes through the browser, sealed | `carried` |
 //! | forms and parameters | `form` |
-//! | on the hosts of applications | `challenge` |
-//! | on the sign-in host | `entering`, `handing_over`, `launcher`, `leaving` |
+//! | asking the provider again | `fresh` |
+//! | on the hosts of applications | `challenge`, `expired`, `link` |
+//! | sign-ins that count once, and those that never end | `spent`, `loops` |
+//! | on the sign-in host | `entering`, `initiated`, `handing_over`, `launcher`, `leaving` |
 //!
 //! What leads from one host to the other is made of the configuration and of what is sealed, never of
 //! a parameter that anybody could write (DESIGN 8, rule 10).
@@ -24,16 +26,21 @@ mod carried;
 mod challenge;
 mod desk;
 mod entering;
+mod expired;
 mod form;
+mod fresh;
 mod handing_over;
+mod initiated;
 mod launcher;
 mod leaving;
+mod link;
+mod loops;
 mod spent;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{HeaderName, LOCATION, USER_AGENT};
+use http::header::{HeaderName, LOCATION, STRICT_TRANSPORT_SECURITY, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
@@ -42,15 +49,20 @@ use super::current::Current;
 use super::front;
 use super::respond::pages::{self, Explained, Language, Link, Look, Page, Stopped};
 use super::respond::{self, Failure};
-use crate::auth::{self, Challenge, Device, Facts, Identity, SessionHost};
+use crate::auth::{self, Challenge, Device, Facts, Identity, NoSession, SessionHost};
 use crate::http::{self as rules, Body};
 use crate::model::{
     Application, ErrorCode, ExternalUrl, Host, LogPerson, PersonKey, RequestId, Scheme,
 };
 
-use challenge::{Asked, challenge};
+pub(super) use challenge::Asked;
+use challenge::challenge;
 pub(super) use desk::Desk;
 pub use desk::look_at_providers;
+pub(super) use fresh::look_again;
+pub use link::MADE_BY;
+use loops::Lacking;
+pub(super) use loops::Loops;
 pub(super) use spent::Spent;
 
 /// Whether a page shares its window with what opened it (HTML Standard, cross-origin opener policies).
@@ -60,16 +72,24 @@ static OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-
 const SIGN_IN: &str = "/.appproxy/sign-in";
 /// Where providers send browsers back to, at the sign-in host.
 const CALLBACK: &str = "/.appproxy/callback";
+/// Where a provider, or a page of the company's, has people sign in, at the sign-in host.
+const INITIATE: &str = "/.appproxy/initiate";
 /// Where a wildcard host is confirmed, at the sign-in host.
 const CONFIRM: &str = "/.appproxy/confirm";
 /// Where a code becomes a session, at an application's host.
 const SESSION: &str = "/.appproxy/session";
+/// Where an operator's one-time link leads, at an application's host.
+pub const LINK: &str = "/.appproxy/link";
+/// Where a form that was kept is sent, at an application's host.
+const FORM: &str = "/.appproxy/form";
 /// Where people sign out, at every host.
 const SIGN_OUT: &str = "/.appproxy/sign-out";
 /// Where providers send browsers that signed out there, at the sign-in host.
 const SIGNED_OUT: &str = "/.appproxy/signed-out";
 /// Where providers say that somebody signed out; the provider's name follows.
 const BACK_CHANNEL: &str = "/.appproxy/back-channel/";
+/// Where providers have browsers say so; the provider's name follows.
+const FRONT_CHANNEL: &str = "/.appproxy/front-channel/";
 
 /// One request, as far as signing in is concerned.
 pub(super) struct Visit<'a> {
@@ -131,7 +151,11 @@ impl<'a> Visit<'a> {
                 // SECURITY: whoever opened the window must not exchange it under a click.
                 answer.map(|mut answer| {
                     let alone = HeaderValue::from_static("same-origin");
-                    answer.headers_mut().insert(&OPENER_POLICY, alone);
+                    let headers = answer.headers_mut();
+                    headers.insert(&OPENER_POLICY, alone);
+                    // The host is ours alone, and never anything but TLS.
+                    let always = HeaderValue::from_static("max-age=31536000");
+                    headers.insert(STRICT_TRANSPORT_SECURITY, always);
                     answer
                 })
             }
@@ -179,15 +203,31 @@ impl<'a> Visit<'a> {
         &self,
         external: Option<&ExternalUrl>,
         path: &str,
-        request: &Request<Incoming>,
+        request: Request<Incoming>,
     ) -> Result<Response<Body>, Failure> {
         if let (Some(desk), Some(external)) = (&self.current.desk, external) {
             let visit = self.at(desk, SessionHost::of(external, self.asked));
-            if let Some(answer) = at_application_host(&visit, path, request).await {
-                return answer;
+            match path {
+                SESSION if *request.method() == Method::GET => {
+                    return challenge::hand_over(&visit, &request).await;
+                }
+                LINK if *request.method() == Method::GET => return link::ask(&visit, &request),
+                LINK if *request.method() == Method::POST => {
+                    return link::enter(&visit, request).await;
+                }
+                FORM if *request.method() == Method::POST => {
+                    return expired::send(&visit, external, request).await;
+                }
+                SIGN_OUT if front::is_read(&request) => {
+                    return leaving::at_application(&visit, &request).await;
+                }
+                SIGN_OUT if *request.method() == Method::POST => {
+                    return leaving::sign_out(&visit, request).await;
+                }
+                _ => {}
             }
         }
-        self.asset(path, request)
+        self.asset(path, &request)
     }
 
     /// Who sent a request to an application, by the word of a provider that is still believed.
@@ -198,10 +238,17 @@ impl<'a> Visit<'a> {
     ) -> Result<Identity, Challenge> {
         let sessions = &self.gateway.sessions;
         let identity = auth::authenticate(application, facts, sessions).await?;
-        match self.current.vouches_for(&identity) {
-            true => Ok(identity),
-            false => Err(Challenge::SignIn(None)),
+        if !self.current.vouches_for(&identity) {
+            return Err(Challenge::SignIn(None));
         }
+        if let (Some(session), Some(desk)) = (identity.session(), &self.current.desk)
+            && session.is_due(self.gateway.clock.now())
+            // In a box: rare beside requests.
+            && !Box::pin(fresh::still_stands(self.gateway, desk, session)).await
+        {
+            return Err(Challenge::SignIn(Some(NoSession::Revoked)));
+        }
+        Ok(identity)
     }
 
     /// What the log says of the person a request is from.
@@ -214,14 +261,24 @@ impl<'a> Visit<'a> {
     pub(super) fn challenge(
         &self,
         facts: &Facts<'_>,
+        asked: Asked,
+        why: Option<&NoSession>,
         request: &Request<Incoming>,
     ) -> Result<Response<Body>, Failure> {
         let desk = self.current.desk.as_ref().ok_or_else(nothing)?;
         let visit = self.at(desk, SessionHost::of(facts.external, facts.host));
-        let asked = Asked::of(facts.method, facts.is_websocket, facts.fields);
-        let target = request.uri().path_and_query();
-        let target = target.map_or("/", |path| path.as_str());
-        challenge(&visit, facts.external, asked, target, request)
+        challenge(&visit, facts.external, (asked, Lacking::of(why)), request)
+    }
+
+    /// What somebody gets who sent a form where a session is asked for, and has none.
+    pub(super) async fn form(
+        &self,
+        external: &ExternalUrl,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Failure> {
+        let desk = self.current.desk.as_ref().ok_or_else(nothing)?;
+        let visit = self.at(desk, SessionHost::of(external, self.asked));
+        expired::keep(&visit, external, request).await
     }
 
     /// What pages of ours load. Anybody may have it.
@@ -299,34 +356,22 @@ async fn at_sign_in_host(
     match path {
         "/" if reads => launcher::launcher(visit, &request).await,
         SIGN_IN if gets => entering::begin(visit, &request).await,
+        INITIATE if gets || posts => initiated::begin(visit, request).await,
         CALLBACK if gets => entering::callback(visit, &request).await,
         CONFIRM if posts => handing_over::confirmed(visit, request).await,
         SIGN_OUT if reads => leaving::ask(visit, &request).await,
         SIGN_OUT if posts => leaving::sign_out(visit, request).await,
         SIGNED_OUT if reads => Ok(leaving::signed_out(visit, &request)),
         front::ROBOTS if reads => Ok(respond::robots(request.method(), visit.id)),
-        _ => match path.strip_prefix(BACK_CHANNEL).filter(|_| posts) {
-            Some(name) => leaving::back_channel(visit, name, request).await,
-            None => Err(nothing()),
-        },
-    }
-}
-
-/// What is ours at the host of an application; `None` where nothing is.
-async fn at_application_host(
-    visit: &AtDesk<'_>,
-    path: &str,
-    request: &Request<Incoming>,
-) -> Option<Result<Response<Body>, Failure>> {
-    match path {
-        SESSION if *request.method() == Method::GET => {
-            Some(challenge::hand_over(visit, request).await)
+        _ => {
+            if let Some(name) = path.strip_prefix(BACK_CHANNEL).filter(|_| posts) {
+                return leaving::back_channel(visit, name, request).await;
+            }
+            match path.strip_prefix(FRONT_CHANNEL).filter(|_| gets) {
+                Some(name) => leaving::front_channel(visit, name, &request).await,
+                None => Err(nothing()),
+            }
         }
-        SIGN_OUT if front::is_read(request) => {
-            let to = format!("{}{SIGN_OUT}", visit.desk.origin());
-            Some(redirect(&to, visit.id))
-        }
-        _ => None,
     }
 }
 

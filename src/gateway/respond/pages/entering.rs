@@ -74,6 +74,18 @@ pub(super) fn chooser(language: Language, providers: &[Choice<'_>]) -> Draft {
     Draft::new(language.words(Word::ChooserTitle), list)
 }
 
+pub(super) fn enter(language: Language, action: &OwnPath, code: &str) -> Draft {
+    let text = paragraph(&language.words(Word::EnterText));
+    let (field, button) = (hidden("code", code), language.words(Word::EnterButton));
+    let form = format!(
+        "<form method=\"post\" action=\"{action}\">\n{field}<button>{button}</button>\n</form>\n"
+    );
+    Draft {
+        posts: Posts::Home(Vec::new()),
+        ..Draft::new(language.words(Word::EnterTitle), text + &form)
+    }
+}
+
 pub(super) fn confirm(language: Language, confirm: &Confirm<'_>) -> Draft {
     let Confirm {
         site,

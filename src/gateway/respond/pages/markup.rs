@@ -42,9 +42,10 @@ impl Markup {
         Self(out)
     }
 
-    /// Whether HTML can hold this value as it is: there is no way to write NUL.
+    /// Whether HTML can hold this value as it is: there is no way to write NUL, and where there is a
+    /// replacement character the value was none that we could read.
     pub(super) fn is_exact(text: &str) -> bool {
-        !text.contains('\0')
+        !text.contains(['\0', '\u{fffd}'])
     }
 
     /// Puts `value` in place of every `placeholder` of this one.
@@ -124,5 +125,6 @@ mod tests {
         assert_eq!(value.to_string(), "a&#13;\n\u{1}\u{202e}&quot;&lt;é");
         assert!(Markup::is_exact("a\r\n\u{1}"));
         assert!(!Markup::is_exact("a\0"));
+        assert!(!Markup::is_exact("\u{fffd}"));
     }
 }

@@ -75,6 +75,13 @@ pub(crate) enum Page<'a> {
         /// In the order of the configuration.
         providers: &'a [Choice<'a>],
     },
+    /// An operator's one-time link was opened.
+    Enter {
+        /// Where it is redeemed.
+        action: &'a OwnPath,
+        /// What redeems it.
+        code: &'a str,
+    },
     /// A wildcard host asks for the person.
     Confirm(Confirm<'a>),
     /// The applications of a person.
@@ -91,7 +98,6 @@ pub(crate) enum Page<'a> {
     /// Why a sign-in stopped.
     Explained(Explained<'a>),
     /// A form that came after its session had ended.
-    #[cfg_attr(not(test), expect(dead_code, reason = "forms are not kept yet"))]
     Expired(Expired<'a>),
     /// An error of the closed list.
     Error {
@@ -111,6 +117,7 @@ impl Page<'_> {
             Self::Error { code, .. } => super::words::status(*code),
             Self::Return { .. }
             | Self::Chooser { .. }
+            | Self::Enter { .. }
             | Self::Confirm(_)
             | Self::Launcher(_)
             | Self::SignOut(_)
@@ -147,6 +154,7 @@ pub(crate) fn render(page: &Page<'_>, look: &Look<'_>) -> Html {
         Page::Return { state, target } => entering::back(language, state, target),
         Page::Frame { open } => entering::frame(language, open),
         Page::Chooser { providers } => entering::chooser(language, providers),
+        Page::Enter { action, code } => entering::enter(language, action, code),
         Page::Confirm(confirm) => entering::confirm(language, confirm),
         Page::Launcher(launcher) => launcher::draft(language, launcher),
         Page::SignOut(sign_out) => leaving::ask(language, sign_out),

@@ -23,10 +23,11 @@ pub(crate) enum Stopped<'a> {
     /// A callback came without the cookie of its beginning.
     NoCookie,
     /// It began again and again.
-    #[cfg_attr(not(test), expect(dead_code, reason = "loops are not counted yet"))]
     Loop,
     /// Its state is too old, or used.
     Expired,
+    /// A form was filled in by another person than the one who is signed in.
+    OtherPerson,
     /// The identity provider sent an error, or something that is none.
     Provider,
     /// The person, or somebody at the provider, said no.
@@ -61,6 +62,11 @@ impl Stopped<'_> {
                 Word::StoppedExpiredTitle,
                 Word::StoppedExpiredText,
                 Word::StoppedExpiredRemedy,
+            ],
+            Self::OtherPerson => [
+                Word::StoppedOtherPersonTitle,
+                Word::StoppedOtherPersonText,
+                Word::StoppedOtherPersonRemedy,
             ],
             Self::Provider => [
                 Word::StoppedProviderTitle,

@@ -17,7 +17,7 @@ use crate::model::{Brand, Colour, LogoFile, Place, SupportLink};
 const FOLDER: &str = "testdata/pages";
 
 /// Pages in the files, each in two languages.
-const SHOWN: usize = 19;
+const SHOWN: usize = 21;
 
 fn path(text: &str) -> OwnPath {
     OwnPath::parse(text).unwrap()
@@ -84,6 +84,7 @@ fn every_page(text: &str, mut show: impl FnMut(&'static str, &Page<'_>)) {
     );
     let fields = [("state", text), (text, "again")];
     let (site, action) = (&site, &action);
+    show("enter", &Page::Enter { action, code: text });
     show(
         "confirm",
         &Page::Confirm(Confirm {
@@ -151,6 +152,7 @@ fn every_page(text: &str, mut show: impl FnMut(&'static str, &Page<'_>)) {
         ("stopped-no-cookie", Stopped::NoCookie),
         ("stopped-loop", Stopped::Loop),
         ("stopped-expired", Stopped::Expired),
+        ("stopped-other-person", Stopped::OtherPerson),
         ("stopped-provider", Stopped::Provider),
         ("stopped-cancelled", Stopped::Cancelled),
         ("stopped-refused", refused),
@@ -187,20 +189,23 @@ fn branded() -> Theme {
     let folder = tempfile::tempdir().unwrap();
     let logo = folder.path().join("logo.svg");
     fs::write(&logo, "<svg xmlns=\"http://www.w3.org/2000/svg\"/>").unwrap();
-    Theme::new(&Brand {
-        name: Some("Example & Works".into()),
-        logo: Some(LogoFile {
-            path: logo,
-            place: Place::default(),
-        }),
-        colour: Colour::parse("#003366"),
-        support: SupportLink::parse("https://example.com/help?a=1&b=2"),
-    })
+    Theme::new(
+        &Brand {
+            name: Some("Example & Works".into()),
+            logo: Some(LogoFile {
+                path: logo,
+                place: Place::default(),
+            }),
+            colour: Colour::parse("#003366"),
+            support: SupportLink::parse("https://example.com/help?a=1&b=2"),
+        },
+        [],
+    )
     .unwrap()
 }
 
 fn plain() -> Theme {
-    Theme::new(&Brand::default()).unwrap()
+    Theme::new(&Brand::default(), []).unwrap()
 }
 
 /// What is different with each change of a stylesheet.
@@ -672,7 +677,7 @@ fn policies_allow_what_a_page_does_and_nothing_else() {
         let forms = match page {
             "confirm" => "'self' https://a.apps.example.com:8443",
             "launcher" | "launcher-empty" => "'self' https://idp.example.com",
-            "sign-out" => "'self'",
+            "sign-out" | "enter" => "'self'",
             "expired" => "'self' https: http:",
             _ => "'none'",
         };

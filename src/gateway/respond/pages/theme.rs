@@ -1,5 +1,6 @@
 //! The brand as pages show it: what is read, computed and hashed once for a configuration.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::sync::Arc;
 use std::{fs, io};
@@ -9,9 +10,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::asset::{self, Asset, FIXED, Served};
-use crate::model::{Brand, Colour, Finding, LogoFile, SupportLink};
+use super::link::OwnPath;
+use crate::model::{Application, ApplicationName, Brand, Colour, Finding, LogoFile, SupportLink};
 
-/// The largest logo, in octets. A drawing needs a few KiB; everybody's first page waits for it.
+/// The largest logo or icon, in octets. A drawing needs a few KiB; everybody's first page waits for it.
 const LARGEST_LOGO: u64 = 256 * 1024;
 
 /// What cards are at night; a test holds it to the stylesheet.
@@ -32,15 +34,30 @@ pub(crate) struct Theme {
     pub(super) inline: String,
     /// The same, as a source of a policy.
     pub(super) inline_source: String,
+    /// The pictures of applications.
+    icons: BTreeMap<ApplicationName, Served>,
 }
 
 impl Theme {
-    /// Reads the logo and gets everything ready.
+    /// Reads the logo and the pictures of applications, and gets everything ready.
     ///
     /// # Errors
-    /// Where the logo cannot be read, or is no picture that pages show.
-    pub(crate) fn new(brand: &Brand) -> Result<Self, LogoError> {
-        let logo = brand.logo.as_ref().map(logo).transpose()?;
+    /// Where one of them cannot be read, or is no picture that pages show.
+    pub(crate) fn new<'a>(
+        brand: &Brand,
+        applications: impl IntoIterator<Item = &'a Arc<Application>>,
+    ) -> Result<Self, LogoError> {
+        let logo = brand
+            .logo
+            .as_ref()
+            .map(|file| picture(file, "logo"))
+            .transpose()?;
+        let mut icons = BTreeMap::new();
+        for application in applications {
+            if let Some(icon) = &application.front.icon {
+                icons.insert(application.name.clone(), picture(icon, "icon")?);
+            }
+        }
         let colours = brand.colour.map(colours);
         let inline = [asset::base(), colours.as_deref().unwrap_or_default()].concat();
         let hash = STANDARD.encode(digest(&SHA256, inline.as_bytes()));
@@ -51,19 +68,35 @@ impl Theme {
             colours: colours.map(|text| Served::style("brand", text)),
             inline_source: format!("'sha256-{hash}'"),
             inline,
+            icons,
         })
     }
 
-    /// Whether pages look the same, the logo's file among it.
+    /// The picture of an application.
+    pub(crate) fn icon(&self, application: &ApplicationName) -> Option<OwnPath> {
+        OwnPath::parse(&self.icons.get(application)?.path)
+    }
+
+    /// Whether pages look the same, the pictures' files among it.
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
         let logo = |theme: &Self| theme.logo.as_ref().map(|logo| logo.path.clone());
+        let icons = |theme: &Self| {
+            let all = theme.icons.iter();
+            let all = all.map(|(name, served)| (name.clone(), served.path.clone()));
+            all.collect::<Vec<_>>()
+        };
         (&self.name, &self.support, &self.inline) == (&other.name, &other.support, &other.inline)
             && logo(self) == logo(other)
+            && icons(self) == icons(other)
     }
 
     /// What is served under this path, which is the same on every host.
     pub(crate) fn asset(&self, path: &str) -> Option<Asset> {
-        let own = self.logo.iter().chain(&self.colours);
+        let own = self
+            .logo
+            .iter()
+            .chain(&self.colours)
+            .chain(self.icons.values());
         let mut all = FIXED.all().into_iter().chain(own);
         all.find(|served| served.path == path)
             .map(|served| served.asset.clone())
@@ -74,13 +107,13 @@ impl Theme {
 #[derive(Debug, thiserror::Error)]
 pub enum LogoError {
     /// The file cannot be read.
-    #[error("cannot read the logo {path}: {error}", path = .0.path.display(), error = .1)]
+    #[error("cannot read the picture {path}: {error}", path = .0.path.display(), error = .1)]
     Unreadable(LogoFile, io::Error),
     /// The file is too large.
-    #[error("the logo {path} has more than 256 KiB", path = .0.path.display())]
+    #[error("the picture {path} has more than 256 KiB", path = .0.path.display())]
     TooLarge(LogoFile),
     /// The file is something else than its name says.
-    #[error("the logo {path} is no SVG and no PNG file", path = .0.path.display())]
+    #[error("the picture {path} is no SVG and no PNG file", path = .0.path.display())]
     NoPicture(LogoFile),
 }
 
@@ -97,7 +130,7 @@ impl LogoError {
             Self::TooLarge(logo) => (
                 "logo_too_large",
                 logo,
-                "make it smaller: it is shown 32 pixels high",
+                "make it smaller: it is shown some 32 pixels high",
             ),
             Self::NoPicture(logo) => (
                 "bad_logo",
@@ -109,7 +142,7 @@ impl LogoError {
     }
 }
 
-fn logo(file: &LogoFile) -> Result<Served, LogoError> {
+fn picture(file: &LogoFile, name: &str) -> Result<Served, LogoError> {
     let unreadable = |error| LogoError::Unreadable(file.clone(), error);
     let opened = fs::File::open(&file.path).map_err(unreadable)?;
     // A pipe or a device could make the start wait for ever.
@@ -138,7 +171,7 @@ fn logo(file: &LogoFile) -> Result<Served, LogoError> {
     if !fits {
         return Err(LogoError::NoPicture(file.clone()));
     }
-    Ok(Served::new("logo", kind, content_type, octets))
+    Ok(Served::new(name, kind, content_type, octets))
 }
 
 /// The variables of the stylesheet that are the brand's.
@@ -181,10 +214,13 @@ mod tests {
         let path = folder.path().join(name);
         fs::write(&path, octets).unwrap();
         let place = Place::default();
-        Theme::new(&Brand {
-            logo: Some(LogoFile { path, place }),
-            ..Brand::default()
-        })
+        Theme::new(
+            &Brand {
+                logo: Some(LogoFile { path, place }),
+                ..Brand::default()
+            },
+            [],
+        )
     }
 
     #[test]
@@ -232,7 +268,7 @@ mod tests {
                 logo: Some(logo),
                 ..Brand::default()
             };
-            let found = Theme::new(&brand).unwrap_err().finding();
+            let found = Theme::new(&brand, []).unwrap_err().finding();
             assert_eq!(found.code, "file_unreadable");
             assert!(found.what.contains(path), "{found}");
         }
@@ -259,10 +295,13 @@ mod tests {
 
     #[test]
     fn the_brand_s_colours_come_after_the_usual_ones() {
-        let theme = Theme::new(&Brand {
-            colour: Colour::parse("#003366"),
-            ..Brand::default()
-        })
+        let theme = Theme::new(
+            &Brand {
+                colour: Colour::parse("#003366"),
+                ..Brand::default()
+            },
+            [],
+        )
         .unwrap();
         let colours = theme.colours.as_ref().unwrap();
         let text = str::from_utf8(&colours.asset.octets).unwrap();
@@ -274,7 +313,7 @@ mod tests {
         assert!(!night.contains("#003366"), "{night}");
         assert!(theme.inline.ends_with(text));
         assert!(theme.asset(&colours.path).is_some());
-        let plain = Theme::new(&Brand::default()).unwrap();
+        let plain = Theme::new(&Brand::default(), []).unwrap();
         assert!(plain.colours.is_none() && plain.logo.is_none());
         assert_ne!(plain.inline_source, theme.inline_source);
     }

@@ -33,6 +33,9 @@ catalogue! {
     FrameText = "frame.text";
     FrameLink = "frame.link";
     ChooserTitle = "chooser.title";
+    EnterTitle = "enter.title";
+    EnterText = "enter.text";
+    EnterButton = "enter.button";
     ConfirmTitle = "confirm.title";
     ConfirmText = "confirm.text";
     ConfirmYes = "confirm.yes";
@@ -59,6 +62,9 @@ catalogue! {
     StoppedExpiredTitle = "stopped.expired.title";
     StoppedExpiredText = "stopped.expired.text";
     StoppedExpiredRemedy = "stopped.expired.remedy";
+    StoppedOtherPersonTitle = "stopped.other_person.title";
+    StoppedOtherPersonText = "stopped.other_person.text";
+    StoppedOtherPersonRemedy = "stopped.other_person.remedy";
     StoppedProviderTitle = "stopped.provider.title";
     StoppedProviderText = "stopped.provider.text";
     StoppedProviderRemedy = "stopped.provider.remedy";

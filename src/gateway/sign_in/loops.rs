@@ -1,0 +1,209 @@
+//! Sign-ins that begin again as soon as they are done: the browser does not keep what it is given, or
+//! the session ends at once. Unstopped the person would see pages flicker for ever.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::auth::{NoSession, Owner, SessionHost};
+
+/// Sign-ins in a row that are let through, each begun after the one before was done.
+const MOST: u32 = 3;
+
+/// What is further apart is no loop.
+const APART: Duration = Duration::from_secs(60);
+
+/// People at hosts that are remembered; beyond it the oldest are forgotten, which only costs an
+/// explanation.
+const REMEMBERED: usize = 10_000;
+
+/// When a sign-in began, in milliseconds of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Began(u64);
+
+/// What was wrong with the session for which a sign-in began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Lacking {
+    /// The browser sent no ticket.
+    Cookie,
+    /// It sent one that is none of ours, or of which nothing is kept.
+    Known,
+    /// The session had ended, or was ended.
+    Alive,
+    /// It was the ticket of another host.
+    Host,
+}
+
+impl Lacking {
+    pub(super) const fn of(why: Option<&NoSession>) -> Self {
+        match why {
+            None => Self::Cookie,
+            Some(NoSession::Forged | NoSession::Unknown) => Self::Known,
+            Some(NoSession::Expired | NoSession::Revoked) => Self::Alive,
+            Some(NoSession::OtherHost) => Self::Host,
+        }
+    }
+
+    /// The word for the check that fails, on the page and in the log.
+    pub(super) const fn finding(self) -> &'static str {
+        match self {
+            Self::Cookie => "loop_no_cookie",
+            Self::Known => "loop_unknown_session",
+            Self::Alive => "loop_session_ends",
+            Self::Host => "loop_other_host",
+        }
+    }
+
+    /// What it is, in the log.
+    pub(super) const fn meaning(self) -> &'static str {
+        match self {
+            Self::Cookie => {
+                "the browser does not send back the session's cookie: it blocks cookies, or something in \
+                 between removes `Set-Cookie`, or the page is opened under another scheme or name"
+            }
+            Self::Known => {
+                "the cookie that comes back is none of this gateway's: two gateways without a common store, \
+                 or something in between alters cookies"
+            }
+            Self::Alive => {
+                "the session has ended as soon as it is made: clocks of gateways differ, or something ends it"
+            }
+            Self::Host => "the cookie that comes back is of another host, scheme or port",
+        }
+    }
+}
+
+type Key = (IpAddr, SessionHost, Owner);
+
+#[derive(Debug)]
+struct Last {
+    done: Instant,
+    in_a_row: u32,
+}
+
+/// Sign-ins of the last minute.
+#[derive(Debug)]
+pub(crate) struct Loops {
+    start: Instant,
+    last: Mutex<HashMap<Key, Last>>,
+}
+
+impl Default for Loops {
+    fn default() -> Self {
+        Self {
+            start: Instant::now(),
+            last: Mutex::default(),
+        }
+    }
+}
+
+impl Loops {
+    /// Now.
+    pub(super) fn begin(&self) -> Began {
+        self.at(Instant::now())
+    }
+
+    fn at(&self, moment: Instant) -> Began {
+        let since = moment.saturating_duration_since(self.start).as_millis();
+        Began(u64::try_from(since).unwrap_or(u64::MAX))
+    }
+
+    /// Counts one that is about to be done; whether it may be. Tabs that were opened together began
+    /// before the first of them was done, and are no loop.
+    pub(super) fn may_go_on(&self, key: Key, began: Began) -> bool {
+        let now = Instant::now();
+        let mut all = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= REMEMBERED {
+            all.retain(|_, last| now.duration_since(last.done) < APART);
+        }
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        let last = all.entry(key).or_insert(Last {
+            done: now,
+            in_a_row: 0,
+        });
+        let follows = last.in_a_row > 0 && self.at(last.done) <= began;
+        if now.duration_since(last.done) >= APART {
+            last.in_a_row = 0;
+        }
+        if last.in_a_row == 0 || follows {
+            last.in_a_row += 1;
+        }
+        last.done = now;
+        if last.in_a_row <= MOST {
+            return true;
+        }
+        // Whoever starts again by hand gets as many attempts.
+        last.in_a_row = 0;
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::model::{ExternalUrl, Host};
+
+    fn key(client: [u8; 4], owner: u8) -> Key {
+        let url = ExternalUrl::parse("https://wiki.example.com/").unwrap();
+        let host = SessionHost::of(&url, &Host::parse("wiki.example.com").unwrap());
+        let owner = serde_json::from_value(serde_json::json!(vec![owner; 16])).unwrap();
+        (client.into(), host, owner)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_fourth_in_a_row_stops_and_tabs_opened_together_do_not() {
+        let loops = Loops::default();
+        let me = || key([192, 0, 2, 1], 1);
+        let turn = async |key: Key| {
+            advance(Duration::from_millis(20)).await;
+            let began = loops.begin();
+            advance(Duration::from_millis(20)).await;
+            loops.may_go_on(key, began)
+        };
+        for _ in 0..3 {
+            assert!(turn(me()).await);
+        }
+        // Somebody else at the same address, and the same person elsewhere.
+        assert!(turn(key([192, 0, 2, 1], 2)).await);
+        assert!(turn(key([192, 0, 2, 2], 1)).await);
+        assert!(!turn(me()).await);
+        // By hand again, as often.
+        for _ in 0..3 {
+            assert!(turn(me()).await);
+        }
+        assert!(!turn(me()).await);
+
+        let tabs: Vec<_> = (0..20).map(|_| loops.begin()).collect();
+        let other = || key([192, 0, 2, 9], 9);
+        for tab in tabs {
+            advance(Duration::from_millis(300)).await;
+            assert!(loops.may_go_on(other(), tab));
+        }
+        // A minute apart.
+        for _ in 0..10 {
+            advance(APART).await;
+            assert!(turn(other()).await);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_remembered_is_bounded() {
+        let loops = Loops::default();
+        let host = key([0; 4], 0).1;
+        for number in 0..=u32::try_from(REMEMBERED).unwrap() {
+            let client = IpAddr::from(number.to_be_bytes());
+            let key = (client, host.clone(), key([0; 4], 0).2);
+            assert!(loops.may_go_on(key, loops.begin()));
+        }
+        assert_eq!(loops.last.lock().unwrap().len(), 1);
+    }
+}
