@@ -192,7 +192,7 @@ pub(super) fn prepare(file: &Path, clock: &Clock) -> Result<Prepared, Exit> {
         }
     };
     findings.extend(look_at_store(&config));
-    findings.extend(gateway::look_at_brand(&config.brand));
+    findings.extend(gateway::look_at_pictures(&config));
     findings.extend(
         gateway::look_at_providers(&config, clock)
             .err()

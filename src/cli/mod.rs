@@ -10,6 +10,7 @@ mod explain;
 mod follow;
 mod gateway;
 mod generate;
+mod link;
 mod orders;
 mod register;
 mod reload;

@@ -1,4 +1,4 @@
-//! `appproxy gateway session list|revoke`.
+//! `appproxy gateway session list|revoke|create`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,9 +7,11 @@ use std::sync::Arc;
 use anyhow::bail;
 use comfy_table::Table;
 
+use super::link::SessionCreate;
 use super::token::GATEWAY_CONFIG;
 use crate::auth::{Listed, SessionSettings, Sessions};
 use crate::clock::{Clock, Timestamp};
+use crate::config::GatewayConfig;
 use crate::model::SessionId;
 use crate::store::Store;
 use crate::telemetry::printable;
@@ -24,6 +26,9 @@ pub(super) enum SessionCommand {
     List(SessionList),
     /// End sessions for good, and all that goes on by them.
     Revoke(SessionRevoke),
+    /// Print a link that signs somebody in once, to one application, while the identity provider is
+    /// down.
+    Create(SessionCreate),
 }
 
 /// `gateway session list`.
@@ -62,6 +67,7 @@ impl SessionCommand {
         match self {
             Self::List(args) => &args.config,
             Self::Revoke(args) => &args.config,
+            Self::Create(args) => &args.config,
         }
     }
 
@@ -72,21 +78,29 @@ impl SessionCommand {
     pub(super) async fn run(
         &self,
         store: Arc<dyn Store>,
+        config: &GatewayConfig,
         clock: &Clock,
         out: &mut dyn Write,
         hints: &mut dyn Write,
     ) -> anyhow::Result<()> {
-        let sessions = Sessions::open(store, clock.clone(), SessionSettings::default()).await?;
+        let open = || {
+            Sessions::open(
+                Arc::clone(&store),
+                clock.clone(),
+                SessionSettings::default(),
+            )
+        };
         match self {
+            Self::Create(args) => args.run(store, config, clock, out, hints).await,
             Self::List(args) => {
-                let listed = sessions.list().await?;
+                let listed = open().await?.list().await?;
                 match args.json {
                     true => json(&listed, out),
                     false => table(&listed, args.all, clock.now(), out),
                 }
             }
             Self::Revoke(SessionRevoke { id: Some(id), .. }) => {
-                if !sessions.revoke(id).await? {
+                if !open().await?.revoke(id).await? {
                     bail!(
                         "there is no session `{id}` that could end: `appproxy gateway session list` shows them"
                     );
@@ -99,6 +113,7 @@ impl SessionCommand {
             }
             Self::Revoke(args) => {
                 let user = args.user.as_deref().unwrap_or_default();
+                let sessions = open().await?;
                 let listed = sessions.list().await?;
                 let people = listed.iter().filter_map(|one| one.shown.as_ref());
                 let mut keys: Vec<_> = people

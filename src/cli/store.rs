@@ -39,7 +39,7 @@ pub(super) fn run(command: &StoreCommand<'_>) -> Result<(), Exit> {
                     .await
             }
             StoreCommand::Connector(command) => command.run(store, &clock, out, hints).await,
-            StoreCommand::Session(command) => command.run(store, &clock, out, hints).await,
+            StoreCommand::Session(command) => command.run(store, &config, &clock, out, hints).await,
             StoreCommand::Ca(command) => {
                 let overlap = config.connector_certificates.overlap();
                 command.run(&*store, overlap, &clock, out).await

@@ -211,7 +211,7 @@ fn state(token: &TokenRecord, now: Timestamp) -> &'static str {
 }
 
 /// From a minute to a year, with its unit.
-fn ttl(text: &str) -> Result<Duration, String> {
+pub(super) fn ttl(text: &str) -> Result<Duration, String> {
     let unit = |suffix, seconds: u64| {
         let digits: &str = text.strip_suffix(suffix)?;
         let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());

@@ -7,7 +7,7 @@
 //! | `/jwks` | its public key, ES256 |
 //! | `/authorize` | a page with a link for each person, or with `login_hint=NAME` that person at once |
 //! | `/as/NAME` | 303 to the redirect URI with a code, which serves once |
-//! | `/token` | an ID token for a code, with PKCE checked |
+//! | `/token` | an ID token for a code, with PKCE checked, or for a refresh token, which serves once |
 //! | `/end_session` | 303 to `post_logout_redirect_uri` |
 
 use std::collections::HashMap;
@@ -35,6 +35,12 @@ use crate::http::Body;
 
 /// How long an ID token is good for.
 const LIFE: Duration = Duration::from_secs(300);
+
+/// How long an access token is, which is of no use: so soon it is asked again what is known of somebody.
+const ACCESS: Duration = Duration::from_secs(10);
+
+/// Refresh tokens that are remembered.
+const MOST_TOKENS: usize = 10_000;
 
 /// A form of a client's.
 const FORM: usize = 64 * 1024;
@@ -64,6 +70,15 @@ struct Shared {
     clock: Clock,
     /// What each code is for.
     codes: Mutex<HashMap<String, Code>>,
+    people: Mutex<People>,
+}
+
+/// Who is known, and who was given what to ask again with.
+#[derive(Default)]
+struct People {
+    /// In place of the groups they have at first; `None`: not known any more.
+    groups: HashMap<usize, Option<Vec<String>>>,
+    refresh_tokens: HashMap<String, usize>,
 }
 
 struct Code {
@@ -101,6 +116,7 @@ impl IdentityProvider {
                 keys: JwkSet { keys: vec![jwk] },
                 clock,
                 codes: Mutex::default(),
+                people: Mutex::default(),
             }),
         })
     }
@@ -109,6 +125,28 @@ impl IdentityProvider {
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.shared.issuer
+    }
+
+    /// Puts a person into other groups: what is said when somebody asks the next time.
+    pub fn put_into_groups(&self, name: &str, groups: &[&str]) {
+        let groups = groups.iter().map(|&group| group.to_owned()).collect();
+        self.change(name, Some(groups));
+    }
+
+    /// Forgets a person: whoever asks again is told so.
+    pub fn forget(&self, name: &str) {
+        self.change(name, None);
+    }
+
+    fn change(&self, name: &str, groups: Option<Vec<String>>) {
+        if let Some(person) = PEOPLE.iter().position(|(known, ..)| *known == name) {
+            self.people().groups.insert(person, groups);
+        }
+    }
+
+    fn people(&self) -> std::sync::MutexGuard<'_, People> {
+        let people = self.shared.people.lock();
+        people.unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn answer(self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
@@ -224,6 +262,15 @@ impl IdentityProvider {
             return refuse("invalid_request");
         };
         let form = parameters(&whole.to_bytes());
+        if one(&form, "grant_type") == Some("refresh_token") {
+            let token = one(&form, "refresh_token").unwrap_or_default();
+            let person = self.people().refresh_tokens.remove(token);
+            return match person {
+                Some(person) => self.tokens(person, None, None),
+                None => refuse("invalid_grant"),
+            };
+        }
+        let sid = sid_of(one(&form, "code").unwrap_or_default());
         let code = {
             let mut codes = self
                 .shared
@@ -241,7 +288,29 @@ impl IdentityProvider {
         if challenge != code.challenge || !is_own {
             return refuse("invalid_grant");
         }
-        let (subject, name, groups) = PEOPLE[code.person];
+        self.tokens(code.person, code.nonce, Some(sid))
+    }
+
+    /// What is said of a person.
+    fn tokens(&self, person: usize, nonce: Option<String>, sid: Option<String>) -> Response<Body> {
+        let refuse = |error: &str| json_of(StatusCode::BAD_REQUEST, &json!({ "error": error }));
+        let (subject, name, groups) = PEOPLE[person];
+        let groups = match self.people().groups.get(&person) {
+            Some(Some(other)) => other.clone(),
+            Some(None) => return refuse("invalid_grant"),
+            None => groups.iter().map(|&group| group.to_owned()).collect(),
+        };
+        let Ok(refresh_token) = certs::random::<32>() else {
+            return refuse("server_error");
+        };
+        let refresh_token = URL_SAFE_NO_PAD.encode(refresh_token);
+        let mut people = self.people();
+        // Of a demonstration that runs for weeks the first ones are forgotten.
+        if people.refresh_tokens.len() >= MOST_TOKENS {
+            people.refresh_tokens.clear();
+        }
+        people.refresh_tokens.insert(refresh_token.clone(), person);
+        drop(people);
         let now = self.shared.clock.now();
         let mut claims = json!({
             "iss": self.shared.issuer,
@@ -255,8 +324,11 @@ impl IdentityProvider {
             "email_verified": true,
             "groups": groups,
         });
-        if let Some(nonce) = code.nonce {
+        if let Some(nonce) = nonce {
             claims["nonce"] = nonce.into();
+        }
+        if let Some(sid) = sid {
+            claims["sid"] = sid.into();
         }
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some("demo".to_owned());
@@ -266,13 +338,21 @@ impl IdentityProvider {
                 &json!({
                     "access_token": "of no use",
                     "token_type": "Bearer",
-                    "expires_in": LIFE.as_secs(),
+                    "expires_in": ACCESS.as_secs(),
+                    "refresh_token": refresh_token,
                     "id_token": token,
                 }),
             ),
             Err(_) => refuse("server_error"),
         }
     }
+}
+
+/// What it calls its session that began with this code.
+#[must_use]
+pub fn sid_of(code: &str) -> String {
+    let hash = certs::sha256(code.as_bytes());
+    URL_SAFE_NO_PAD.encode(&hash[..16])
 }
 
 /// Serves it until the runtime ends.
