@@ -75,7 +75,9 @@ bench-micro: build-tools ## what single steps of a request cost: routing, scanne
 .PHONY: bench-tools
 bench-tools: build-tools
 	@.ci/need python3:python3 wrk:wrk nginx:nginx-light haproxy:haproxy h2load:nghttp2-client
-	@.ci/need curl:curl openssl:openssl ip:iproute2 sysctl:procps
+	@.ci/need curl:curl openssl:openssl ip:iproute2 sysctl:procps apache2:apache2-bin
+	@[ -e /usr/lib/apache2/modules/mod_auth_openidc.so ] || \
+	  .ci/need mod_auth_openidc.so:libapache2-mod-auth-openidc
 
 # Its lock file names a version of `time` that today's Rust refuses, hence without --locked. From
 # another folder, because .cargo/config.toml here is for our own program.

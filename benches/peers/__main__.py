@@ -23,7 +23,7 @@ from material import Material
 from measure import wrk
 from processes import Failed
 
-TOOLS = ["nginx", "haproxy", "wrk", "h2load", "curl", "openssl", "ip"]
+TOOLS = ["nginx", "haproxy", "apache2", "wrk", "h2load", "curl", "openssl", "ip"]
 
 
 def arguments():

@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 
+import stacks
 from measure import bulk, h2load, settle, wrk
 from processes import Failed, Process
 
@@ -134,4 +135,6 @@ ALL = [
 
 def wanted(load, stack):
     """Without TLS there is no HTTP/2, and without a program in between no memory of one."""
+    if issubclass(stack, stacks.SIGNED):
+        return load.name in ("c1", "c64", "c256")
     return stack.scheme == "https" or load.name not in ("http2", "idle", "websockets", "slow")

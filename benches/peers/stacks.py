@@ -6,6 +6,7 @@ import subprocess
 import urllib.error
 import urllib.request
 
+import visitor
 from material import free_ports
 from processes import Failed, Process, until
 
@@ -102,6 +103,10 @@ class Stack:
             raise
         return self
 
+    def fields(self):
+        """What a load generator sends besides."""
+        return []
+
     def ready(self):
         if self.net.public is None:
             until(f"{self.name} to answer", lambda: answers(self.url("/1k")), self.processes)
@@ -175,6 +180,7 @@ class Appproxy(Stack):
     program = "appproxy"
     # Beside those of the configuration.
     arguments = []
+    template = "gateway.yaml"
 
     def launch(self):
         # Enrolled anew at each start: the ports are others.
@@ -197,7 +203,7 @@ class Appproxy(Stack):
             # Across a long way what docs/connectors.md has for one, otherwise what is usual.
             "connections": "2..8" if self.net.public is None else "4..8",
         }
-        gateway, connector = self.config("gateway.yaml"), self.config("connector.yaml")
+        gateway, connector = self.config(self.template), self.config("connector.yaml")
         self.run([self.program, "gateway", *self.arguments, "--config", gateway], self.net.public)
         self.listens()
         self.enrol(gateway, connector)
@@ -258,6 +264,65 @@ class OneWorker(Appproxy):
         return path
 
 
-USUAL = [Direct, NginxNginx, Haproxy, NginxRathole, Appproxy, Quiet]
+class Signs:
+    """What signs people in: the load is one person's, who has signed in before."""
+
+    cookie = None
+
+    def provider(self):
+        (port,) = free_ports(1)
+        self.values |= {"issuer": f"http://127.0.0.1:{port}", "front_port": self.port}
+        here = os.path.dirname(os.path.abspath(__file__))
+        self.own = Process(["python3", os.path.join(here, "provider.py"), str(port), self.folder],
+                           os.path.join(self.folder, "provider.log"))
+        metadata = self.values["issuer"] + "/.well-known/openid-configuration"
+        until("the provider to answer", lambda: answers(metadata), [self.own])
+
+    def ready(self):
+        def signed_in():
+            try:
+                self.cookie = visitor.cookies(self.url("/1k"))
+            except (OSError, Failed) as error:
+                self.said = error
+                return False
+            return bool(self.cookie)
+
+        try:
+            until(f"somebody to sign in at {self.name}", signed_in, self.processes)
+        except Failed as failed:
+            raise Failed(f"{failed}\nthe last attempt: {getattr(self, 'said', 'no cookie')}")
+
+    def fields(self):
+        return ["-H", f"Cookie: {self.cookie}"]
+
+    def stop(self):
+        super().stop()
+        if own := getattr(self, "own", None):
+            own.stop()
+
+
+class SignedIn(Signs, Appproxy):
+    name = "appproxy-signed-in"
+    hops = "the same, by the session of a person"
+    template = "signed-in.yaml"
+
+    def launch(self):
+        self.provider()
+        super().launch()
+
+
+class Apache(Signs, Stack):
+    name = "apache-openidc"
+    hops = "Apache with mod_auth_openidc, one hop, no tunnel, by the session of a person"
+
+    def launch(self):
+        self.provider()
+        self.values |= {"modules": "/usr/lib/apache2/modules"}
+        self.run(["apache2", "-DFOREGROUND", "-f", self.config("apache.conf")])
+
+
+USUAL = [Direct, NginxNginx, Haproxy, NginxRathole, Appproxy, Quiet, SignedIn, Apache]
 ALL = [*USUAL, OneWorker]
+# Only small requests are asked of these.
+SIGNED = (SignedIn, Apache)
 ANCHOR = NginxNginx.name
