@@ -55,6 +55,7 @@ mod routing;
 mod rules;
 mod service;
 mod sign_in;
+mod signed_in;
 mod silence;
 mod smuggling;
 mod start;

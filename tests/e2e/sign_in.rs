@@ -17,7 +17,7 @@ use crate::harness::{Answer, Backend, Client, Running, Stand, until};
 use crate::reload::{applications, close_of, edit, gateway, reload};
 
 /// The demo's identity provider.
-async fn provider() -> String {
+pub(crate) async fn provider() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let authority = listener.local_addr().unwrap().to_string();
     let provider = IdentityProvider::new(&authority, Clock::system()).unwrap();
@@ -26,7 +26,7 @@ async fn provider() -> String {
     issuer
 }
 
-fn with_sign_in(stand: Stand, issuer: &str) -> Stand {
+pub(crate) fn with_sign_in(stand: Stand, issuer: &str) -> Stand {
     stand
         .gateway_setting(
             "sign_in",
@@ -38,7 +38,7 @@ fn with_sign_in(stand: Stand, issuer: &str) -> Stand {
         )
 }
 
-fn of_staff() -> Value {
+pub(crate) fn of_staff() -> Value {
     json!({
         "pre_authentication": ["oidc"],
         "access": { "allow": [{ "group": "staff" }] },
@@ -46,26 +46,26 @@ fn of_staff() -> Value {
 }
 
 /// As much of a browser as signing in needs: cookies by host, and redirects that are followed.
-struct Browser {
+pub(crate) struct Browser {
     client: Client,
-    cookies: BTreeMap<String, BTreeMap<String, String>>,
+    pub(crate) cookies: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl Browser {
-    fn new(stand: &Running) -> Self {
+    pub(crate) fn new(stand: &Running) -> Self {
         Self {
             client: stand.client().clone(),
             cookies: BTreeMap::new(),
         }
     }
 
-    fn cookie(&self, host: &str) -> String {
+    pub(crate) fn cookie(&self, host: &str) -> String {
         let own = self.cookies.get(host).into_iter().flatten();
         let own: Vec<_> = own.map(|(name, value)| format!("{name}={value}")).collect();
         own.join("; ")
     }
 
-    async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Answer {
+    pub(crate) async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Answer {
         let host = request.uri().host().unwrap().to_owned();
         let cookie = self.cookie(&host);
         if !cookie.is_empty() {
@@ -94,7 +94,7 @@ impl Browser {
     }
 
     /// A page, as somebody opens it.
-    async fn open(&mut self, url: &str) -> Answer {
+    pub(crate) async fn open(&mut self, url: &str) -> Answer {
         let request = Request::get(url)
             .header("sec-fetch-mode", "navigate")
             .header("sec-fetch-dest", "document")
@@ -105,7 +105,7 @@ impl Browser {
     }
 
     /// Opens a page and goes on until somebody is asked who they are; returns that URL.
-    async fn open_to_provider(&mut self, url: &str) -> String {
+    pub(crate) async fn open_to_provider(&mut self, url: &str) -> String {
         let answer = self.open(url).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{}", answer.text());
         let to = self.open(&link(&answer)).await;
@@ -113,7 +113,7 @@ impl Browser {
     }
 
     /// Opens a page and signs in as somebody; returns the last page of ours, which leads back.
-    async fn sign_in(&mut self, url: &str, name: &str) -> Answer {
+    pub(crate) async fn sign_in(&mut self, url: &str, name: &str) -> Answer {
         let ask = self.open_to_provider(url).await;
         let chosen = self
             .open(&ask.replace("/authorize?", &format!("/as/{name}?")))
@@ -124,7 +124,7 @@ impl Browser {
 }
 
 /// To the identity provider, which speaks plain HTTP on this machine.
-async fn plain(mut request: Request<Full<Bytes>>) -> Answer {
+pub(crate) async fn plain(mut request: Request<Full<Bytes>>) -> Answer {
     let authority = request.uri().authority().unwrap().to_string();
     let stream = tokio::net::TcpStream::connect(&authority).await.unwrap();
     let stream = hyper_util::rt::TokioIo::new(stream);
@@ -138,13 +138,13 @@ async fn plain(mut request: Request<Full<Bytes>>) -> Answer {
     Answer::read(sender.send_request(request).await.unwrap()).await
 }
 
-fn location(answer: &Answer) -> String {
+pub(crate) fn location(answer: &Answer) -> String {
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text());
     answer.header("location").to_owned()
 }
 
 /// Where the page leads that has one way on.
-fn link(answer: &Answer) -> String {
+pub(crate) fn link(answer: &Answer) -> String {
     let text = answer.text();
     let (_, main) = text.split_once("<main").unwrap_or_else(|| panic!("{text}"));
     let (_, rest) = main
