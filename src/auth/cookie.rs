@@ -27,6 +27,9 @@ const MOST_SIGN_INS: usize = 5;
 /// Of more than these only a program would send cookies: it hears of the first ones.
 const MOST_READ: usize = 20;
 
+/// Of more no application makes use.
+const MOST_FORGOTTEN: usize = 50;
+
 /// Hexadecimal digits of the time in a [`SignInId`]: 40 bits of seconds.
 const TIME_DIGITS: usize = 10;
 
@@ -186,6 +189,33 @@ pub fn clear_session_cookie(answer: &mut HeaderMap) {
     append(answer, format!("{SESSION}={ATTRIBUTES}; Max-Age=0"));
 }
 
+/// Takes back what the application gave the browser for somebody else, as far as that can be: cookies of
+/// this host for all paths, and what its pages stored. Many applications go by their own cookie alone,
+/// and would take the next person for the one before.
+pub fn forget_somebody_else(fields: &HeaderMap, answer: &mut HeaderMap) {
+    let all = fields.get_all(header::COOKIE).iter();
+    let pairs = all.flat_map(|field| field.as_bytes().split(|&octet| octet == b';'));
+    let names = pairs.filter_map(|pair| {
+        let pair = trim(pair);
+        let equals = pair.iter().position(|&octet| octet == b'=')?;
+        std::str::from_utf8(&pair[..equals]).ok()
+    });
+    // RFC 6265 section 4.1.1: what is no token is no name that anybody set.
+    let token = |name: &&str| {
+        let octet = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        !name.is_empty() && name.bytes().all(octet)
+    };
+    let foreign = names
+        .filter(token)
+        .filter(|name| !name.starts_with(SESSION));
+    for name in foreign.take(MOST_FORGOTTEN) {
+        append(answer, format!("{name}=; Path=/; Secure; Max-Age=0"));
+    }
+    // Not `cookies`: that would be those of every host of the domain, ours among them.
+    let stored = HeaderValue::from_static("\"storage\"");
+    answer.insert("clear-site-data", stored);
+}
+
 fn append(answer: &mut HeaderMap, cookie: String) {
     // Tickets and nonces are letters, digits, `-`, `_` and `.`; anything else would be a fault of
     // ours, and sets nothing.
@@ -209,6 +239,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn cookies_of_somebody_else_are_taken_back_and_ours_are_not() {
+        let fields = fields(&[
+            b"JSESSIONID=1; __Host-appproxy=t; theme=dark",
+            b"__Host-appproxy-signin-0=x; a b=1; =nameless; \xff=1; __Secure-x=2",
+        ]);
+        let mut answer = HeaderMap::new();
+        forget_somebody_else(&fields, &mut answer);
+        let set: Vec<_> = answer.get_all("set-cookie").iter().collect();
+        assert_eq!(
+            set,
+            [
+                "JSESSIONID=; Path=/; Secure; Max-Age=0",
+                "theme=; Path=/; Secure; Max-Age=0",
+                "__Secure-x=; Path=/; Secure; Max-Age=0",
+            ]
+        );
+        assert_eq!(answer["clear-site-data"], "\"storage\"");
+    }
 
     fn fields(cookies: &[&[u8]]) -> HeaderMap {
         let mut fields = HeaderMap::new();

@@ -15,24 +15,15 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 pub(super) fn cors(field: Field<'_>, own: &[&ExternalUrl]) -> Option<Arc<Cors>> {
     field.section(&[], |section| {
         let origins = section.required("origins", "[\"https://portal.example.com\"]");
-        let origins = origins.map(|field| (field, field.distinct(|item| origin(item, own))));
+        let origins = origins.map(|field| field.distinct(|item| origin(item, own)));
         let methods = section.optional("methods").map(|f| f.distinct(method));
         let headers = section.optional("headers").map(|f| f.distinct(header));
         let expose = section.optional("expose").map(|f| f.distinct(header));
         let credentials = section.optional("credentials").map(Field::boolean);
         let max_age = section.optional("max_age").map(Field::duration);
-        let (at_origins, origins) = origins?;
-        let origins = origins?;
-        if origins.is_empty() {
-            return at_origins.refuse(
-                "missing_value",
-                "no page of another origin is named",
-                "name one, such as `https://portal.example.com`, or remove `cors`",
-            );
-        }
         let none = || Some(Vec::new());
         Some(Arc::new(Cors {
-            origins,
+            origins: origins??,
             methods: methods.unwrap_or_else(none)?,
             headers: headers.unwrap_or_else(none)?,
             expose: expose.unwrap_or_else(none)?,

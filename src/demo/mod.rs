@@ -120,12 +120,12 @@ pub fn run(port: Option<u16>, screen: impl Write + Send + 'static) -> Result<(),
                 _ = signals.next() => Ok(None),
             }
         })?;
-        let done = match key {
+        let done: Option<String> = match key {
             None | Some(b'q' | END_OF_INPUT) => break,
-            Some(b'k') => Some(stage.toggle_connector()?),
-            Some(b'a') => Some(stage.toggle_application()?),
-            Some(b's') => Some(stage.toggle_slow()),
-            Some(b'o') => Some(stage.sign_everybody_out()?),
+            Some(b'k') => Some(stage.toggle_connector()?.into()),
+            Some(b'a') => Some(stage.toggle_application()?.into()),
+            Some(b's') => Some(stage.toggle_slow().into()),
+            Some(b'o') => Some(stage.sign_newest_out()?),
             Some(_) => None,
         };
         changed = done.is_some();
@@ -164,7 +164,7 @@ private application, {internal} (it listens on {application}).
   Keys   k  kill the connector, or start it again
          a  stop the application, or start it again
          s  slow the application down, or heal it
-         o  sign everybody out: WebSockets there end too
+         o  sign out who signed in last: WebSockets there end too
          q  quit; so does Ctrl-C
 ",
         internal = stage.internal_url(),

@@ -209,12 +209,14 @@ impl Stage {
         "The application is as fast as before."
     }
 
-    /// Ends every session there is.
-    pub(super) fn sign_everybody_out(&self) -> Result<&'static str, DemoError> {
+    /// Ends the newest sign-in there is.
+    pub(super) fn sign_newest_out(&self) -> Result<String, DemoError> {
         let gateway = Arc::clone(&self.gateway);
-        let ended = async move { gateway.sign_everybody_out().await };
-        self.gateway_threads.block_on(ended)??;
-        Ok("Everybody is signed out; what they had open has ended.")
+        let ended = async move { gateway.sign_newest_out().await };
+        Ok(match self.gateway_threads.block_on(ended)?? {
+            Some(name) => format!("{name} is signed out; what was open by that has ended."),
+            None => "Nobody is signed in.".to_owned(),
+        })
     }
 
     fn wait_for_tunnels(&self, wanted: usize) -> Result<(), DemoError> {

@@ -58,7 +58,7 @@ private application, {internal} (it listens on 127.0.0.1:{application}).
   Keys   k  kill the connector, or start it again
          a  stop the application, or start it again
          s  slow the application down, or heal it
-         o  sign everybody out: WebSockets there end too
+         o  sign out who signed in last: WebSockets there end too
          q  quit; so does Ctrl-C
 ",
             port = demo.port(),
@@ -110,10 +110,7 @@ private application, {internal} (it listens on 127.0.0.1:{application}).
             b"s",
             format!("\n[s] The application is as fast as before.\n{healed}"),
         ),
-        (
-            b"o",
-            format!("\n[o] Everybody is signed out; what they had open has ended.\n{healed}"),
-        ),
+        (b"o", format!("\n[o] Nobody is signed in.\n{healed}")),
         (b"x", no_key.clone()),
         (b"\n1", no_key),
         // Capitals are keys too.

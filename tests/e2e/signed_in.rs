@@ -619,3 +619,37 @@ async fn a_wildcard_is_confirmed_once_and_a_person_has_so_many_requests() {
         "max-age=31536000"
     );
 }
+
+/// Row 35 of what users of such proxies complain of: an application that goes by its own cookie would take
+/// the next person at a shared computer for the one before.
+#[tokio::test]
+async fn the_next_person_is_not_taken_for_the_one_before() {
+    let (issuer, _) = asked().await;
+    let wiki = Backend::text("wiki").await;
+    let all =
+        json!({ "pre_authentication": ["oidc"], "access": { "allow": ["anyone_signed_in"] } });
+    let stand = with_sign_in(Stand::new().application_with("wiki", &wiki, all), &issuer)
+        .start()
+        .await;
+    let page = stand.url("wiki", "/");
+    let mut browser = Browser::new(&stand);
+    browser.sign_in(&page, "alice").await;
+    let own = browser.cookies.get_mut("wiki.localhost").unwrap();
+    own.insert("JSESSIONID".to_owned(), "alice".to_owned());
+    // The same person again keeps what there is.
+    browser.cookies.remove("login.localhost");
+    let ticket = browser.cookies["wiki.localhost"]["__Host-appproxy"].clone();
+    let revoke = ["session", "revoke", "--user", "alice"];
+    gateway(&stand, &revoke).await.success();
+    let back = browser.sign_in(&page, "alice").await;
+    assert!(!back.headers.contains_key("clear-site-data"));
+    assert_eq!(browser.cookies["wiki.localhost"]["JSESSIONID"], "alice");
+    assert_ne!(browser.cookies["wiki.localhost"]["__Host-appproxy"], ticket);
+
+    gateway(&stand, &revoke).await.success();
+    browser.cookies.remove("login.localhost");
+    let back = browser.sign_in(&page, "bob").await;
+    assert_eq!(back.header("clear-site-data"), "\"storage\"");
+    assert!(!browser.cookies["wiki.localhost"].contains_key("JSESSIONID"));
+    assert_eq!(browser.open(&page).await.text(), "wiki");
+}

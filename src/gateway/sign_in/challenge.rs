@@ -12,7 +12,8 @@ use super::loops::Lacking;
 use super::{AtDesk, SESSION, SIGN_IN, redirect};
 use crate::auth::provider::SignInSecrets;
 use crate::auth::{
-    CodeError, Found, NonceHash, OwnCookies, SignInId, end_sign_in_cookie, set_session_cookie,
+    CodeError, Found, NonceHash, OwnCookies, SignInId, end_sign_in_cookie, forget_somebody_else,
+    set_session_cookie,
 };
 use crate::http::Body;
 use crate::model::{ErrorCode, ExternalUrl, HostPattern};
@@ -182,7 +183,9 @@ pub(super) async fn hand_over<B>(
     let target = target.or_else(|| OwnPath::parse("/"));
     let target = target.ok_or_else(|| Failure::internal("there is no way back"))?;
     // What the browser had here before is worth nothing more.
-    if let Ok(Some(ticket)) = own.session()
+    let ticket = own.session().ok().flatten();
+    let before = ticket.and_then(|ticket| sessions.owner_of(ticket));
+    if let Some(ticket) = ticket
         && let Found::Live(before) = sessions.find(&visit.host, ticket).await
     {
         let revoked = sessions.revoke(before.id()).await;
@@ -205,6 +208,9 @@ pub(super) async fn hand_over<B>(
     };
     let headers = response.headers_mut();
     end_sign_in_cookie(headers, &id);
+    if before.is_some_and(|before| before != session.owner()) {
+        forget_somebody_else(fields, headers);
+    }
     set_session_cookie(headers, &ticket);
     Ok(response)
 }
