@@ -238,7 +238,7 @@ fn what_pages_of_others_may_and_people_are_shown() {
     let recheck = config.identity_providers[0].recheck;
     assert_eq!(recheck, Some(Duration::from_secs(600)));
     let front = &config.applications[0].front;
-    assert!(front.is_hidden);
+    assert!(front.is_hidden && front.is_cached_for_all);
     let icon = &front.icon.as_ref().unwrap().path;
     assert!(icon.ends_with("valid/api.svg"), "{}", icon.display());
     let texts =

@@ -27,8 +27,8 @@ const MOST_SIGN_INS: usize = 5;
 /// Of more than these only a program would send cookies: it hears of the first ones.
 const MOST_READ: usize = 20;
 
-/// Of more no application makes use.
-const MOST_FORGOTTEN: usize = 50;
+/// Browsers keep no more of one site (Chromium; others fewer).
+const MOST_FORGOTTEN: usize = 180;
 
 /// Hexadecimal digits of the time in a [`SignInId`]: 40 bits of seconds.
 const TIME_DIGITS: usize = 10;

@@ -23,7 +23,7 @@ pub use cookie::{
     forget_somebody_else, set_session_cookie,
 };
 pub use identity::Identity;
-pub use permit::{Denied, Permit, Rule, authorise, still_allows};
+pub use permit::{Denied, LINK_CLAIM, Permit, Rule, authorise, still_allows};
 pub use session::{
     Asked, CODE_LIVES, CodeError, Device, Found, HandOver, InUse, LINK, Listed, LogMark, LoggedOut,
     LoggedOutOf, LogoutToken, NewSession, NoSession, NonceHash, Owner, Redeemed, Refreshed,

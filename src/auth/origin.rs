@@ -22,7 +22,7 @@ const SHOWN: usize = 200;
 ///
 /// | `Origin` | `Sec-Fetch-Site` | |
 /// |---|---|---|
-/// | the application's own, or one of its `cors.origins` | | passes |
+/// | the application's own, or one of its `cors.origins` with `credentials` | | passes |
 /// | `null` | `same-origin` | passes: a page with `Referrer-Policy: no-referrer` sends that of itself |
 /// | none | `same-origin`, `none` | passes: its own page, or the person |
 /// | anything else, and nothing at all | | 403 |
@@ -42,7 +42,9 @@ pub(super) fn check(facts: &Facts<'_>, cors: Option<&Cors>) -> Result<(), Denied
         One::None => matches!(site, One::Value(b"same-origin" | b"none")),
         One::Value(b"null") => site == One::Value(b"same-origin"),
         One::Value(origin) => {
-            origin == own(facts).as_bytes() || cors.is_some_and(|cors| cors.allows_origin(origin))
+            // Without `credentials` its pages are to have nothing of the person's.
+            let may = |cors: &Cors| cors.credentials && cors.allows_origin(origin);
+            origin == own(facts).as_bytes() || cors.is_some_and(may)
         }
         One::Several => false,
     };

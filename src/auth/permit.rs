@@ -94,6 +94,9 @@ pub enum Denied {
     /// A line of `access: { deny: … }` names the person.
     #[error("`access.deny` names the person: {0}")]
     Named(String),
+    /// An operator's link let the person in, to another application.
+    #[error("an operator's link let the person in, to another application alone")]
+    ByLink,
     /// A page of another origin made the browser send it.
     #[error(
         "it may change something, the browser proves by itself whose it is, and it comes from {0:?} \
@@ -107,7 +110,7 @@ impl Denied {
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::NoRule | Self::NotNamed | Self::Named(_) => ErrorCode::Denied,
+            Self::NoRule | Self::NotNamed | Self::Named(_) | Self::ByLink => ErrorCode::Denied,
             Self::CrossOrigin(_) => ErrorCode::CrossOrigin,
         }
     }
@@ -127,11 +130,25 @@ fn judge(identity: &Identity, application: &Application) -> Result<Rule, Denied>
     match (identity, application.pre_authentication.as_slice()) {
         (Identity::Anonymous, [PreAuthentication::Passthrough]) => Ok(Rule::Passthrough),
         (Identity::Session(session), [PreAuthentication::Oidc]) => {
-            named(&application.access, &session.sign_in().person)
+            let sign_in = session.sign_in();
+            only_by_link(application, &sign_in.person)?;
+            named(&application.access, &sign_in.person)
         }
         #[cfg(test)]
         (Identity::Assumed, [PreAuthentication::Assumed]) => Ok(Rule::Assumed),
         _ => Err(Denied::NoRule),
+    }
+}
+
+/// The claim of a person whom an operator's one-time link signed in: the only application it is for, who
+/// made it, and what for.
+pub const LINK_CLAIM: &str = "appproxy_link";
+
+/// A link opens one application, and no other of its host.
+fn only_by_link(application: &Application, person: &Person) -> Result<(), Denied> {
+    match person.claims.get(LINK_CLAIM) {
+        Some(link) if link["application"] != application.name.as_str() => Err(Denied::ByLink),
+        _ => Ok(()),
     }
 }
 

@@ -11,12 +11,12 @@ use secrecy::ExposeSecret as _;
 
 use super::token::GATEWAY_CONFIG;
 use crate::auth::{
-    Device, HandOver, Identity, NewSession, NonceHash, SessionHost, SessionSettings, Sessions,
-    SignIn, still_allows,
+    Device, HandOver, Identity, LINK_CLAIM, NewSession, NonceHash, SessionHost, SessionSettings,
+    Sessions, SignIn, still_allows,
 };
 use crate::clock::Clock;
 use crate::config::{GatewayConfig, IdentityProvider};
-use crate::gateway::{LINK_PATH, MADE_BY};
+use crate::gateway::LINK_PATH;
 use crate::model::{
     Application, ApplicationName, ExternalUrl, Host, HostPattern, Person, PersonKey,
 };
@@ -157,8 +157,12 @@ impl SessionCreate {
         let variable = |name| std::env::var(name).ok();
         let by = variable("SUDO_USER").or_else(|| variable("USER"));
         let mut claims = serde_json::Map::new();
-        let made = serde_json::json!({ "by": by, "reason": self.reason });
-        claims.insert(MADE_BY.to_owned(), made);
+        let made = serde_json::json!({
+            "application": self.app.as_str(),
+            "by": by,
+            "reason": self.reason,
+        });
+        claims.insert(LINK_CLAIM.to_owned(), made);
         let mut groups: Vec<Arc<str>> = self
             .groups
             .iter()
@@ -169,7 +173,7 @@ impl SessionCreate {
         SignIn {
             person: Person {
                 key: PersonKey {
-                    authority: Arc::clone(&provider.issuer),
+                    authority: provider.some_issuer(),
                     subject: self.user.as_str().into(),
                 },
                 provider: provider.name.as_str().into(),
@@ -178,7 +182,7 @@ impl SessionCreate {
                 groups: groups.into(),
                 claims,
             },
-            issuer: provider.issuer.to_string(),
+            issuer: provider.some_issuer().to_string(),
             subject: self.user.clone(),
             sid: None,
             id_token: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 
 use super::field::Field;
-use crate::model::{Cors, ExternalUrl};
+use crate::model::{Cors, ExternalUrl, provider_url};
 
 /// What browsers remember where nothing is said; Chromium takes two hours at most.
 const MAX_AGE: Duration = Duration::from_secs(600);
@@ -15,22 +15,36 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 pub(super) fn cors(field: Field<'_>, own: &[&ExternalUrl]) -> Option<Arc<Cors>> {
     field.section(&[], |section| {
         let origins = section.required("origins", "[\"https://portal.example.com\"]");
-        let origins = origins.map(|field| field.distinct(|item| origin(item, own)));
+        let origins = origins.map(|field| (field, field.distinct(|item| origin(item, own))));
         let methods = section.optional("methods").map(|f| f.distinct(method));
         let headers = section.optional("headers").map(|f| f.distinct(header));
         let expose = section.optional("expose").map(|f| f.distinct(header));
         let credentials = section.optional("credentials").map(Field::boolean);
         let max_age = section.optional("max_age").map(Field::duration);
         let none = || Some(Vec::new());
+        let (at_origins, origins) = origins?;
+        let (origins, credentials) = (origins?, credentials.unwrap_or(Some(false))?);
+        if credentials && origins.iter().any(|origin| !is_safe(origin)) {
+            return at_origins.refuse(
+                "conflict",
+                "with `credentials` a page over plain http may act for people, and anybody on the way writes such pages",
+                "write https origins; http is for `localhost` and loopback addresses",
+            );
+        }
         Some(Arc::new(Cors {
-            origins: origins??,
+            origins,
             methods: methods.unwrap_or_else(none)?,
             headers: headers.unwrap_or_else(none)?,
             expose: expose.unwrap_or_else(none)?,
-            credentials: credentials.unwrap_or(Some(false))?,
+            credentials,
             max_age: max_age.unwrap_or(Some(MAX_AGE))?,
         }))
     })?
+}
+
+/// Whether nobody between can write the pages of an origin.
+fn is_safe(origin: &str) -> bool {
+    origin.starts_with("https://") || provider_url(origin).is_ok()
 }
 
 fn origin(field: Field<'_>, own: &[&ExternalUrl]) -> Option<Arc<str>> {

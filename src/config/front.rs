@@ -72,6 +72,7 @@ pub(super) fn front(
     let cors = section
         .optional("cors")
         .map(|field| cors::cors(field, urls));
+    let cache = section.optional("cache").map(cache);
     let icon = section
         .optional("icon")
         .map(|field| brand::logo(field, folder));
@@ -89,12 +90,26 @@ pub(super) fn front(
             Some(read) => Some(read?),
             None => None,
         },
+        is_cached_for_all: cache.unwrap_or(Some(false))?,
         icon: match icon {
             Some(read) => Some(Arc::new(read?)),
             None => None,
         },
         is_hidden: is_hidden.unwrap_or(Some(false))?,
     })
+}
+
+/// Whether what it says of caches counts as it stands.
+fn cache(field: Field<'_>) -> Option<bool> {
+    match field.text()? {
+        "private" => Some(false),
+        "application" => Some(true),
+        other => field.refuse(
+            "bad_value",
+            format!("`{other}` is nothing to do with caches"),
+            "write `private`, or `application` to leave it to the application",
+        ),
+    }
 }
 
 /// A section, or `none` where `defaults:` says otherwise.

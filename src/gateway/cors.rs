@@ -109,6 +109,13 @@ pub(super) fn after<B>(response: &mut Response<B>, cors: &Cors, origin: Option<&
     say(fields, cors, origin);
 }
 
+/// Has an answer say nothing to pages of other origins.
+pub(super) fn none<B>(response: &mut Response<B>) {
+    for name in OWNED {
+        response.headers_mut().remove(name);
+    }
+}
+
 fn say(fields: &mut HeaderMap, cors: &Cors, origin: Option<&HeaderValue>) {
     fields.append(VARY, HeaderValue::from_static("Origin"));
     let Some(origin) = origin.filter(|origin| cors.allows_origin(origin.as_bytes())) else {

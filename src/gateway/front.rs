@@ -1,7 +1,7 @@
 //! What the gateway itself says for an application: before a request may reach it, and on top of what
 //! it answers.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use http::{Method, Request, Response};
 
 use super::cors;
@@ -70,10 +70,16 @@ pub(super) fn after<B>(
     origin: Option<&HeaderValue>,
 ) {
     let front = &published.application.front;
-    if let Some(cors) = &front.cors {
-        cors::after(response, cors, origin);
+    match &front.cors {
+        Some(cors) => cors::after(response, cors, origin),
+        // Whatever the application says: a page elsewhere would read what is one person's.
+        None if published.application.signs_in() => cors::none(response),
+        None => {}
     }
     let fields = response.headers_mut();
+    if published.application.signs_in() && !front.is_cached_for_all {
+        hold_private(fields);
+    }
     match (&published.hsts, scheme) {
         // Browsers pass it over where it did not come over TLS (RFC 6797 section 8.1).
         (_, Scheme::Http) => drop(fields.remove(STRICT_TRANSPORT_SECURITY)),
@@ -89,6 +95,56 @@ pub(super) fn after<B>(
     if published.shares_host && !front.clears_site_data {
         fields.remove(CLEAR_SITE_DATA);
     }
+}
+
+/// What caches on the way are told beside `Cache-Control`, and go by first (RFC 9213; the others are from
+/// before).
+const FOR_CACHES: [&str; 3] = ["cdn-cache-control", "surrogate-control", "x-accel-expires"];
+
+/// Has caches on the way keep nothing of what was for somebody who signed in (DESIGN 8, rule 11): they
+/// would give it to anybody who asks for the same address, or for one that only looks like a picture's.
+fn hold_private(fields: &mut HeaderMap) {
+    for name in FOR_CACHES {
+        fields.remove(name);
+    }
+    let values = fields.get_all(CACHE_CONTROL).iter();
+    let texts: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();
+    let joined = texts.join(",");
+    let said = directives(&joined);
+    let is = |directive: &&str, name: &str| {
+        let own = directive.split('=').next().unwrap_or_default().trim();
+        own.eq_ignore_ascii_case(name)
+    };
+    let opens = |directive: &&str| is(directive, "public") || is(directive, "s-maxage");
+    let closes =
+        |directive: &&str| is(directive, "no-store") || directive.eq_ignore_ascii_case("private");
+    let opened = said.iter().any(opens);
+    let closed = said.iter().any(closes);
+    if closed && !opened {
+        return;
+    }
+    let mut held: Vec<_> = said.into_iter().filter(|one| !opens(one)).collect();
+    if !closed {
+        held.push("private");
+    }
+    let held = HeaderValue::try_from(held.join(", "));
+    fields.insert(
+        CACHE_CONTROL,
+        held.unwrap_or(HeaderValue::from_static("private")),
+    );
+}
+
+/// The directives of a field, whose quoted parts may have commas (RFC 9111 section 5.2).
+fn directives(text: &str) -> Vec<&str> {
+    let mut quoted = false;
+    let parts = text.split(|c: char| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    });
+    parts
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .collect()
 }
 
 /// Leaves of what an application promises for its host what is for this host alone: it does not own
@@ -115,6 +171,43 @@ fn hold_to_host(fields: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rule_11_with_sign_in_an_applications_public_becomes_private() {
+        for (sent, held) in [
+            (&[][..], "private"),
+            (&["public"], "private"),
+            (&["public, max-age=60"], "max-age=60, private"),
+            (&["max-age=60", "Public"], "max-age=60, private"),
+            (&["max-age=60, s-maxage=600"], "max-age=60, private"),
+            (&["private, s-maxage = 600"], "private"),
+            (&["private, max-age=1"], "private, max-age=1"),
+            (&["no-store"], "no-store"),
+            (&["no-store, public"], "no-store"),
+            // For one field alone: the rest would be anybody's.
+            (
+                &["private=\"x, public\", max-age=1"],
+                "private=\"x, public\", max-age=1, private",
+            ),
+            (
+                &["no-cache=\"a, public\""],
+                "no-cache=\"a, public\", private",
+            ),
+            (&["max-age=\"60"], "max-age=\"60, private"),
+        ] {
+            let mut fields = HeaderMap::new();
+            for value in sent {
+                let value = HeaderValue::from_static(value);
+                fields.append(CACHE_CONTROL, value);
+            }
+            let for_caches = HeaderValue::from_static("max-age=60");
+            fields.insert("cdn-cache-control", for_caches);
+            hold_private(&mut fields);
+            let all: Vec<_> = fields.get_all(CACHE_CONTROL).iter().collect();
+            assert_eq!(all, [held], "{sent:?}");
+            assert_eq!(fields.len(), 1, "{sent:?}");
+        }
+    }
 
     #[test]
     fn rule_14_an_application_promises_for_its_own_host_alone() {

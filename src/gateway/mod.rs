@@ -91,7 +91,7 @@ pub use issuer::{EnrolError, Issuer, load_authorities, record};
 #[cfg(test)]
 pub(crate) use memory::Memory;
 pub use respond::pages::LogoError;
-pub use sign_in::{LINK as LINK_PATH, MADE_BY, look_at_providers};
+pub use sign_in::{LINK as LINK_PATH, look_at_providers};
 
 /// What a gateway is made of: everything that can be wrong has been looked at.
 #[derive(Debug)]
@@ -218,7 +218,7 @@ impl Gateway {
         let gateway = Arc::new(Self {
             sessions,
             spent: sign_in::Spent::default(),
-            loops: sign_in::Loops::default(),
+            loops: sign_in::Loops::new(clock.now()),
             tunnels: Tunnels::default(),
             clients: Clients::new(config.requests_per_address, config.requests_total),
             crowd: Crowd::new(affordable(

@@ -25,6 +25,8 @@ pub struct Front {
     /// What pages of other origins may ask of it; `None`: it looks after that itself, and nothing where
     /// people sign in.
     pub cors: Option<Arc<Cors>>,
+    /// Its answers may be kept for everybody, though people sign in to it.
+    pub is_cached_for_all: bool,
     /// Its picture for those who may open it.
     pub icon: Option<Arc<LogoFile>>,
     /// It is not shown to them.

@@ -43,6 +43,8 @@ pub(super) struct Client {
     tls: TlsSettings,
     timeout: Duration,
     slots: Semaphore,
+    /// Of the keys of the authorities that are trusted beside the system's.
+    extra: [u8; 32],
 }
 
 /// In a type of its own, since rustls prints whole configurations.
@@ -75,8 +77,12 @@ pub(super) struct Answer {
 impl Client {
     pub(super) fn new(config: &IdentityProvider, dialler: Dialler) -> Result<Self, Vec<Finding>> {
         let mut roots = RootCertStore::clone(&certs::system_roots());
+        let mut keys = Vec::new();
         if let Some(ca) = &config.extra_ca {
             let extra = certs::load_authorities(&ca.file, &ca.place).map_err(|f| vec![*f])?;
+            for root in &extra.roots {
+                keys.extend_from_slice(&root.subject_public_key_info);
+            }
             roots.extend(extra.roots);
         }
         let unusable = |error: rustls::Error| {
@@ -95,7 +101,13 @@ impl Client {
             tls: TlsSettings(Arc::new(tls)),
             timeout: config.timeout,
             slots: Semaphore::new(AT_ONCE),
+            extra: certs::sha256(&keys),
         })
+    }
+
+    /// Whether it trusts the same authorities.
+    pub(super) fn trusts_as(&self, other: &Self) -> bool {
+        self.extra == other.extra
     }
 
     /// Asks, and reads the whole answer before the deadline. `authorization` is the whole field.

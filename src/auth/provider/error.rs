@@ -334,6 +334,28 @@ errors! {
 }
 
 impl ProviderError {
+    /// Whether it says that this person would not be let in now, and not that the provider cannot be
+    /// asked, or not by us: what is said of somebody who is signed in ends that.
+    #[must_use]
+    pub fn denies_person(&self) -> bool {
+        match self {
+            Self::InvalidGrant
+            | Self::SubjectChanged
+            | Self::Tenant
+            | Self::UserinfoSubject
+            | Self::GroupsElsewhere
+            | Self::TooManyGroups
+            | Self::BadClaim { .. }
+            | Self::ClaimCharacters { .. }
+            | Self::Status {
+                document: Document::Userinfo,
+                status: 401 | 403,
+            } => true,
+            Self::Said(known) => known.of_person,
+            _ => false,
+        }
+    }
+
     /// Whether it is a matter of the moment: the answer is 503, and not 403.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {

@@ -17,7 +17,7 @@ use super::keys::Keys;
 use super::metadata::Metadata;
 use super::token::{Purpose, Unverified};
 use super::{Provider, graph, person};
-use crate::model::{Person, Preset};
+use crate::model::{Person, Preset, UserinfoUse};
 
 impl Provider {
     /// Checks a signature; where it is not of a key that is known, once more with keys fetched anew.
@@ -88,6 +88,28 @@ impl Provider {
             },
         };
         person::person(config, subject, claims, groups)
+    }
+
+    /// The person by userinfo alone, where that is asked and tells the groups: a person's groups must not
+    /// go because they are told elsewhere.
+    pub(super) async fn by_userinfo(
+        &self,
+        metadata: &Metadata,
+        subject: &Subject,
+        tokens: &Tokens,
+    ) -> Result<Option<Person>, ProviderError> {
+        let config = &self.config;
+        let Some(endpoint) = &metadata.userinfo else {
+            return Ok(None);
+        };
+        if config.userinfo == UserinfoUse::Never || config.preset == Some(Preset::Entra) {
+            return Ok(None);
+        }
+        let claims = self.userinfo(endpoint, subject, tokens).await?;
+        match person::tells_groups(config, &claims) {
+            true => person::person(config, subject, claims, None).map(Some),
+            false => Ok(None),
+        }
     }
 
     /// What the provider says beside the token (Core 1.0 section 5.3).

@@ -12,6 +12,8 @@ pub struct Known {
     pub(super) remedy: &'static str,
     /// It may be over in a while.
     pub(super) passes: bool,
+    /// It is this person whom the provider does not let in, and not this gateway.
+    pub(super) of_person: bool,
 }
 
 impl fmt::Display for Known {
@@ -26,6 +28,14 @@ const fn known(code: &'static str, what: &'static str, remedy: &'static str) -> 
         what,
         remedy,
         passes: false,
+        of_person: false,
+    }
+}
+
+const fn of_person(code: &'static str, what: &'static str, remedy: &'static str) -> Known {
+    Known {
+        of_person: true,
+        ..known(code, what, remedy)
     }
 }
 
@@ -41,12 +51,12 @@ const REDIRECT_URI: Known = known(
     "the provider does not know this gateway's redirect URI",
     "register the redirect URI at the provider, to the letter; `sign_in.url` decides what it is",
 );
-const NOT_ASSIGNED: Known = known(
+const NOT_ASSIGNED: Known = of_person(
     "user_not_assigned",
     "the person is not assigned to the application at the provider (AADSTS50105)",
     "assign them or one of their groups to the enterprise application, or have it not demand an assignment",
 );
-const CONSENT: Known = known(
+const CONSENT: Known = of_person(
     "consent_required",
     "nobody has consented to what this gateway asks for",
     "let an administrator consent for all at the provider, or ask for fewer `scopes`",
@@ -76,7 +86,7 @@ const ASSERTION: Known = known(
     "the provider does not accept the signature of this gateway's key",
     "upload the certificate or public key of `private_key_jwt` at the provider, and write its `key_id`",
 );
-const TENANT: Known = known(
+const TENANT: Known = of_person(
     "account_of_another_tenant",
     "the account is not of the tenant that this gateway is registered in",
     "sign in with another account, or invite this one as a guest",
@@ -86,27 +96,27 @@ const UNKNOWN_TENANT: Known = known(
     "the provider does not know the tenant in `issuer`",
     "write the tenant's id in `issuer`",
 );
-const POLICY: Known = known(
+const POLICY: Known = of_person(
     "conditional_access",
     "a policy of the provider does not let the person sign in from where they are",
     "see the sign-in log of the provider: it names the policy",
 );
-const MORE_PROOF: Known = known(
+const MORE_PROOF: Known = of_person(
     "more_proof_required",
     "the provider wants the person to sign in with a further factor",
     "sign in again",
 );
-const DENIED: Known = known(
+const DENIED: Known = of_person(
     "access_denied",
     "the person, or the provider, broke the sign-in off",
     "try again; if it recurs, see the provider's log for who may use this application",
 );
-const LOGIN_REQUIRED: Known = known(
+const LOGIN_REQUIRED: Known = of_person(
     "login_required",
     "the person is not signed in at the provider, and it was not allowed to ask",
     "sign in again",
 );
-const INTERACTION: Known = known(
+const INTERACTION: Known = of_person(
     "interaction_required",
     "the provider has to ask the person something, and was not allowed to",
     "sign in again",

@@ -39,14 +39,17 @@ mod values;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
+use tokio::time::timeout;
 use url::Url;
 
-use claims::{Claims, Expected};
+use claims::{Claims, Expected, Subject};
 use client::Client;
 use exchange::{Accepted, Exchange, Tokens};
 use fetched::Fetched;
@@ -57,13 +60,13 @@ use token::{Purpose, Unverified};
 use crate::certs;
 use crate::clock::{Clock, Timestamp};
 use crate::config::IdentityProvider;
-use crate::model::{Finding, Preset};
+use crate::model::{Finding, Person, Preset};
 use crate::net::Dialler;
 
 pub use claims::LogoutToken;
 pub use error::{Document, ProviderError};
 pub use known::Known;
-pub use values::{Begin, Callback, Refreshed, SignInSecrets, SignedIn};
+pub use values::{Begin, Callback, NotRefreshed, Refreshed, SignInSecrets, SignedIn};
 
 /// One configured provider. What it fetched is shared by all who sign in.
 #[derive(Debug)]
@@ -74,7 +77,12 @@ pub struct Provider {
     metadata: Arc<Fetched<Metadata>>,
     keys: Arc<Fetched<Keys>>,
     accepted: Accepted,
+    /// The log was told that it says nothing of people when it is asked again.
+    says_nothing: AtomicBool,
 }
+
+/// How long a provider may take to say who somebody is once it has given new tokens.
+const TOLD_AGAIN: Duration = Duration::from_secs(5);
 
 impl Provider {
     /// Takes a provider as it is configured. Nothing is asked of it before somebody signs in, so a
@@ -96,6 +104,7 @@ impl Provider {
                 metadata: Arc::new(Fetched::new()),
                 keys: Arc::new(Fetched::new()),
                 accepted: Accepted::default(),
+                says_nothing: AtomicBool::new(false),
             }),
             Ok(_) => Err(found),
             Err(more) => {
@@ -109,13 +118,9 @@ impl Provider {
     /// authorities: a reload must not forget keys while the provider is down.
     #[must_use]
     pub fn after(mut self, before: &Self) -> Self {
-        let trusted = |provider: &Self| {
-            let ca = provider.config.extra_ca.as_ref();
-            ca.map(|ca| ca.file.clone())
-        };
         if self.config.issuer == before.config.issuer
             && self.config.tenants == before.config.tenants
-            && trusted(&self) == trusted(before)
+            && self.client.trusts_as(&before.client)
         {
             self.metadata = Arc::clone(&before.metadata);
             self.keys = Arc::clone(&before.keys);
@@ -127,19 +132,6 @@ impl Provider {
     #[must_use]
     pub const fn config(&self) -> &Arc<IdentityProvider> {
         &self.config
-    }
-
-    /// Whether this is its issuer, or one of the tenants that may sign in.
-    #[must_use]
-    pub fn issues_as(&self, issuer: &str) -> bool {
-        let config = &self.config;
-        if config.tenants.is_empty() {
-            return *config.issuer == *issuer;
-        }
-        config
-            .tenants
-            .iter()
-            .any(|tenant| issuer.contains(&**tenant))
     }
 
     /// Where the browser goes to sign in (OpenID Connect Core 1.0 section 3.1.2.1).
@@ -246,13 +238,14 @@ impl Provider {
     ///
     /// # Errors
     /// [`ProviderError::InvalidGrant`] where the refresh token does not serve any more, and
-    /// [`ProviderError::SubjectChanged`] where the answer is about somebody else.
+    /// [`ProviderError::SubjectChanged`] where the answer is about somebody else. With it comes the
+    /// next refresh token where there is one: the one that was sent may serve no more.
     pub async fn refresh(
         &self,
         refresh_token: &SecretString,
         issuer: &str,
         subject: &str,
-    ) -> Result<Refreshed, ProviderError> {
+    ) -> Result<Refreshed, NotRefreshed> {
         let metadata = self.metadata().await?;
         let grant = [
             ("grant_type", "refresh_token"),
@@ -260,24 +253,57 @@ impl Provider {
         ];
         let mut tokens = self.exchange(&metadata).tokens(&grant).await?;
         let id_token = tokens.id_token.take();
-        let person = match &id_token {
-            None => None,
-            Some(id_token) => {
-                let judged = self.judge(&metadata, id_token, &tokens, (None, None));
-                let (known, claims) = judged.await?;
-                if *known.subject != *subject || *known.issuer != *issuer {
-                    return Err(ProviderError::SubjectChanged);
-                }
-                let person = self.person(&metadata, &known, claims, &tokens);
-                Some(person.await?)
+        let next = tokens.refresh_token.take();
+        // No longer than whoever asks waits, with what has been spent already.
+        let told = self.told_again(&metadata, id_token.as_ref(), &tokens, (issuer, subject));
+        let person = match timeout(TOLD_AGAIN, told).await {
+            Ok(Ok(person)) => person,
+            Ok(Err(error)) => return Err(NotRefreshed { error, next }),
+            Err(_) => {
+                let error = ProviderError::Timeout {
+                    document: Document::Userinfo,
+                    limit: TOLD_AGAIN,
+                };
+                return Err(NotRefreshed { error, next });
             }
         };
         Ok(Refreshed {
             person,
             id_token,
             access_expires: self.access_expires(&tokens),
-            refresh_token: tokens.refresh_token,
+            refresh_token: next,
         })
+    }
+
+    /// The person as the provider describes them with new tokens. It need not give an ID token (Core 1.0
+    /// section 12.2), but may say the same as userinfo; `None` where it says nothing of groups.
+    async fn told_again(
+        &self,
+        metadata: &Metadata,
+        id_token: Option<&SecretString>,
+        tokens: &Tokens,
+        (issuer, subject): (&str, &str),
+    ) -> Result<Option<Person>, ProviderError> {
+        if let Some(id_token) = id_token {
+            let judged = self.judge(metadata, id_token, tokens, (None, None));
+            let (known, claims) = judged.await?;
+            if *known.subject != *subject || *known.issuer != *issuer {
+                return Err(ProviderError::SubjectChanged);
+            }
+            let person = self.person(metadata, &known, claims, tokens);
+            return person.await.map(Some);
+        }
+        let known = Subject {
+            issuer: issuer.into(),
+            subject: subject.into(),
+            auth_time: None,
+            sid: None,
+        };
+        let told = self.by_userinfo(metadata, &known, tokens).await?;
+        if told.is_none() && !self.says_nothing.swap(true, Ordering::Relaxed) {
+            tracing::warn!(provider = %self.config.name, "the identity provider gives no ID token where it is asked again, and does not tell groups otherwise: a person's groups stay as they were at sign-in");
+        }
+        Ok(told)
     }
 
     /// Where the browser goes to sign out at the provider too (OpenID Connect RP-Initiated Logout 1.0);

@@ -35,6 +35,11 @@ pub(super) fn wants_userinfo(config: &IdentityProvider, claims: &Claims) -> bool
     }
 }
 
+/// Whether the groups are among the claims.
+pub(super) fn tells_groups(config: &IdentityProvider, claims: &Claims) -> bool {
+    find(claims, &config.claims.groups).is_some()
+}
+
 /// Adds what userinfo says to what the token says, whose word counts.
 pub(super) fn add_userinfo(config: &IdentityProvider, claims: &mut Claims, more: Claims) {
     let email = config.claims.email.as_ref();

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 
+use super::error::ProviderError;
 use crate::certs::{self, RandomError};
 use crate::clock::Timestamp;
 use crate::model::{Person, Prompt};
@@ -97,6 +98,21 @@ pub struct SignedIn {
     pub sid: Option<Arc<str>>,
     /// When the access token ends, and so the latest time at which the provider would be asked again.
     pub access_expires: Option<Timestamp>,
+}
+
+/// Why somebody was not refreshed.
+#[derive(Debug)]
+pub struct NotRefreshed {
+    /// Why.
+    pub error: ProviderError,
+    /// In place of the refresh token that was sent, which serves no more where the provider rotates them.
+    pub next: Option<SecretString>,
+}
+
+impl From<ProviderError> for NotRefreshed {
+    fn from(error: ProviderError) -> Self {
+        Self { error, next: None }
+    }
 }
 
 /// Somebody whom the provider still knows.

@@ -11,14 +11,17 @@ use super::sign_in::SignIn;
 use super::{Sessions, Shared};
 use crate::store::{Lease, StoreError};
 
-/// How long a provider may take, and then it has failed. The store's lease is three times that.
-const ASK: Duration = Duration::from_secs(10);
+/// How long a provider may take, and then it has failed. The store's lease is half as long again.
+const ASK: Duration = Duration::from_secs(20);
 
 /// How long a request waits for it; then it goes on with what was known.
 const WAIT: Duration = Duration::from_secs(5);
 
 /// How often the store is asked whether another process is done.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// How often the store is asked to keep what a provider said.
+const STORE_TRIES: usize = 5;
 
 /// A provider that failed is left alone for so long.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -51,7 +54,7 @@ impl Sessions {
     /// holds up one request and not each. What is asked goes on when the request that wanted it is
     /// gone: a refresh token that rotates would be lost.
     ///
-    /// `ask` is given what is known to be the newest, and 10 seconds.
+    /// `ask` is given what is known to be the newest, and 20 seconds.
     pub async fn refresh<A, F>(&self, session: &Session, ask: A) -> Refreshed
     where
         A: FnOnce(Arc<SignIn>) -> F + Send + 'static,
@@ -166,11 +169,17 @@ async fn keep(shared: &Shared, root: &Root, fence: u64, version: u64, new: SignI
     let Some(record) = Root::seal(&root.id, &root.key, &new) else {
         return false;
     };
-    match shared
-        .store
-        .end_refresh(&root.id, fence, Some(record))
-        .await
-    {
+    // The token it has now may be the only one that serves: a store that is busy is asked again.
+    let mut stored = Err(StoreError::Unavailable("not asked".to_owned()));
+    for _ in 0..STORE_TRIES {
+        let record = Some(record.clone());
+        stored = shared.store.end_refresh(&root.id, fence, record).await;
+        if stored.is_ok() {
+            break;
+        }
+        sleep(LOOK).await;
+    }
+    match stored {
         Ok(true) => {
             root.learn(version + 1, new);
             true
@@ -187,7 +196,7 @@ async fn refused(shared: &Shared, root: &Root, fence: u64, version: u64) -> bool
     match shared.store.end_refresh(&root.id, fence, None).await {
         Ok(false) => return read_again(shared, root, version).await,
         Ok(true) => {}
-        Err(error) => return failed(&error),
+        Err(error) => return cut_off(shared, root, &error),
     }
     let now = shared.clock.now();
     match shared.store.revoke_session(&root.id, now).await {
@@ -195,8 +204,15 @@ async fn refused(shared: &Shared, root: &Root, fence: u64, version: u64) -> bool
             shared.memory.cut(&root.id);
             true
         }
-        Err(error) => failed(&error),
+        Err(error) => cut_off(shared, root, &error),
     }
+}
+
+/// SECURITY: the provider said no, and the store cannot be told: here it is over, and whoever comes again
+/// is asked about again.
+fn cut_off(shared: &Shared, root: &Root, error: &StoreError) -> bool {
+    shared.memory.cut(&root.id);
+    failed(error)
 }
 
 async fn give_back(shared: &Shared, root: &Root, fence: u64) -> bool {

@@ -323,6 +323,11 @@ fn fronted(settings: &mut Writing, application: &Application) {
         .say("robots", front.denies_robots.then_some("deny"))
         .say("home_path", front.home.as_deref())
         .say("clear_site_data", front.clears_site_data.then_some("true"))
+        .put(
+            "cache",
+            Opens::More,
+            front.is_cached_for_all.then_some("application"),
+        )
         .say("icon", front.icon.iter().map(|icon| icon.path.display()))
         .say("hidden", front.is_hidden.then_some("true"));
     let cors = front.cors.as_ref();

@@ -16,6 +16,9 @@ use crate::model::{
 
 pub(in crate::config) use read::read;
 
+/// What Entra's shared issuers have in a tenant's place.
+const SHARED: [&str; 2] = ["common", "organizations"];
+
 /// When the end of a client secret is warned of.
 const SOON: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -109,6 +112,44 @@ impl IdentityProvider {
             .map(|(proxy, _)| proxy)
     }
 
+    /// Whether this is its issuer; where it has tenants, that of one of them.
+    #[must_use]
+    pub fn is_issuer(&self, issuer: &str) -> bool {
+        if self.tenants.is_empty() {
+            return *self.issuer == *issuer;
+        }
+        let is_tenant = |part: &str| {
+            let mut all = self.tenants.iter();
+            all.any(|tenant| tenant.eq_ignore_ascii_case(part))
+        };
+        let (mut own, mut other) = (self.issuer.split('/'), issuer.split('/'));
+        loop {
+            match (own.next(), other.next()) {
+                (None, None) => return true,
+                (Some(own), Some(other)) if SHARED.contains(&own) && is_tenant(other) => {}
+                (Some(own), Some(other)) if own == other && !SHARED.contains(&own) => {}
+                _ => return false,
+            }
+        }
+    }
+
+    /// An issuer of people who may sign in: its own, or that of the first of its tenants.
+    #[must_use]
+    pub fn some_issuer(&self) -> Arc<str> {
+        let Some(tenant) = self.tenants.first() else {
+            return Arc::clone(&self.issuer);
+        };
+        let part = |part| {
+            if SHARED.contains(&part) {
+                &**tenant
+            } else {
+                part
+            }
+        };
+        let parts: Vec<_> = self.issuer.split('/').map(part).collect();
+        parts.join("/").into()
+    }
+
     /// A warning for each client secret that has ended or soon will.
     #[must_use]
     pub fn ending_secrets(&self, now: Timestamp) -> Vec<Finding> {
@@ -128,5 +169,48 @@ impl IdentityProvider {
             Some(found.at(secret.place.clone()))
         };
         secrets.iter().filter_map(warning).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::GatewayConfig;
+
+    #[test]
+    fn an_issuer_is_one_s_own_or_one_of_its_tenants() {
+        const TENANT: &str = "8d1f0c3a-5b0e-4a51-9a55-0f6c1c1f2a3b";
+        let text = format!(
+            "
+version: 1
+kind: gateway
+listen: {{ https: ['[::]:443'] }}
+store: sqlite:x
+certificates: [{{ chain: a, key: b }}]
+identity_providers:
+  - {{ name: corp, issuer: 'https://sso.example.com/', client_id: x }}
+  - {{ name: entra, preset: entra, issuer: 'https://login.microsoftonline.com/organizations/v2.0', client_id: x, tenants: [{TENANT}] }}
+"
+        );
+        let config = GatewayConfig::from_text(Path::new("gateway.yaml"), &text).unwrap();
+        let [corp, entra] = &config.identity_providers[..] else {
+            unreachable!()
+        };
+        let of = |tenant: &str| format!("https://login.microsoftonline.com/{tenant}/v2.0");
+        assert!(corp.is_issuer("https://sso.example.com/"));
+        assert!(!corp.is_issuer("https://sso.example.com"));
+        assert_eq!(&*corp.some_issuer(), "https://sso.example.com/");
+        assert!(entra.is_issuer(&of(TENANT)) && entra.is_issuer(&of(&TENANT.to_uppercase())));
+        assert_eq!(*entra.some_issuer(), of(TENANT));
+        for other in [
+            of("organizations"),
+            of("00000000-0000-0000-0000-000000000000"),
+            format!("{}/{TENANT}", of(TENANT)),
+            format!("https://evil.example/{TENANT}/v2.0"),
+            String::new(),
+        ] {
+            assert!(!entra.is_issuer(&other), "{other}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use time::Date;
 use time::macros::format_description;
 
-use super::{ClientAuthentication, ClientSecret, IdentityProvider};
+use super::{ClientAuthentication, ClientSecret, IdentityProvider, SHARED};
 use crate::clock::Timestamp;
 use crate::config::AuthorityFile;
 use crate::config::field::Field;
@@ -28,9 +28,6 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a provider may be asked again: each person costs an exchange with it.
 const SHORTEST_RECHECK: Duration = Duration::from_secs(60);
 const LONGEST_RECHECK: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What Entra's shared issuers have in a tenant's place.
-const SHARED: [&str; 2] = ["common", "organizations"];
 
 /// Every provider, or `None` where something is wrong with one.
 pub(in crate::config) fn read(

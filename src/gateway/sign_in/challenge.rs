@@ -9,12 +9,10 @@ use super::super::respond::pages::{OwnPath, Page, Stopped};
 use super::carried::{self, WITHIN, Wanted};
 use super::form::Parameters;
 use super::loops::Lacking;
+use super::settling::settle;
 use super::{AtDesk, SESSION, SIGN_IN, redirect};
 use crate::auth::provider::SignInSecrets;
-use crate::auth::{
-    CodeError, Found, NonceHash, OwnCookies, SignInId, end_sign_in_cookie, forget_somebody_else,
-    set_session_cookie,
-};
+use crate::auth::{CodeError, Found, LINK, NonceHash, OwnCookies, SignInId, end_sign_in_cookie};
 use crate::http::Body;
 use crate::model::{ErrorCode, ExternalUrl, HostPattern};
 
@@ -147,8 +145,9 @@ pub(super) async fn hand_over<B>(
     let sessions = &visit.gateway.sessions;
     let own = OwnCookies::read(fields);
     let cookie = match own.sign_in(&id) {
-        Ok(Some(cookie)) => cookie,
-        Ok(None) => {
+        // SECURITY: an operator's link is redeemed where that is said aloud.
+        Ok(Some(cookie)) if cookie != LINK => cookie,
+        Ok(_) => {
             // SECURITY: the code is spent all the same.
             let _ = sessions.redeem_code(code, &visit.host, b"").await;
             // A tab that was reloaded, or gone back to: the session is there already.
@@ -182,20 +181,8 @@ pub(super) async fn hand_over<B>(
     let target = target.ok().and_then(|target| OwnPath::parse(&target));
     let target = target.or_else(|| OwnPath::parse("/"));
     let target = target.ok_or_else(|| Failure::internal("there is no way back"))?;
-    // What the browser had here before is worth nothing more.
-    let ticket = own.session().ok().flatten();
-    let before = ticket.and_then(|ticket| sessions.owner_of(ticket));
-    if let Some(ticket) = ticket
-        && let Found::Live(before) = sessions.find(&visit.host, ticket).await
-    {
-        let revoked = sessions.revoke(before.id()).await;
-        revoked.map_err(|e| Failure::new(ErrorCode::StoreUnavailable, e.to_string()))?;
-    }
-    let device = visit.device(fields);
-    let (ticket, session) = sessions
-        .create_below(redeemed, &device)
-        .await
-        .map_err(super::entering::failure)?;
+    let settled = settle(visit, redeemed, fields).await?;
+    let session = &settled.session;
     tracing::info!(request_id = %visit.id, host = %visit.host, session = %session.id(), "signed in at an application's host");
     let mut response = if visit.desk.settings().keeps_fragment {
         let page = Page::Return {
@@ -208,10 +195,7 @@ pub(super) async fn hand_over<B>(
     };
     let headers = response.headers_mut();
     end_sign_in_cookie(headers, &id);
-    if before.is_some_and(|before| before != session.owner()) {
-        forget_somebody_else(fields, headers);
-    }
-    set_session_cookie(headers, &ticket);
+    settled.tell(fields, headers);
     Ok(response)
 }
 

@@ -64,14 +64,11 @@ impl Desk {
     }
 
     /// Whether the provider that vouched for somebody still does: one of this name with this issuer is
-    /// configured. Entra's tenants have an issuer each, which the token's own check has seen to.
+    /// configured, or with this tenant.
     pub(crate) fn vouches_for(&self, session: &Session) -> bool {
         let sign_in = session.sign_in();
         let provider = self.provider(&sign_in.person.provider);
-        provider.is_some_and(|provider| {
-            let config = provider.config();
-            !config.tenants.is_empty() || *config.issuer == *sign_in.issuer
-        })
+        provider.is_some_and(|provider| provider.config().is_issuer(&sign_in.issuer))
     }
 
     /// What is registered at each provider.

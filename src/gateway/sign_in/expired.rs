@@ -5,7 +5,7 @@
 //! any page could have the person send what they did not write; and it goes on only for the person whose
 //! session had ended, or the next one at a shared computer would.
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LOCATION};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LOCATION, REFERRER_POLICY};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ use crate::model::{ErrorCode, ExternalUrl};
 /// The largest form that is kept: more is no text that somebody wrote.
 const LARGEST: u64 = 64 * 1024;
 
+/// Of more fields the page would be many times the form.
+const MOST_FIELDS: usize = 1000;
+
 /// Where a form was going, and whose it is.
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -36,6 +39,14 @@ impl Kept {
 fn refused() -> Failure {
     let detail = "a form came after its session had ended";
     Failure::new(ErrorCode::SignInRequired, detail).closing()
+}
+
+/// A form with so many fields that a page could show them.
+fn few(form: Parameters) -> Result<Parameters, Failure> {
+    match form.all().len() {
+        0..=MOST_FIELDS => Ok(form),
+        _ => Err(refused()),
+    }
 }
 
 fn is_small_form(fields: &HeaderMap) -> bool {
@@ -81,7 +92,7 @@ pub(super) async fn keep(
         .seal_state(Kept::PURPOSE, &kept, WITHIN);
     // An address too long to be carried.
     let sealed = sealed.map_err(|_| refused())?;
-    let form = Parameters::of_form(fields, body).await?;
+    let form = few(Parameters::of_form(fields, body).await?)?;
     tracing::info!(request_id = %visit.id, host = %visit.host, "a form that came after its session had ended is kept in the browser");
     show(visit, external, &sealed, &form, fields)
 }
@@ -103,7 +114,15 @@ fn show(
         fields: form.all(),
         sign_in: &sign_in,
     });
-    Ok(visit.page(&page, &Method::POST, fields))
+    let mut response = visit.page(&page, &Method::POST, fields);
+    names_its_origin(&mut response);
+    Ok(response)
+}
+
+/// Without it browsers say `Origin: null` of what is sent from here, which many applications refuse.
+fn names_its_origin(response: &mut Response<Body>) {
+    let own = HeaderValue::from_static("same-origin");
+    response.headers_mut().insert(REFERRER_POLICY, own);
 }
 
 /// A form that was kept is sent: it goes on to where it was going, as it is, if the same person is
@@ -120,10 +139,14 @@ pub(super) async fn send(
         let detail = "a form that was kept is sent by another page";
         return Err(Failure::new(ErrorCode::CrossOrigin, detail).closing());
     }
+    if !is_small_form(fields) {
+        let detail = "what is sent is not the form that was kept";
+        return Err(Failure::new(ErrorCode::BadRequest, detail).closing());
+    }
     let sealed = sealed.one("of").unwrap_or_default();
     let sessions = &visit.gateway.sessions;
     // Read in any case: what is left of it could not be told from the next request.
-    let form = Parameters::of_form(fields, body).await?;
+    let form = few(Parameters::of_form(fields, body).await?)?;
     let asked = (&Method::POST, fields);
     let kept = match sessions.open_state::<Kept>(Kept::PURPOSE, sealed) {
         Ok(kept) => kept,
@@ -156,6 +179,7 @@ pub(super) async fn send(
             // The browser sends the same again, there (RFC 9110 section 15.4.8).
             let mut response = respond::plain(StatusCode::TEMPORARY_REDIRECT, visit.id);
             response.headers_mut().insert(LOCATION, target);
+            names_its_origin(&mut response);
             Ok(response)
         }
         Found::Live(_) | Found::None(_) => show(visit, external, sealed, &form, fields),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::Gateway;
 use super::desk::Desk;
-use crate::auth::provider::{Provider, ProviderError};
+use crate::auth::provider::{NotRefreshed, Provider};
 use crate::auth::{Asked, Identity, Refreshed, Session, SignIn};
 use crate::clock::{Clock, Timestamp};
 
@@ -17,6 +17,9 @@ const USUAL: Duration = Duration::from_secs(3600);
 /// The soonest, and the latest: some providers let access tokens live for a day.
 const SOONEST: i64 = 10;
 const LATEST: i64 = 3600;
+
+/// After a failure in the middle.
+const SOON: Duration = Duration::from_secs(30);
 
 /// When the provider is to be asked again; never where it gave nothing to ask with. `access_expires` is
 /// the end of what it gave, which is how long it stands by its word.
@@ -95,13 +98,21 @@ async fn answer(provider: &Provider, clock: &Clock, known: &SignIn) -> Asked {
                 ..known.clone()
             }))
         }
-        Err(error @ (ProviderError::InvalidGrant | ProviderError::SubjectChanged)) => {
-            tracing::info!(provider = name, code = error.code(), %error, "the identity provider does not know a person any more: signed out");
+        Err(NotRefreshed { error, .. }) if error.denies_person() => {
+            tracing::info!(provider = name, code = error.code(), %error, "the identity provider does not let a person in any more: signed out");
             Asked::Refused
         }
-        Err(error) => {
+        Err(NotRefreshed { error, next }) => {
             tracing::warn!(provider = name, code = error.code(), %error, "the identity provider cannot be asked again: a session goes on with what was known");
-            Asked::Failed
+            match next {
+                // It has spent the one that is known: what it said of the person did not come.
+                Some(next) => Asked::Renewed(Box::new(SignIn {
+                    refresh_token: Some(next),
+                    fresh_until: Some(clock.now().plus(SOON)),
+                    ..known.clone()
+                })),
+                None => Asked::Failed,
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::super::respond::pages::{OwnPath, Page, ProviderSession, SignOut, WebUrl};
@@ -11,13 +12,16 @@ use super::super::respond::{self, Failure};
 use super::carried::FormToken;
 use super::entering::{anew, failure, session_of};
 use super::form::Parameters;
-use super::{AtDesk, SIGN_OUT, SIGNED_OUT, redirect};
-use crate::auth::{LoggedOutOf, LogoutToken, Session, clear_session_cookie};
+use super::{AtDesk, SIGN_OUT, SIGNED_OUT, link, redirect};
+use crate::auth::{LoggedOutOf, LogoutToken, Session, clear_session_cookie, forget_somebody_else};
 use crate::http::Body;
 use crate::model::ErrorCode;
 
 /// How long a logout token is remembered: longer than one is taken after it was made.
 const REMEMBERED: Duration = Duration::from_secs(600);
+
+/// Front-channel logouts at once: anybody may send them, and each asks the store.
+static LOOKING: Semaphore = Semaphore::const_new(4);
 
 /// The longest `sid` that is looked up.
 const LONGEST_SID: usize = 512;
@@ -53,7 +57,7 @@ pub(super) async fn at_application(
     request: &Request<Incoming>,
 ) -> Result<Response<Body>, Failure> {
     match session_of(visit, request.headers()).await? {
-        Some(session) if super::link::made(&session.sign_in().person).is_some() => {
+        Some(session) if link::made(&session.sign_in().person).is_some() => {
             ask(visit, request).await
         }
         _ => redirect(&format!("{}{SIGN_OUT}", visit.desk.origin()), visit.id),
@@ -64,6 +68,10 @@ pub(super) async fn at_application(
 /// Nobody waits long for it, since most often it is known.
 pub(super) async fn end_of(visit: &AtDesk<'_>, session: &Session) -> Option<WebUrl> {
     let sign_in = session.sign_in();
+    if link::made(&sign_in.person).is_some() {
+        // From an application's host it leads to the sign-in host.
+        return WebUrl::parse(&format!("{}/", visit.desk.origin()));
+    }
     let provider = visit.desk.provider(&sign_in.person.provider)?;
     let after = format!("{}{SIGNED_OUT}", visit.desk.origin());
     let url = timeout(KNOWN, provider.end_session_url(None, &after, "")).await;
@@ -92,6 +100,8 @@ pub(super) async fn sign_out(
     tracing::info!(request_id = %visit.id, session = %session.sign_in_id(), "signed out");
     let sign_in = session.sign_in();
     let at_provider = match visit.desk.provider(&sign_in.person.provider) {
+        // The provider knows nothing of what an operator's link began.
+        _ if link::made(&sign_in.person).is_some() => None,
         None => None,
         Some(provider) => {
             let hint = sign_in.id_token.as_ref();
@@ -100,7 +110,12 @@ pub(super) async fn sign_out(
     };
     let to = at_provider.as_ref().map_or(&*after, |url| url.as_str());
     let mut response = redirect(to, visit.id)?;
-    clear_session_cookie(response.headers_mut());
+    let headers = response.headers_mut();
+    clear_session_cookie(headers);
+    // From now on nothing says whose the rest is.
+    if visit.host != *visit.desk.host() {
+        forget_somebody_else(&parts.headers, headers);
+    }
     Ok(response)
 }
 
@@ -145,10 +160,14 @@ pub(super) async fn front_channel(
         let detail = "a front-channel logout names `iss` and `sid`";
         return Err(Failure::new(ErrorCode::BadRequest, detail));
     };
-    if sid.len() > LONGEST_SID || !provider.issues_as(issuer) {
+    if sid.len() > LONGEST_SID || !provider.config().is_issuer(issuer) {
         let detail = "a front-channel logout of another issuer";
         return Err(Failure::new(ErrorCode::BadRequest, detail));
     }
+    let Ok(_turn) = LOOKING.try_acquire() else {
+        let detail = "too many ask at once what belongs to a `sid`";
+        return Err(Failure::new(ErrorCode::Throttled, detail));
+    };
     let ended = visit.gateway.sessions.revoke_sid(issuer, sid).await;
     let ended = ended.map_err(|e| Failure::new(ErrorCode::StoreUnavailable, e.to_string()))?;
     if ended > 0 {

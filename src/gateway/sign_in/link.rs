@@ -10,17 +10,15 @@ use hyper::body::Incoming;
 use super::super::respond::Failure;
 use super::super::respond::pages::{OwnPath, Page, Stopped};
 use super::form::{self, Parameters};
-use super::{AtDesk, LINK as PATH, redirect};
-use crate::auth::{CodeError, LINK, set_session_cookie};
+use super::settling::settle;
+use super::{AtDesk, LINK as PATH, in_log, redirect};
+use crate::auth::{CodeError, LINK, LINK_CLAIM};
 use crate::http::Body;
 use crate::model::{ErrorCode, Person};
 
-/// The claim of a person that says who made the link, and what for.
-pub const MADE_BY: &str = "appproxy_link";
-
 /// Who made the link that signed somebody in, and what for; `None` where a provider did.
 pub(super) fn made(person: &Person) -> Option<String> {
-    person.claims.get(MADE_BY).map(ToString::to_string)
+    person.claims.get(LINK_CLAIM).map(ToString::to_string)
 }
 
 /// Asks before it redeems.
@@ -77,24 +75,21 @@ pub(super) async fn enter(
     let target = OwnPath::parse(&redeemed.target).or_else(|| OwnPath::parse("/"));
     let target = target.ok_or_else(|| Failure::internal("there is no way on"))?;
     let sign_in = redeemed.sign_in();
-    let (ticket, session) = sessions
-        .create_below(redeemed, &visit.device(fields))
-        .await
-        .map_err(super::entering::failure)?;
+    let settled = settle(visit, redeemed, fields).await?;
     let person = &sign_in.person;
     let made = made(person);
     // Loud: nobody but an operator said who this is.
     tracing::warn!(
         request_id = %visit.id,
-        session = %session.id(),
+        session = %settled.session.id(),
         host = %visit.host,
         provider = %person.provider,
-        person = %person.key.subject,
+        person = in_log(visit.gateway, visit.current, &person.key).as_deref(),
         client = %visit.client,
         made,
         "signed in by an operator's one-time link, without the identity provider"
     );
     let mut response = redirect(target.as_str(), visit.id)?;
-    set_session_cookie(response.headers_mut(), &ticket);
+    settled.tell(fields, response.headers_mut());
     Ok(response)
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::auth::{NoSession, Owner, SessionHost};
+use crate::clock::Timestamp;
 
 /// Sign-ins in a row that are let through, each begun after the one before was done.
 const MOST: u32 = 3;
@@ -21,7 +22,7 @@ const APART: Duration = Duration::from_secs(60);
 /// explanation.
 const REMEMBERED: usize = 10_000;
 
-/// When a sign-in began, in milliseconds of this process.
+/// When a sign-in began, in milliseconds since 1970: the same for another process, if not to a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Began(u64);
 
@@ -89,28 +90,30 @@ struct Last {
 /// Sign-ins of the last minute.
 #[derive(Debug)]
 pub(crate) struct Loops {
-    start: Instant,
+    start: (Instant, Timestamp),
     last: Mutex<HashMap<Key, Last>>,
 }
 
-impl Default for Loops {
-    fn default() -> Self {
+impl Loops {
+    /// At this time.
+    pub(crate) fn new(now: Timestamp) -> Self {
         Self {
-            start: Instant::now(),
+            start: (Instant::now(), now),
             last: Mutex::default(),
         }
     }
-}
 
-impl Loops {
     /// Now.
     pub(super) fn begin(&self) -> Began {
         self.at(Instant::now())
     }
 
     fn at(&self, moment: Instant) -> Began {
-        let since = moment.saturating_duration_since(self.start).as_millis();
-        Began(u64::try_from(since).unwrap_or(u64::MAX))
+        let (instant, time) = self.start;
+        let since = moment.saturating_duration_since(instant).as_millis();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
+        let start = u64::try_from(time.0).unwrap_or_default();
+        Began(start.saturating_mul(1000).saturating_add(since))
     }
 
     /// Counts one that is about to be done; whether it may be. Tabs that were opened together began
@@ -161,7 +164,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_fourth_in_a_row_stops_and_tabs_opened_together_do_not() {
-        let loops = Loops::default();
+        let loops = Loops::new(Timestamp(1000));
         let me = || key([192, 0, 2, 1], 1);
         let turn = async |key: Key| {
             advance(Duration::from_millis(20)).await;
@@ -197,7 +200,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_remembered_is_bounded() {
-        let loops = Loops::default();
+        let loops = Loops::new(Timestamp(1000));
         let host = key([0; 4], 0).1;
         for number in 0..=u32::try_from(REMEMBERED).unwrap() {
             let client = IpAddr::from(number.to_be_bytes());

@@ -15,7 +15,7 @@
 //! | what goes through the browser, sealed | `carried` |
 //! | forms and parameters | `form` |
 //! | asking the provider again | `fresh` |
-//! | on the hosts of applications | `challenge`, `expired`, `link` |
+//! | on the hosts of applications | `challenge`, `expired`, `link`, `settling` |
 //! | sign-ins that count once, and those that never end | `spent`, `loops` |
 //! | on the sign-in host | `entering`, `initiated`, `handing_over`, `launcher`, `leaving` |
 //!
@@ -35,6 +35,7 @@ mod launcher;
 mod leaving;
 mod link;
 mod loops;
+mod settling;
 mod spent;
 
 use std::net::IpAddr;
@@ -60,7 +61,6 @@ use challenge::challenge;
 pub(super) use desk::Desk;
 pub use desk::look_at_providers;
 pub(super) use fresh::look_again;
-pub use link::MADE_BY;
 use loops::Lacking;
 pub(super) use loops::Loops;
 pub(super) use spent::Spent;

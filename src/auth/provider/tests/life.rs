@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use url::Url;
 
 use super::keys::Signer;
-use super::liar::{KEYS, Liar, METADATA, NOW, Plan, REFRESH, State, TOKENS, serve};
+use super::liar::{KEYS, Liar, METADATA, NOW, Plan, REFRESH, State, TOKENS, USERINFO, serve};
 use super::{begin, provider, provider_at, secrets, sign_in};
 use crate::clock::Timestamp;
 use crate::model::Prompt;
@@ -237,14 +237,89 @@ async fn a_refresh_tells_who_it_still_is() {
         s.with_id_token = true;
         s.set("sub", "bob");
     });
-    assert_eq!(again().await.unwrap_err().code(), "subject_changed");
+    let failed = again().await.unwrap_err();
+    assert_eq!(failed.error.code(), "subject_changed");
+    assert!(failed.error.denies_person());
     let text = json!({"error": "invalid_grant", "error_description": "hunter2"}).to_string();
     liar.with(|s| s.plan(TOKENS, Plan::Reply(400, "application/json", text)));
-    let error = again().await.unwrap_err();
+    let error = again().await.unwrap_err().error;
     assert_eq!(error, super::ProviderError::InvalidGrant);
-    assert!(!error.is_unavailable());
+    assert!(!error.is_unavailable() && error.denies_person());
     liar.with(|s| s.plan(TOKENS, Plan::Reply(503, "text/plain", String::new())));
-    assert!(again().await.unwrap_err().is_unavailable());
+    let error = again().await.unwrap_err().error;
+    assert!(error.is_unavailable() && !error.denies_person());
+}
+
+/// A provider that rotates refresh tokens has spent the one that was sent, whatever else goes wrong.
+#[tokio::test]
+async fn a_refresh_that_fails_in_the_middle_keeps_the_next_token() {
+    let liar = Liar::start().await;
+    let provider = provider(&liar, "    userinfo: always\n");
+    let signed_in = sign_in(&provider).await.unwrap();
+    let token = signed_in.refresh_token.unwrap();
+    let again = async || {
+        provider
+            .refresh(&token, &signed_in.issuer, &signed_in.subject)
+            .await
+    };
+    liar.with(|s| {
+        s.without("nonce");
+        s.tokens["refresh_token"] = "next-hunter2".into();
+        s.plan(USERINFO, Plan::Reply(503, "text/plain", String::new()));
+    });
+    let failed = again().await.unwrap_err();
+    assert!(!failed.error.denies_person(), "{failed:?}");
+    assert_eq!(failed.next.unwrap().expose_secret(), "next-hunter2");
+    // Nor is somebody let in on whom the provider has closed its door.
+    for status in [401, 403] {
+        liar.with(|s| s.plan(USERINFO, Plan::Reply(status, "text/plain", String::new())));
+        assert!(again().await.unwrap_err().error.denies_person());
+    }
+    for (said, denies) in [
+        (
+            json!({"error": "invalid_grant", "error_description": "AADSTS50105: x"}),
+            true,
+        ),
+        (
+            json!({"error": "invalid_grant", "error_description": "AADSTS53003: x"}),
+            true,
+        ),
+        (json!({"error": "interaction_required"}), true),
+        (json!({"error": "access_denied"}), true),
+        (json!({"error": "invalid_client"}), false),
+        (json!({"error": "temporarily_unavailable"}), false),
+        (json!({"error": "invalid_scope"}), false),
+    ] {
+        let text = said.to_string();
+        liar.with(|s| s.plan(TOKENS, Plan::Reply(400, "application/json", text)));
+        let error = again().await.unwrap_err().error;
+        assert_eq!(error.denies_person(), denies, "{said}");
+    }
+}
+
+/// Without an ID token userinfo says who it is, where it tells the groups.
+#[tokio::test]
+async fn a_refresh_without_an_id_token_asks_userinfo() {
+    let liar = Liar::start().await;
+    let provider = provider(&liar, "");
+    let signed_in = sign_in(&provider).await.unwrap();
+    let token = signed_in.refresh_token.unwrap();
+    let again = async || {
+        provider
+            .refresh(&token, &signed_in.issuer, &signed_in.subject)
+            .await
+    };
+    let subject = signed_in.subject.to_string();
+    liar.with(|s| {
+        s.with_id_token = false;
+        s.userinfo = json!({ "sub": subject, "groups": ["left"] });
+    });
+    let person = again().await.unwrap().person.unwrap();
+    assert!(person.is_in("left"));
+    liar.with(|s| s.userinfo = json!({ "sub": subject }));
+    assert!(again().await.unwrap().person.is_none());
+    liar.with(|s| s.userinfo = json!({ "sub": "bob", "groups": ["left"] }));
+    assert!(again().await.unwrap_err().error.denies_person());
 }
 
 #[tokio::test]
