@@ -1,12 +1,4 @@
-//! What the documents say is so: their commands are those of the program, their configurations
-//! load, their files, targets and codes exist.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "clippy exempts test functions only, not the helpers beside them"
-)]
+//! What can be told from a document without running anything.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,27 +9,7 @@ use appproxy::config::{ConnectorConfig, GatewayConfig};
 use appproxy::model::{ErrorCode, Finding};
 use appproxy::telemetry::metrics;
 
-const DOCUMENTS: [&str; 19] = [
-    "docs/capacity.md",
-    "docs/operate.md",
-    "docs/settings.md",
-    "docs/sign-in.md",
-    "docs/install.md",
-    "docs/backends.md",
-    "docs/balancing.md",
-    "docs/metrics.md",
-    "docs/connectors.md",
-    "README.md",
-    "CONTRIBUTING.md",
-    "CHANGELOG.md",
-    "docs/identity.md",
-    "docs/performance.md",
-    "docs/publish.md",
-    "docs/translation.md",
-    "docs/out-of-scope.md",
-    "docs/upgrade.md",
-    "examples/first-application/README.md",
-];
+use crate::documents::{blocks, documents, expand, spans};
 
 /// Commands of the program in them, and files of the source that they name.
 const COMMANDS: usize = 76;
@@ -45,32 +17,6 @@ const FILES: usize = 40;
 
 /// What stands for ID: a connector's.
 const SOME_ID: &str = "c77a8fe213c1a32fd4b4131de";
-
-fn documents() -> impl Iterator<Item = (&'static str, String)> {
-    DOCUMENTS
-        .map(|name| (name, fs::read_to_string(name).expect(name)))
-        .into_iter()
-}
-
-/// The blocks of a document that are fenced and marked as this language.
-fn blocks(text: &str, language: &str) -> Vec<String> {
-    let fence = format!("```{language}\n");
-    text.split(&fence)
-        .skip(1)
-        .map(|rest| rest.split("\n```").next().unwrap().to_owned())
-        .collect()
-}
-
-/// What stands between back quotes in running text.
-fn spans(text: &str) -> Vec<String> {
-    let outside: String = text.split("```").step_by(2).collect();
-    outside
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .map(|span| span.replace('\n', " "))
-        .collect()
-}
 
 fn appproxy(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_appproxy"));
@@ -84,25 +30,6 @@ fn is_taken(arguments: &[&str]) -> bool {
     all.push("--help");
     let output = appproxy(&all);
     output.status.code() == Some(0) && !output.stdout.is_empty() && output.stderr.is_empty()
-}
-
-/// `a\|b` in a table stands for either, `[x]` for what may be left out.
-fn expand(span: &str) -> Vec<Vec<String>> {
-    let plain = span.replace(['[', ']'], "");
-    let mut all = vec![Vec::new()];
-    for word in plain.split_whitespace() {
-        all = word
-            .split("\\|")
-            .flat_map(|choice| {
-                all.iter().map(move |before: &Vec<String>| {
-                    let mut words = before.clone();
-                    words.push(choice.to_owned());
-                    words
-                })
-            })
-            .collect();
-    }
-    all
 }
 
 #[test]
