@@ -158,6 +158,7 @@ package-tools: build-tools
 test-tools: build-tools $(NODE_MODULES) $(PYTHON_VENV)
 	@.ci/need chromium:chromium curl:curl git:git node:nodejs script:bsdutils ss:iproute2
 	@.ci/need haproxy:haproxy nginx:nginx-light
+	@.ci/need unshare:util-linux mount:mount ip:iproute2
 	@.ci/need h2load:nghttp2-client litmus:litmus apache2:apache2-bin sslscan:sslscan testssl:testssl.sh
 	@.ci/need php:php-cli
 	@[ -f /usr/share/mediawiki/maintenance/install.php ] || .ci/need wiki:mediawiki

@@ -68,3 +68,83 @@ pub(crate) fn expand(span: &str) -> Vec<Vec<String>> {
     }
     all
 }
+
+/// What stands before a command that is somebody's to type.
+const PROGRAMS: [&str; 10] = [
+    "appproxy",
+    "apt",
+    "cargo",
+    "curl",
+    "journalctl",
+    "make",
+    "podman",
+    "sysctl",
+    "systemctl",
+    "systemd-analyze",
+];
+
+/// A command of a document.
+#[derive(Debug)]
+pub(crate) struct Command {
+    pub(crate) line: usize,
+    /// As it stands, with one of the choices that a table leaves.
+    pub(crate) text: String,
+    /// Which of the blocks it is in; none in running text.
+    pub(crate) block: Option<usize>,
+}
+
+/// Every command of a document, in its order: the lines of blocks that are marked as `sh`, and in running
+/// text what begins like one.
+pub(crate) fn commands(text: &str) -> Vec<Command> {
+    let mut all = Vec::new();
+    let mut line = 1;
+    for (number, part) in text.split("```").enumerate() {
+        if number % 2 == 1 {
+            let block = (part.lines().next() == Some("sh")).then_some(number);
+            for (at, text) in part.lines().enumerate().skip(1) {
+                if block.is_some() && !text.trim().is_empty() {
+                    let (line, text) = (line + at, text.to_owned());
+                    all.push(Command { line, text, block });
+                }
+            }
+        } else {
+            let mut at = line;
+            for (number, span) in part.split('`').enumerate() {
+                let one_line = span.replace('\n', " ");
+                let mut words = one_line.split(' ');
+                let is_command = words.next().is_some_and(|word| PROGRAMS.contains(&word))
+                    && words.next().is_some();
+                if number % 2 == 1 && is_command {
+                    all.extend(expand(&one_line).into_iter().map(|words| Command {
+                        line: at,
+                        text: words.join(" "),
+                        block: None,
+                    }));
+                }
+                at += span.matches('\n').count();
+            }
+        }
+        line += part.matches('\n').count();
+    }
+    all
+}
+
+#[test]
+fn commands_are_found_where_they_stand() {
+    let text = "Say `make\ndemo` or `demo`, or `make`.\n\n```sh\numask 077\n\na > b   # c\n```\n\n```yaml\na: b\n```\n| `appproxy x a\\|b [--c]` |\n";
+    let found: Vec<_> = commands(text)
+        .into_iter()
+        .map(|command| (command.line, command.text, command.block.is_some()))
+        .collect();
+    let expected = [
+        (1, "make demo", false),
+        (5, "umask 077", true),
+        (7, "a > b   # c", true),
+        (13, "appproxy x a --c", false),
+        (13, "appproxy x b --c", false),
+    ];
+    assert_eq!(
+        found,
+        expected.map(|(line, text, block)| (line, text.to_owned(), block))
+    );
+}

@@ -1,5 +1,5 @@
-//! What the documents say is so: their commands are those of the program, their configurations load,
-//! their files, targets and codes exist.
+//! What the documents say is so: their commands run, their configurations load, their files, targets and
+//! codes exist.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,4 +9,9 @@
 )]
 
 mod claims;
+mod commands;
 mod documents;
+mod known;
+mod machine;
+mod sign_in;
+mod stand;
