@@ -27,7 +27,7 @@ const COUNTS: [(&str, Count); 14] = [
     ("docs/identity.md", count(5, 0, 0, 0)),
     ("docs/install.md", count(10, 8, 6, 1)),
     ("docs/metrics.md", count(2, 0, 0, 0)),
-    ("docs/operate.md", count(11, 0, 0, 0)),
+    ("docs/operate.md", count(12, 0, 0, 0)),
     ("docs/performance.md", count(0, 0, 4, 0)),
     ("docs/publish.md", count(11, 0, 0, 1)),
     ("docs/sign-in.md", count(3, 0, 0, 0)),

@@ -93,17 +93,27 @@ pub(crate) struct Command {
     pub(crate) block: Option<usize>,
 }
 
-/// Every command of a document, in its order: the lines of blocks that are marked as `sh`, and in running
-/// text what begins like one.
+fn begins_one(text: &str) -> bool {
+    let mut words = text.split(' ');
+    let program = words.next();
+    program.is_some_and(|word| PROGRAMS.contains(&word)) && words.next().is_some()
+}
+
+/// Every command of a document, in its order: the lines of blocks that are marked as `sh`, and what begins
+/// like one in running text and in the configurations of others.
 pub(crate) fn commands(text: &str) -> Vec<Command> {
     let mut all = Vec::new();
     let mut line = 1;
     for (number, part) in text.split("```").enumerate() {
         if number % 2 == 1 {
-            let block = (part.lines().next() == Some("sh")).then_some(number);
+            let language = part.lines().next().unwrap_or_default();
             for (at, text) in part.lines().enumerate().skip(1) {
-                if block.is_some() && !text.trim().is_empty() {
-                    let (line, text) = (line + at, text.to_owned());
+                let (line, text) = (line + at, text.trim().to_owned());
+                if language == "sh" && !text.is_empty() {
+                    let block = Some(number);
+                    all.push(Command { line, text, block });
+                } else if ["text", "ini"].contains(&language) && begins_one(&text) {
+                    let block = None;
                     all.push(Command { line, text, block });
                 }
             }
@@ -111,10 +121,7 @@ pub(crate) fn commands(text: &str) -> Vec<Command> {
             let mut at = line;
             for (number, span) in part.split('`').enumerate() {
                 let one_line = span.replace('\n', " ");
-                let mut words = one_line.split(' ');
-                let is_command = words.next().is_some_and(|word| PROGRAMS.contains(&word))
-                    && words.next().is_some();
-                if number % 2 == 1 && is_command {
+                if number % 2 == 1 && begins_one(&one_line) {
                     all.extend(expand(&one_line).into_iter().map(|words| Command {
                         line: at,
                         text: words.join(" "),
@@ -131,7 +138,7 @@ pub(crate) fn commands(text: &str) -> Vec<Command> {
 
 #[test]
 fn commands_are_found_where_they_stand() {
-    let text = "Say `make\ndemo` or `demo`, or `make`.\n\n```sh\numask 077\n\na > b   # c\n```\n\n```yaml\na: b\n```\n| `appproxy x a\\|b [--c]` |\n";
+    let text = "Say `make\ndemo` or `demo`, or `make`.\n\n```sh\numask 077\n\na > b   # c\n```\n\n```text\nat night {\n    make bed\n}\n```\n| `appproxy x a\\|b [--c]` |\n";
     let found: Vec<_> = commands(text)
         .into_iter()
         .map(|command| (command.line, command.text, command.block.is_some()))
@@ -140,8 +147,9 @@ fn commands_are_found_where_they_stand() {
         (1, "make demo", false),
         (5, "umask 077", true),
         (7, "a > b   # c", true),
-        (13, "appproxy x a --c", false),
-        (13, "appproxy x b --c", false),
+        (12, "make bed", false),
+        (15, "appproxy x a --c", false),
+        (15, "appproxy x b --c", false),
     ];
     assert_eq!(
         found,

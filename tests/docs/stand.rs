@@ -388,6 +388,11 @@ impl Stand {
             self.stop_connector();
             self.package();
             self.desk("systemctl start appproxy-connector");
+        } else if bare.starts_with("systemctl kill ") {
+            self.need_gateway();
+            self.stop_gateway();
+            self.package();
+            self.desk("systemctl start appproxy-gateway");
         } else if starts("gateway restore") {
             self.need_gateway();
             self.desk("[ -f /tmp/store.backup ] || appproxy gateway backup /tmp/store.backup");
@@ -467,6 +472,9 @@ impl Stand {
         }
         if bare == "systemctl reload appproxy-connector" {
             self.desk("systemctl stop appproxy-connector");
+        }
+        if bare.starts_with("systemctl kill ") {
+            self.desk("systemctl stop appproxy-gateway");
         }
     }
 
