@@ -44,13 +44,14 @@ fuzz: fuzz-tools ## the head scanner under octets nobody thought of; FUZZ_SECOND
 	  -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -dict=fuzz/http1.dict
 
 # Of bench: rounds, seconds of each load, MiB of the large file; some stacks or loads alone, by name
-# and with commas; and a document that gets the report between its marks.
+# and with commas; and a document that gets the report between its marks of this name.
 ROUNDS ?= 5
 SECONDS ?= 3
 BULK ?= 1024
 ONLY ?=
 LOADS ?=
 RECORD ?=
+MARK ?= bench
 
 BENCH := target/bench
 RATHOLE := $(BENCH)/tools/bin/rathole
@@ -61,7 +62,7 @@ PEERS := python3 benches/peers --appproxy $(RELEASE) --rathole $(RATHOLE) --fold
 bench: bench-tools $(RATHOLE) ## appproxy beside its peers, with gates; ROUNDS=5 SECONDS=3 ONLY= LOADS= RECORD=docs/performance.md
 	cargo build --release
 	$(PEERS) --rounds $(ROUNDS) --seconds $(SECONDS) --bulk $(BULK) \
-	  $(if $(ONLY),--only $(ONLY)) $(if $(LOADS),--loads $(LOADS)) $(if $(RECORD),--record $(RECORD))
+	  $(if $(ONLY),--only $(ONLY)) $(if $(LOADS),--loads $(LOADS)) $(if $(RECORD),--record $(RECORD) --mark $(MARK))
 
 .PHONY: bench-smoke
 bench-smoke: bench-tools ## the same in a minute, three stacks: whether the bench itself works

@@ -37,6 +37,7 @@ def arguments():
     parser.add_argument("--only", type=names(kind.name for kind in stacks.ALL), help="stacks")
     parser.add_argument("--loads", type=names([*(l.name for l in loads.ALL), "lossy"]))
     parser.add_argument("--record", help="the document that gets the report between its marks")
+    parser.add_argument("--mark", default="bench", help="the name of those marks")
     return parser.parse_args()
 
 
@@ -161,7 +162,7 @@ def main():
     if results.failures:
         raise Failed(f"{len(results.failures)} of the loads were not measured, see above")
     if options.record:
-        report.record(options.record, result)
+        report.record(options.record, options.mark, result)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,9 @@ def gates(results):
             scale = 1000 if figure == "p50" else 1
             found = [value * scale for value in results.values(who, load, figure).values()]
         if not found:
-            rows.append([what, against or "", "not measured", f"≤ {most:g}", ""])
+            # Whoever asked for some stacks or loads alone wants nothing of the others.
+            if who in results.rounds and load in results.rounds[who]:
+                rows.append([what, against or "", "not measured", f"≤ {most:g}", ""])
             continue
         median = statistics.median(found)
         passes = median <= most
@@ -105,6 +107,7 @@ def text(results, kinds, about):
     parts = [about]
     head = ["stack", "1 at once", "64", "256", "HTTP/2, 64"]
     loads = ["c1", "c64", "c256", "http2"]
+    measured = {load for of in results.rounds.values() for load in of}
     parts.append("CPU of all proxies, milliseconds a request (× nginx-nginx):")
     rows = [[kind.name] + [with_ratio(results, kind.name, load) for load in loads]
             for kind in kinds if kind.scheme == "https"]
@@ -112,15 +115,30 @@ def text(results, kinds, about):
     parts.append("Requests a second; p50 / p99 in milliseconds:")
     rows = [[kind.name] + [speed(results, kind.name, load) for load in loads] for kind in kinds]
     parts.append(table(head, rows))
-    parts.append("One file, CPU-seconds a GiB (× nginx-nginx), MiB a second:")
-    rows = []
-    for kind in kinds:
-        row = [kind.name]
-        for load in ("down", "up"):
-            rate = results.median(kind.name, load, "rate")
-            row += [with_ratio(results, kind.name, load), "–" if rate is None else f"{rate:.0f}"]
-        rows.append(row)
-    parts.append(table(["stack", "down", "MiB/s", "up", "MiB/s"], rows))
+    if measured & {"down", "up"}:
+        parts.append("One file, CPU-seconds a GiB (× nginx-nginx), MiB a second:")
+        rows = []
+        for kind in kinds:
+            row = [kind.name]
+            for load in ("down", "up"):
+                rate = results.median(kind.name, load, "rate")
+                cost = with_ratio(results, kind.name, load)
+                row += [cost, "–" if rate is None else f"{rate:.0f}"]
+            rows.append(row)
+        parts.append(table(["stack", "down", "MiB/s", "up", "MiB/s"], rows))
+    if measured & {"fixed", "slow", "lossy", "idle", "websockets"}:
+        parts += others(results, kinds)
+    parts.append("Gates (median of the rounds, least and most):")
+    rows, _ = gates(results)
+    parts.append(table(["what", "against", "figure", "bound", ""], rows))
+    for failure in results.failures:
+        parts.append(f"Not measured: {failure}")
+    return "\n\n".join(parts) + "\n"
+
+
+def others(results, kinds):
+    """What is not asked for as fast as it goes."""
+    parts = []
     parts.append("At a fixed rate, beside slow readers, across the lossy link: p50 / p99 in "
                  "milliseconds. Memory: what one more connection costs.")
     head = ["stack", "500 a second", "beside 20 slow readers", "lossy link, beside bulk",
@@ -139,12 +157,7 @@ def text(results, kinds, about):
             row.append("–" if memory is None else f"{memory:.1f}")
         rows.append(row)
     parts.append(table(head, rows))
-    parts.append("Gates (median of the rounds, least and most):")
-    rows, _ = gates(results)
-    parts.append(table(["what", "against", "figure", "bound", ""], rows))
-    for failure in results.failures:
-        parts.append(f"Not measured: {failure}")
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
 def with_ratio(results, stack, load):
@@ -209,9 +222,9 @@ def about(options, load_before):
     )
 
 
-def record(path, result):
+def record(path, mark, result):
     """Puts the report between its two marks in a document."""
-    begin, end = "<!-- bench: begin -->", "<!-- bench: end -->"
+    begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
     with open(path) as file:
         document = file.read()
     if document.count(begin) != 1 or document.count(end) != 1:

@@ -57,6 +57,13 @@ impl SignInId {
         &self.0
     }
 
+    /// When it was made.
+    #[must_use]
+    pub fn began(&self) -> Timestamp {
+        let digits = self.0.get(..TIME_DIGITS).unwrap_or_default();
+        Timestamp(i64::from_str_radix(digits, 16).unwrap_or(i64::MAX))
+    }
+
     fn read(octets: &[u8]) -> Option<Self> {
         let digit = |octet: &u8| matches!(octet, b'0'..=b'9' | b'a'..=b'f');
         let right = octets.len() == 2 * TIME_DIGITS && octets.iter().all(digit);
@@ -239,6 +246,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_sign_in_tells_when_it_began() {
+        for seconds in [0, 1_800_000_000, (1 << 40) - 1] {
+            let id = SignInId::new(Timestamp(seconds)).unwrap();
+            assert_eq!(id.began(), Timestamp(seconds));
+        }
+    }
 
     #[test]
     fn cookies_of_somebody_else_are_taken_back_and_ours_are_not() {

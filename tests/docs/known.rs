@@ -80,9 +80,13 @@ pub(crate) const LEFT_OUT: [(&str, &str); 8] = [
 ];
 
 /// What a table names short, and what it takes to run it.
-pub(crate) const SHORT: [(&str, &str); 5] = [
+pub(crate) const SHORT: [(&str, &str); 6] = [
     ("appproxy completions", "bash"),
     ("appproxy gateway connector remove", "ID"),
+    (
+        "appproxy gateway session create",
+        "--user alice --app wiki --group staff",
+    ),
     ("appproxy gateway session revoke", "ID"),
     ("appproxy gateway token create", "--group default"),
     ("appproxy gateway token revoke", "ID"),

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use appproxy::clock::Clock;
 use appproxy::demo::provider::{self, IdentityProvider};
 
-use crate::harness::{Answer, Backend, Stand, temporary, within};
+use crate::harness::{Answer, Backend, Stand, temporary, until, within};
 use crate::reload::{close_of, edit, gateway, reload};
 use crate::sign_in::{Browser, link, location, of_staff, with_sign_in};
 
@@ -652,4 +652,51 @@ async fn the_next_person_is_not_taken_for_the_one_before() {
     assert_eq!(back.header("clear-site-data"), "\"storage\"");
     assert!(!browser.cookies["wiki.localhost"].contains_key("JSESSIONID"));
     assert_eq!(browser.open(&page).await.text(), "wiki");
+}
+
+/// Of tabs that wait at the provider the second one does not end what the first one has open.
+#[tokio::test]
+async fn the_second_tab_does_not_end_what_the_first_one_has_open() {
+    let (issuer, _) = asked().await;
+    let wiki = Backend::text("wiki").await;
+    let stand = with_sign_in(
+        Stand::new()
+            .application_with("wiki", &wiki, of_staff())
+            .application_with("blog", &wiki, of_staff()),
+        &issuer,
+    )
+    .start()
+    .await;
+    let (one, two) = (stand.url("wiki", "/"), stand.url("blog", "/"));
+    let mut alice = Browser::new(&stand);
+    let first = alice.open_to_provider(&one).await;
+    let second = alice.open_to_provider(&two).await;
+    let began = Clock::system().now();
+    until("the next second", || Clock::system().now() > began).await;
+    for (ask, page) in [(first, &one), (second, &two)] {
+        let chosen = alice.open(&ask.replace("/authorize?", "/as/alice?")).await;
+        let callback = alice.open(&location(&chosen)).await;
+        assert_eq!(
+            alice.open(&location(&callback)).await.status,
+            StatusCode::OK
+        );
+        assert_eq!(alice.open(page).await.text(), "wiki");
+    }
+    assert_eq!(alice.open(&one).await.text(), "wiki");
+    // A sign-in that began later is a new one all the same, and ends what was before.
+    let ticket = alice.cookies["wiki.localhost"].clone();
+    let login = alice.cookies.remove("login.localhost").unwrap();
+    alice.cookies.remove("wiki.localhost");
+    let ask = alice.open_to_provider(&one).await;
+    alice
+        .cookies
+        .get_mut("login.localhost")
+        .unwrap()
+        .extend(login);
+    let chosen = alice.open(&ask.replace("/authorize?", "/as/alice?")).await;
+    let callback = alice.open(&location(&chosen)).await;
+    alice.open(&location(&callback)).await;
+    assert_eq!(alice.open(&one).await.text(), "wiki");
+    alice.cookies.insert("wiki.localhost".to_owned(), ticket);
+    assert_eq!(alice.open(&one).await.status, StatusCode::UNAUTHORIZED);
 }

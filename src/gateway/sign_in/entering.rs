@@ -346,6 +346,12 @@ async fn enter(
     };
     // SECURITY: a new one at each sign-in; what the browser had before is worth nothing more.
     if let Some(before) = session_of(visit, asked.1).await? {
+        // Of tabs that were opened together the first one has signed the person in, since this one began:
+        // what it has open goes on.
+        let is_same = before.sign_in().person.key == new.sign_in.person.key;
+        if is_same && before.created() > under_way.id.began() {
+            return go_on(visit, &before, under_way, asked).await;
+        }
         let revoked = sessions.revoke(before.sign_in_id()).await;
         revoked.map_err(|e| Failure::new(ErrorCode::StoreUnavailable, e.to_string()))?;
     }
@@ -359,12 +365,22 @@ async fn enter(
         client = %visit.client,
         "signed in"
     );
-    let mut response = match &under_way.after {
-        Some(after) => redirect(after, visit.id)?,
-        None => hand_over(visit, &session, under_way.wanted.clone(), asked).await?,
-    };
+    let mut response = go_on(visit, &session, under_way, asked).await?;
     set_session_cookie(response.headers_mut(), &ticket);
     Ok(response)
+}
+
+/// On to where the person wanted to go.
+async fn go_on(
+    visit: &AtDesk<'_>,
+    session: &Session,
+    under_way: &UnderWay,
+    asked: (&Method, &HeaderMap),
+) -> Result<Response<Body>, Failure> {
+    match &under_way.after {
+        Some(after) => redirect(after, visit.id),
+        None => hand_over(visit, session, under_way.wanted.clone(), asked).await,
+    }
 }
 
 /// Where signing in begins without an application.

@@ -254,7 +254,7 @@ async fn a_refresh_tells_who_it_still_is() {
 #[tokio::test]
 async fn a_refresh_that_fails_in_the_middle_keeps_the_next_token() {
     let liar = Liar::start().await;
-    let provider = provider(&liar, "    userinfo: always\n");
+    let provider = provider(&liar, "userinfo: always");
     let signed_in = sign_in(&provider).await.unwrap();
     let token = signed_in.refresh_token.unwrap();
     let again = async || {
