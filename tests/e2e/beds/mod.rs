@@ -5,6 +5,7 @@ mod conformance;
 mod grpc;
 mod heavy;
 mod http2;
+mod sign_in;
 mod socketio;
 mod tls;
 mod webdav;

@@ -6,8 +6,10 @@
 // --spki names a public key (SHA-256 of its DER form) whose certificate is taken although its CA is
 // unknown; every other certificate fault stays a fault. --resolve may be repeated.
 //
-// Steps, done in order on one page:
+// Steps, done in order in one tab, until a step turns to another of the same person:
 //   {"goto": URL}                      -> {status, url, title}
+//   {"again": TEXT}                    -> the same: the last page that was asked for whose URL has TEXT
+//   {"back": true}, {"forward": true}  -> {url}
 //   {"click": SELECTOR}                -> {url}
 //   {"fill": SELECTOR, "with": TEXT}   -> {}
 //   {"wait": SELECTOR, "text": TEXT}   -> {text}     until the element's text contains TEXT
@@ -18,17 +20,32 @@
 //   {"view": "light"|"dark", "width": PIXELS} -> {}
 //   {"look": SELECTOR}                 -> {ground, content}  its colour, and how wide the page is
 //   {"press": KEYS}                    -> {}         such as "Control+i"
+//   {"reach": SELECTOR}                -> {passed}   presses Tab until that has the focus: what had it
+//                                                    on the way, and how wide the outline was
+//   {"axe": TAGS}                      -> {rules, light, dark}  how many of axe-core's rules with these
+//                                                    tags found something to look at, and in each
+//                                                    colour scheme what is wrong
 //   {"fetch": PATH}                    -> {status, text}     as the page's own script would
 //   {"socket": PATH}                   -> {url}      until a WebSocket of this path has received a message
+//   {"closed": PATH}                   -> {at}       until the last WebSocket of this path is closed:
+//                                                    when it was, in ms
+//   {"tabs": {NAME: URL, ...}}         -> {}         opens these, all at once, each in a tab of its own
+//   {"tab": NAME}                      -> {url}      what follows is done there; the first is "first"
+//   {"hold": GLOB}                     -> {}         what is loaded from such URLs does not come
+// A step may have any other key, such as a name for the one who reads the answers.
 //
 // Printed: {steps, console, failed, hosts}: an answer a step, the errors of the console with their URLs, the
 // requests that got no answer, and each host:port that was asked for anything. A step that fails
 // answers {error}, ends the list, and the exit code is 1.
 
 import { parseArgs } from 'node:util';
+import { readFile } from 'node:fs/promises';
 import { text as all } from 'node:stream/consumers';
 
 const DEADLINE_MS = 20_000;
+
+// More than any page of ours has to go through.
+const MOST_TAB_STOPS = 20;
 
 const { chromium } = await import('playwright-core').catch(() => {
   console.error('playwright-core is missing: `make test-tools`, or `npm ci` in tests/e2e/node, brings it');
@@ -60,25 +77,18 @@ const browser = await chromium.launch({
 });
 const seen = { steps: [], console: [], failed: [], hosts: [] };
 const hosts = new Set();
+// Each with when it received its first message and when it was closed.
 const sockets = new Map();
+// The URLs of pages, in the order in which they were asked for.
+const pages = [];
+const tabs = new Map();
+let page;
 try {
-  const page = await browser.newPage();
-  page.setDefaultTimeout(DEADLINE_MS);
-  page.on('console', (message) =>
-    message.type() === 'error' && seen.console.push(`${message.location().url}: ${message.text()}`));
-  page.on('pageerror', (error) => seen.console.push(String(error)));
-  page.on('requestfailed', (request) =>
-    seen.failed.push(`${request.url()}: ${request.failure()?.errorText}`));
-  const asked = (url) => hosts.add(new URL(url).host);
-  page.on('request', (request) => /^(https?|wss?):/.test(request.url()) && asked(request.url()));
-  page.on('websocket', (socket) => {
-    asked(socket.url());
-    sockets.set(socket, socket.waitForEvent('framereceived', { timeout: DEADLINE_MS }));
-    // Whoever waits for it learns of its failure; of another's nobody need know.
-    sockets.get(socket).catch(() => {});
-  });
+  const context = await browser.newContext();
+  context.setDefaultTimeout(DEADLINE_MS);
+  page = await tab(context, 'first');
   for (const step of steps) {
-    seen.steps.push(await take(page, step));
+    seen.steps.push(await take(context, step));
   }
 } catch (error) {
   seen.steps.push({ error: error.message });
@@ -89,10 +99,58 @@ try {
 seen.hosts = [...hosts].sort();
 console.log(JSON.stringify(seen));
 
-async function take(page, step) {
+// A new tab, and what is seen of it.
+async function tab(context, name) {
+  const page = await context.newPage();
+  tabs.set(name, page);
+  page.on('console', (message) =>
+    message.type() === 'error' && seen.console.push(`${message.location().url}: ${message.text()}`));
+  page.on('pageerror', (error) => seen.console.push(String(error)));
+  page.on('requestfailed', (request) =>
+    seen.failed.push(`${request.url()}: ${request.failure()?.errorText}`));
+  const asked = (url) => hosts.add(new URL(url).host);
+  page.on('request', (request) => {
+    if (/^(https?|wss?):/.test(request.url())) {
+      asked(request.url());
+    }
+    if (request.isNavigationRequest()) {
+      pages.push(request.url());
+    }
+  });
+  page.on('websocket', (socket) => {
+    asked(socket.url());
+    const received = socket.waitForEvent('framereceived', { timeout: DEADLINE_MS });
+    // Whoever waits for it learns of its failure; of another's nobody need know.
+    received.catch(() => {});
+    const closed = new Promise((resolve) => socket.on('close', () => resolve(Date.now())));
+    sockets.set(socket, { received, closed });
+  });
+  return page;
+}
+
+async function goto(url) {
+  const response = await page.goto(url);
+  return { status: response.status(), url: page.url(), title: await page.title() };
+}
+
+async function take(context, step) {
   if ('goto' in step) {
-    const response = await page.goto(step.goto);
-    return { status: response.status(), url: page.url(), title: await page.title() };
+    return goto(step.goto);
+  }
+  if ('again' in step) {
+    const url = pages.findLast((url) => url.includes(step.again));
+    if (!url) {
+      throw new Error(`no page was asked for whose URL has ${step.again}`);
+    }
+    return goto(url);
+  }
+  if ('back' in step) {
+    await page.goBack();
+    return { url: page.url() };
+  }
+  if ('forward' in step) {
+    await page.goForward();
+    return { url: page.url() };
   }
   if ('click' in step) {
     await page.click(step.click);
@@ -137,6 +195,12 @@ async function take(page, step) {
     await page.keyboard.press(step.press);
     return {};
   }
+  if ('reach' in step) {
+    return { passed: await reach(step.reach) };
+  }
+  if ('axe' in step) {
+    return axe(step.axe);
+  }
   if ('fetch' in step) {
     return page.evaluate(async (path) => {
       const response = await fetch(path);
@@ -146,8 +210,72 @@ async function take(page, step) {
   if ('socket' in step) {
     const wanted = (socket) => new URL(socket.url()).pathname === step.socket;
     const socket = [...sockets.keys()].find(wanted) ?? (await page.waitForEvent('websocket', wanted));
-    await sockets.get(socket);
+    await sockets.get(socket).received;
     return { url: socket.url() };
   }
+  if ('closed' in step) {
+    const wanted = (socket) => new URL(socket.url()).pathname === step.closed;
+    const socket = [...sockets.keys()].findLast(wanted);
+    const late = new Promise((_, reject) => {
+      setTimeout(reject, DEADLINE_MS, new Error(`${step.closed} is not closed`)).unref();
+    });
+    return { at: await Promise.race([sockets.get(socket).closed, late]) };
+  }
+  if ('tabs' in step) {
+    const open = async ([name, url]) => (await tab(context, name)).goto(url);
+    await Promise.all(Object.entries(step.tabs).map(open));
+    return {};
+  }
+  if ('tab' in step) {
+    page = tabs.get(step.tab);
+    await page.bringToFront();
+    return { url: page.url() };
+  }
+  if ('hold' in step) {
+    await context.route(step.hold, (route) => route.abort());
+    return {};
+  }
   throw new Error(`unknown step ${JSON.stringify(step)}`);
+}
+
+// Goes there as somebody without a mouse does.
+async function reach(selector) {
+  const passed = [];
+  while (passed.length < MOST_TAB_STOPS) {
+    await page.keyboard.press('Tab');
+    const { is, ...focus } = await page.evaluate((selector) => {
+      const element = document.activeElement;
+      const { outlineStyle, outlineWidth } = getComputedStyle(element);
+      return {
+        element: element.outerHTML.slice(0, 80),
+        outline: outlineStyle === 'none' ? 0 : parseFloat(outlineWidth),
+        is: element.matches(selector),
+      };
+    }, selector);
+    passed.push(focus);
+    if (is) {
+      return passed;
+    }
+  }
+  throw new Error(`Tab does not lead to ${selector}: ${JSON.stringify(passed)}`);
+}
+
+// Has axe-core look at the page, by night and by day. As code of a debugger, no policy of the page
+// keeps it out.
+async function axe(tags) {
+  const file = new URL('node_modules/axe-core/axe.min.js', import.meta.url);
+  await page.evaluate(await readFile(file, 'utf8'));
+  const seen = {};
+  for (const colorScheme of ['dark', 'light']) {
+    await page.emulateMedia({ colorScheme });
+    const found = await page.evaluate((values) => window.axe.run({
+      runOnly: { type: 'tag', values },
+    }), tags);
+    const faults = [...found.violations, ...found.incomplete];
+    seen.rules = found.passes.length + faults.length;
+    seen[colorScheme] = faults.flatMap(({ id, nodes }) => nodes.map(
+      ({ target, failureSummary }) => `${id} at ${target.join(' ')}: ${failureSummary}`,
+    ));
+  }
+  return seen;
 }
