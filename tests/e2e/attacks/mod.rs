@@ -4,3 +4,4 @@
 mod application;
 pub(crate) mod connector;
 mod gateway;
+mod redirects;

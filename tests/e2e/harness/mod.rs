@@ -31,7 +31,7 @@ pub(crate) use client::{Answer, Client, Connection, Tls};
 pub(crate) use demo::{Demo, names, temporary};
 pub(crate) use git::{git, git_with, repository};
 pub(crate) use process::{Output, Process, run, run_for};
-pub(crate) use raw::{Recorder, Reply, exchange, replies};
+pub(crate) use raw::{Recorder, Reply, Talk, exchange, replies};
 pub(crate) use relay::{Relay, Weather};
 pub(crate) use stand::{Running, Stand};
 pub(crate) use strict::{Read, Seen, read as read_strictly};

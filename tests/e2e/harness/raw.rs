@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{Backend, within};
+use super::{Backend, Client, Tls, within};
 
 /// One answer of a raw exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,12 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
+    /// All values of a field.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        let named = self.fields.iter().filter(move |(own, _)| own == name);
+        named.map(|(_, value)| value.as_str())
+    }
+
     /// A field's value, empty where there is none.
     pub(crate) fn field(&self, name: &str) -> &str {
         let field = self.fields.iter().find(|(n, _)| n == name);
@@ -66,6 +72,90 @@ pub(crate) fn replies(mut octets: &[u8]) -> Vec<Reply> {
         octets = rest;
     }
     replies
+}
+
+/// One connection to a host, opened anew where the other side closes it, for heads as they are written.
+pub(crate) struct Talk {
+    client: Client,
+    host: String,
+    stream: Option<Tls>,
+}
+
+impl Talk {
+    pub(crate) fn with(client: &Client, host: &str) -> Self {
+        Self {
+            client: client.clone(),
+            host: host.to_owned(),
+            stream: None,
+        }
+    }
+
+    /// Sends a request and reads its answer, whose body is of known length.
+    pub(crate) async fn ask(&mut self, request: &[u8]) -> Reply {
+        let kept = self.stream.take();
+        let reply = match kept {
+            Some(stream) => self.on(stream, request).await,
+            None => None,
+        };
+        // What was kept may have been closed meanwhile.
+        match reply {
+            Some(reply) => reply,
+            None => {
+                let stream = self.client.raw(&self.host).await;
+                let reply = self.on(stream, request).await;
+                reply.unwrap_or_else(|| panic!("no answer to {}", shown(request)))
+            }
+        }
+    }
+
+    /// Closes it: the next request has one of its own.
+    pub(crate) fn hang_up(&mut self) {
+        self.stream = None;
+    }
+
+    async fn on(&mut self, mut stream: Tls, request: &[u8]) -> Option<Reply> {
+        // A refusal may come before everything was written.
+        let _ = stream.write_all(request).await;
+        let _ = stream.flush().await;
+        let mut answer = Vec::new();
+        let whole = within("an answer", async {
+            let mut part = [0; 16 * 1024];
+            while whole_length(&answer).is_none_or(|length| answer.len() < length) {
+                match stream.read(&mut part).await {
+                    Ok(n @ 1..) => answer.extend_from_slice(&part[..n]),
+                    _ => return false,
+                }
+            }
+            true
+        })
+        .await;
+        if !whole {
+            assert!(answer.is_empty(), "half an answer to {}", shown(request));
+            return None;
+        }
+        let length = whole_length(&answer).expect("it is whole");
+        let reply = replies(&answer[..length]).pop();
+        let reply = reply.expect("one answer");
+        // What comes after it is the answer to what some request was taken for beside itself.
+        if reply.field("connection") != "close" && answer.len() == length {
+            self.stream = Some(stream);
+        }
+        Some(reply)
+    }
+}
+
+fn shown(request: &[u8]) -> String {
+    let shown = &request[..request.len().min(300)];
+    String::from_utf8_lossy(shown).into_owned()
+}
+
+/// How long an answer is that begins like this, once its head is there.
+fn whole_length(answer: &[u8]) -> Option<usize> {
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    assert!(!head.contains("\r\ntransfer-encoding:"), "{head}");
+    let length = head.split_once("\r\ncontent-length:")?.1.lines().next()?;
+    Some(end + length.trim().parse::<usize>().expect("a length"))
 }
 
 /// An application that keeps every octet it receives, and answers each head with an empty 200.
