@@ -5,3 +5,4 @@ mod application;
 pub(crate) mod connector;
 mod gateway;
 mod redirects;
+mod sign_in;
