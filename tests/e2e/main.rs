@@ -56,6 +56,7 @@ mod rules;
 mod service;
 mod sign_in;
 mod signed_in;
+mod sign_in_failures;
 mod silence;
 mod smuggling;
 mod start;

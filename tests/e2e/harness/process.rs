@@ -149,6 +149,11 @@ impl Process {
         self.shared.state().exit.is_some()
     }
 
+    /// Its number, for those who look at it from outside.
+    pub(crate) fn id(&self) -> String {
+        self.id.to_string()
+    }
+
     /// How much memory the process occupies, in MiB.
     pub(crate) fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id)).expect("it runs");
