@@ -1,6 +1,8 @@
 //! Gateways and connectors that are restarted under load: nobody notices. `SOAK=1` restarts ten
 //! times where three do otherwise.
 
+mod sign_ins;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
