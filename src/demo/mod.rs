@@ -2,6 +2,7 @@
 //! gateway, a connector that enrols and dials out to it, and an application that listens only on
 //! the private side; keys break one after the other, and the screen says what a visitor sees.
 
+mod answers;
 pub mod app;
 mod files;
 mod folder;

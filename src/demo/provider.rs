@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -26,9 +26,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::TcpListener;
 
+use super::answers::{end_session, json_of, one, parameters, see, text};
 use crate::certs;
 use crate::clock::Clock;
 use crate::http::Body;
@@ -372,49 +373,4 @@ pub async fn serve(listener: TcpListener, provider: IdentityProvider) {
                 .await;
         });
     }
-}
-
-fn end_session(query: &[(String, String)]) -> Response<Body> {
-    let back = one(query, "post_logout_redirect_uri").and_then(|uri| url::Url::parse(uri).ok());
-    match back {
-        Some(mut back) => {
-            if let Some(state) = one(query, "state") {
-                back.query_pairs_mut().append_pair("state", state);
-            }
-            see(back.as_str())
-        }
-        None => text(StatusCode::OK, "You are signed out."),
-    }
-}
-
-fn parameters(octets: &[u8]) -> Vec<(String, String)> {
-    url::form_urlencoded::parse(octets).into_owned().collect()
-}
-
-fn one<'a>(all: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    let found = all.iter().find(|(own, _)| own == name);
-    found.map(|(_, value)| value.as_str())
-}
-
-fn see(to: &str) -> Response<Body> {
-    let mut response = text(StatusCode::SEE_OTHER, "");
-    if let Ok(to) = HeaderValue::from_str(to) {
-        response.headers_mut().insert(LOCATION, to);
-    }
-    response
-}
-
-fn text(status: StatusCode, text: &str) -> Response<Body> {
-    let mut response = Response::new(Body::full(text.to_owned()));
-    *response.status_mut() = status;
-    let no_store = HeaderValue::from_static("no-store");
-    response.headers_mut().insert(CACHE_CONTROL, no_store);
-    response
-}
-
-fn json_of(status: StatusCode, value: &Value) -> Response<Body> {
-    let mut response = text(status, &value.to_string());
-    let kind = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
 }

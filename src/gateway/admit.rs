@@ -11,6 +11,7 @@ use super::front;
 use super::published::Published;
 use super::respond::Failure;
 use super::upload;
+use crate::auth::{Identity, InUse};
 use crate::http::Body;
 use crate::model::{Application, ErrorCode, RequestId};
 
@@ -48,6 +49,18 @@ fn admit(
         return Err(upload::too_large());
     }
     Ok(())
+}
+
+/// A place among the requests of whoever is signed in.
+pub(super) fn place_of(identity: &Identity, most: u32) -> Result<Option<InUse>, Failure> {
+    let Some(session) = identity.session() else {
+        return Ok(None);
+    };
+    let full = || {
+        let detail = "its session has as many requests in tunnels as it may";
+        Failure::new(ErrorCode::Throttled, detail).said()
+    };
+    session.request(most).ok_or_else(full).map(Some)
 }
 
 /// A browser that uses one connection for several hosts opens another one for what signs connections

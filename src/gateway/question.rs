@@ -1,0 +1,74 @@
+//! What is asked of a gateway that explains itself, and what it says.
+
+use std::net::IpAddr;
+
+use http::{Method, Request, Uri};
+use serde::{Deserialize, Serialize};
+
+use crate::model::Scheme;
+
+/// A request that nobody sends.
+#[derive(Debug)]
+pub struct Question {
+    pub(super) request: Request<()>,
+    pub(super) scheme: Scheme,
+    pub(super) client: IpAddr,
+}
+
+/// Why something is no question.
+#[derive(Debug, thiserror::Error)]
+pub enum NoQuestion {
+    /// The URL is none.
+    #[error("`{0}` is no URL that a request can have: {1}")]
+    Url(String, String),
+}
+
+/// What would become of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// Every decision on its way, in their order.
+    pub steps: Vec<Step>,
+    /// It would reach the application.
+    pub reaches: bool,
+    /// The error code it would be answered with.
+    pub code: Option<String>,
+    /// What it would be answered with, in words.
+    pub answer: String,
+}
+
+/// One decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What is decided.
+    pub stage: String,
+    /// By which value.
+    pub value: String,
+    /// How.
+    pub decision: String,
+}
+
+impl Question {
+    /// # Errors
+    /// Where a browser could not ask for it.
+    pub fn new(url: &str, method: Method, client: IpAddr) -> Result<Self, NoQuestion> {
+        let no = |why: &str| NoQuestion::Url(url.to_owned(), why.to_owned());
+        let uri: Uri = url
+            .parse()
+            .map_err(|e: http::uri::InvalidUri| no(&e.to_string()))?;
+        let scheme = match uri.scheme_str() {
+            Some("https") => Scheme::Https,
+            Some("http") => Scheme::Http,
+            _ => return Err(no("it must begin with https:// or http://")),
+        };
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        // Which names the host in its target alone; what is asked for means the same in each version.
+        *request.version_mut() = http::Version::HTTP_2;
+        Ok(Self {
+            request,
+            scheme,
+            client,
+        })
+    }
+}
