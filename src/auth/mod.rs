@@ -19,7 +19,7 @@ use http::HeaderMap;
 use crate::model::{Application, ErrorCode, ExternalUrl, Host, PreAuthentication};
 
 pub use cookie::{
-    Duplicate, OwnCookies, SignInId, clear_session_cookie, end_sign_in_cookie,
+    Duplicate, OwnCookies, SignInId, clear_session_cookie, clear_storage, end_sign_in_cookie,
     forget_somebody_else, set_session_cookie,
 };
 pub use identity::Identity;

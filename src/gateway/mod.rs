@@ -33,6 +33,7 @@ mod pipeline;
 mod presence;
 mod probing;
 mod published;
+mod question;
 mod rates;
 mod removal;
 mod renewal;
@@ -86,10 +87,10 @@ use tunnels::Tunnels;
 pub use bench::Routes;
 pub use current::{Applied, ApplyError, look_at_pictures};
 pub use enrol::Enrolment;
-pub use explain::{Explanation, NoQuestion, Question, Step};
 pub use issuer::{EnrolError, Issuer, load_authorities, record};
 #[cfg(test)]
 pub(crate) use memory::Memory;
+pub use question::{Explanation, NoQuestion, Question, Step};
 pub use respond::pages::LogoError;
 pub use sign_in::{LINK as LINK_PATH, look_at_providers};
 

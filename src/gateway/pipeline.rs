@@ -21,7 +21,7 @@ use super::published::Published;
 use super::respond::{self, Asked, Failure};
 use super::route::{Candidates, Found, Match};
 use super::sign_in::{self, Visit};
-use crate::auth::{self, Challenge, Identity, InUse};
+use crate::auth::{self, Challenge, Identity};
 use crate::http::{self as rules, Body, Fault, HeaderLimits, Paced, RequestHost};
 use crate::model::{Application, Captured, ConnectorId, ErrorCode, Host, RequestId, Scheme, Side};
 use crate::telemetry::{AccessLine, Ended};
@@ -340,7 +340,7 @@ async fn decide(
     let permit = auth::authorise(&identity, application, &facts)?;
     let path = request.uri().path_and_query().ok_or_else(no_route)?;
     let at = (transport.scheme, port, path);
-    let in_use = place_of(&identity, current.config.requests_per_session)?;
+    let in_use = admit::place_of(&identity, current.config.requests_per_session)?;
     let granted = Granted::new(id, &facts, at, &permit, (identity, in_use));
     let mut lease = Lease::new(gateway, &current, &granted);
     // What a client sends goes on when its answer has come, and may end for itself.
@@ -356,18 +356,6 @@ async fn decide(
             forwarded.map(|forwarded| Answer::Forwarded(forwarded, lease))
         }
     }
-}
-
-/// A place among the requests of whoever is signed in.
-fn place_of(identity: &Identity, most: u32) -> Result<Option<InUse>, Failure> {
-    let Some(session) = identity.session() else {
-        return Ok(None);
-    };
-    let full = || {
-        let detail = "its session has as many requests in tunnels as it may";
-        Failure::new(ErrorCode::Throttled, detail).said()
-    };
-    session.request(most).ok_or_else(full).map(Some)
 }
 
 /// Carries a WebSocket until one side ends it or the gateway stops; its access line comes then.

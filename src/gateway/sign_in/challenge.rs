@@ -188,10 +188,13 @@ pub(super) async fn hand_over<B>(
         let page = Page::Return {
             state: id.as_str(),
             target: &target,
+            clears: settled.is_another,
         };
         visit.page(&page, method, fields)
     } else {
-        redirect(target.as_str(), visit.id)?
+        let mut response = redirect(target.as_str(), visit.id)?;
+        settled.clear(response.headers_mut());
+        response
     };
     let headers = response.headers_mut();
     end_sign_in_cookie(headers, &id);

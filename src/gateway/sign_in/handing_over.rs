@@ -49,8 +49,9 @@ async fn with_code(
     wanted: &Wanted,
     asked: (&Method, &HeaderMap),
 ) -> Result<Response<Body>, Failure> {
-    let key = (visit.client, wanted.to.clone(), session.owner());
-    if !visit.gateway.loops.may_go_on(key, wanted.began) {
+    let sign_in = session.sign_in_id().clone();
+    let key = (visit.client, wanted.to.clone(), sign_in);
+    if !visit.gateway.loops.may_go_on(&key, wanted.began) {
         let (finding, meaning) = (wanted.lacking.finding(), wanted.lacking.meaning());
         return Ok(visit.stopped(Stopped::Loop, (finding, meaning), asked));
     }
@@ -69,6 +70,8 @@ async fn with_code(
         )
         .await
         .map_err(failure)?;
+    // One that fails leads nowhere that it could come back from.
+    visit.gateway.loops.done(key, wanted.began);
     redirect(&way_back(wanted, code.expose_secret()), visit.id)
 }
 

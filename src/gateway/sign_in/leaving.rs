@@ -13,7 +13,9 @@ use super::carried::FormToken;
 use super::entering::{anew, failure, session_of};
 use super::form::Parameters;
 use super::{AtDesk, SIGN_OUT, SIGNED_OUT, link, redirect};
-use crate::auth::{LoggedOutOf, LogoutToken, Session, clear_session_cookie, forget_somebody_else};
+use crate::auth::{
+    LoggedOutOf, LogoutToken, Session, clear_session_cookie, clear_storage, forget_somebody_else,
+};
 use crate::http::Body;
 use crate::model::ErrorCode;
 
@@ -87,8 +89,12 @@ pub(super) async fn sign_out(
     let form = Parameters::of_form(&parts.headers, body).await?;
     let sessions = &visit.gateway.sessions;
     let after = format!("{}{SIGNED_OUT}", visit.desk.origin());
+    let here = match visit.host == *visit.desk.host() {
+        true => SIGNED_OUT,
+        false => &after,
+    };
     let Some(session) = session_of(visit, &parts.headers).await? else {
-        return redirect(&after, visit.id);
+        return redirect(here, visit.id);
     };
     let token = form.one("token").unwrap_or_default();
     if !FormToken::is_for(sessions, token, (session.id(), SIGN_OUT)) {
@@ -108,13 +114,14 @@ pub(super) async fn sign_out(
             provider.end_session_url(hint, &after, "signed-out").await
         }
     };
-    let to = at_provider.as_ref().map_or(&*after, |url| url.as_str());
+    let to = at_provider.as_ref().map_or(here, |url| url.as_str());
     let mut response = redirect(to, visit.id)?;
     let headers = response.headers_mut();
     clear_session_cookie(headers);
     // From now on nothing says whose the rest is.
     if visit.host != *visit.desk.host() {
         forget_somebody_else(&parts.headers, headers);
+        clear_storage(headers);
     }
     Ok(response)
 }

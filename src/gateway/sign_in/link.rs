@@ -90,6 +90,7 @@ pub(super) async fn enter(
         "signed in by an operator's one-time link, without the identity provider"
     );
     let mut response = redirect(target.as_str(), visit.id)?;
+    settled.clear(response.headers_mut());
     settled.tell(fields, response.headers_mut());
     Ok(response)
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::auth::{NoSession, Owner, SessionHost};
+use crate::auth::{NoSession, SessionHost};
 use crate::clock::Timestamp;
+use crate::model::SessionId;
 
 /// Sign-ins in a row that are let through, each begun after the one before was done.
 const MOST: u32 = 3;
@@ -18,7 +19,7 @@ const MOST: u32 = 3;
 /// What is further apart is no loop.
 const APART: Duration = Duration::from_secs(60);
 
-/// People at hosts that are remembered; beyond it the oldest are forgotten, which only costs an
+/// Sign-ins at hosts that are remembered; beyond it the oldest are forgotten, which only costs an
 /// explanation.
 const REMEMBERED: usize = 10_000;
 
@@ -79,7 +80,9 @@ impl Lacking {
     }
 }
 
-type Key = (IpAddr, SessionHost, Owner);
+/// From where, to which host, by which sign-in: another browser is no loop of this one, and one that keeps
+/// nothing at all does not come back from the provider.
+type Key = (IpAddr, SessionHost, SessionId);
 
 #[derive(Debug)]
 struct Last {
@@ -116,35 +119,53 @@ impl Loops {
         Began(start.saturating_mul(1000).saturating_add(since))
     }
 
-    /// Counts one that is about to be done; whether it may be. Tabs that were opened together began
-    /// before the first of them was done, and are no loop.
-    pub(super) fn may_go_on(&self, key: Key, began: Began) -> bool {
+    /// Whether one that began then may go on, or is one too many. Whoever starts again by hand gets as
+    /// many attempts.
+    pub(super) fn may_go_on(&self, key: &Key, began: Began) -> bool {
+        let mut all = self.last();
+        let Some(last) = all.get(key) else {
+            return true;
+        };
+        if last.in_a_row < MOST || !self.follows(last, began) {
+            return true;
+        }
+        all.remove(key);
+        false
+    }
+
+    /// Counts one that is done. Tabs that were opened together began before the first of them was done,
+    /// and are no loop.
+    pub(super) fn done(&self, key: Key, began: Began) {
         let now = Instant::now();
-        let mut all = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.last();
         if all.len() >= REMEMBERED {
             all.retain(|_, last| now.duration_since(last.done) < APART);
         }
         if all.len() >= REMEMBERED {
             all.clear();
         }
-        let last = all.entry(key).or_insert(Last {
-            done: now,
-            in_a_row: 0,
-        });
-        let follows = last.in_a_row > 0 && self.at(last.done) <= began;
-        if now.duration_since(last.done) >= APART {
-            last.in_a_row = 0;
-        }
-        if last.in_a_row == 0 || follows {
-            last.in_a_row += 1;
-        }
-        last.done = now;
-        if last.in_a_row <= MOST {
-            return true;
-        }
-        // Whoever starts again by hand gets as many attempts.
-        last.in_a_row = 0;
-        false
+        let known = all.get(&key);
+        let in_a_row = match known {
+            Some(last) if self.follows(last, began) => last.in_a_row + 1,
+            Some(last) if now.duration_since(last.done) < APART => last.in_a_row,
+            _ => 1,
+        };
+        all.insert(
+            key,
+            Last {
+                done: now,
+                in_a_row,
+            },
+        );
+    }
+
+    /// Whether one began after the last one was done, and soon.
+    fn follows(&self, last: &Last, began: Began) -> bool {
+        last.done.elapsed() < APART && self.at(last.done) <= began
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Last>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -155,11 +176,10 @@ mod tests {
     use super::*;
     use crate::model::{ExternalUrl, Host};
 
-    fn key(client: [u8; 4], owner: u8) -> Key {
+    fn key(client: [u8; 4], session: u8) -> Key {
         let url = ExternalUrl::parse("https://wiki.example.com/").unwrap();
         let host = SessionHost::of(&url, &Host::parse("wiki.example.com").unwrap());
-        let owner = serde_json::from_value(serde_json::json!(vec![owner; 16])).unwrap();
-        (client.into(), host, owner)
+        (client.into(), host, SessionId::from_random([session; 16]))
     }
 
     #[tokio::test(start_paused = true)]
@@ -170,12 +190,16 @@ mod tests {
             advance(Duration::from_millis(20)).await;
             let began = loops.begin();
             advance(Duration::from_millis(20)).await;
-            loops.may_go_on(key, began)
+            let may = loops.may_go_on(&key, began);
+            if may {
+                loops.done(key, began);
+            }
+            may
         };
         for _ in 0..3 {
             assert!(turn(me()).await);
         }
-        // Somebody else at the same address, and the same person elsewhere.
+        // Another browser at the same address, and the same one elsewhere.
         assert!(turn(key([192, 0, 2, 1], 2)).await);
         assert!(turn(key([192, 0, 2, 2], 1)).await);
         assert!(!turn(me()).await);
@@ -189,7 +213,8 @@ mod tests {
         let other = || key([192, 0, 2, 9], 9);
         for tab in tabs {
             advance(Duration::from_millis(300)).await;
-            assert!(loops.may_go_on(other(), tab));
+            assert!(loops.may_go_on(&other(), tab));
+            loops.done(other(), tab);
         }
         // A minute apart.
         for _ in 0..10 {
@@ -205,7 +230,7 @@ mod tests {
         for number in 0..=u32::try_from(REMEMBERED).unwrap() {
             let client = IpAddr::from(number.to_be_bytes());
             let key = (client, host.clone(), key([0; 4], 0).2);
-            assert!(loops.may_go_on(key, loops.begin()));
+            loops.done(key, loops.begin());
         }
         assert_eq!(loops.last.lock().unwrap().len(), 1);
     }

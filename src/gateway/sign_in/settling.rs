@@ -7,7 +7,9 @@ use secrecy::SecretString;
 
 use super::super::respond::Failure;
 use super::AtDesk;
-use crate::auth::{Found, OwnCookies, Redeemed, Session, forget_somebody_else, set_session_cookie};
+use crate::auth::{
+    Found, OwnCookies, Redeemed, Session, clear_storage, forget_somebody_else, set_session_cookie,
+};
 use crate::model::ErrorCode;
 
 /// A session, and what the browser is to be told.
@@ -15,7 +17,7 @@ pub(super) struct Settled {
     pub(super) session: Arc<Session>,
     ticket: SecretString,
     /// The browser was signed in as another person before.
-    is_another: bool,
+    pub(super) is_another: bool,
 }
 
 /// Makes the session in place of the one that the browser had here before.
@@ -45,6 +47,13 @@ pub(super) async fn settle(
 }
 
 impl Settled {
+    /// Has it clear what pages of the application stored for the person before.
+    pub(super) fn clear(&self, answer: &mut HeaderMap) {
+        if self.is_another {
+            clear_storage(answer);
+        }
+    }
+
     /// Gives the browser the ticket, and takes back what belongs to the person before.
     pub(super) fn tell(&self, fields: &HeaderMap, answer: &mut HeaderMap) {
         if self.is_another {

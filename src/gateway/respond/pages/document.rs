@@ -15,6 +15,8 @@ pub(super) struct Draft {
     pub(super) text: String,
     /// For a script, on the element that holds all this.
     pub(super) state: Option<Markup>,
+    /// For that script: what pages of this host stored is to go.
+    pub(super) clears: bool,
     pub(super) script: Option<&'static Served>,
     pub(super) posts: Posts,
     pub(super) is_wide: bool,
@@ -31,6 +33,7 @@ impl Draft {
             title,
             text,
             state: None,
+            clears: false,
             script: None,
             posts: Posts::Nowhere,
             is_wide: false,
@@ -67,6 +70,7 @@ pub(super) fn whole(look: &Look<'_>, draft: &Draft) -> Html {
     let state = draft.state.as_ref();
     let state = state.map(|state| format!(" data-state=\"{state}\""));
     let state = state.unwrap_or_default();
+    let clears = if draft.clears { " data-clear" } else { "" };
     let text = format!(
         r#"<!doctype html>
 <html lang="{lang}">
@@ -77,7 +81,7 @@ pub(super) fn whole(look: &Look<'_>, draft: &Draft) -> Html {
 <title>{title}{suffix}</title>
 {loads}</head>
 <body>
-{header}<main{wide}{state}>
+{header}<main{wide}{state}{clears}>
 <h1>{title}</h1>
 {text}</main>
 {footer}</body>

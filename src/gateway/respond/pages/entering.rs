@@ -37,11 +37,12 @@ pub(super) fn keep(language: Language, state: &str, sign_in: &Link) -> Draft {
     }
 }
 
-pub(super) fn back(language: Language, state: &str, target: &OwnPath) -> Draft {
+pub(super) fn back(language: Language, state: &str, target: &OwnPath, clears: bool) -> Draft {
     let link = go(language, Word::ReturnLink, target.to_string());
     Draft {
         state: Some(Markup::value(state)),
         script: Some(&FIXED.back),
+        clears,
         ..Draft::new(language.words(Word::ReturnTitle), link)
     }
 }

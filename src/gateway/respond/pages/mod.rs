@@ -64,6 +64,8 @@ pub(crate) enum Page<'a> {
         state: &'a str,
         /// The page that was asked for.
         target: &'a OwnPath,
+        /// What pages here stored is somebody else's.
+        clears: bool,
     },
     /// In a frame, where nobody can sign in. The only page that may be framed.
     Frame {
@@ -151,7 +153,11 @@ pub(crate) fn render(page: &Page<'_>, look: &Look<'_>) -> Html {
     let language = look.language;
     let draft = match page {
         Page::Keep { state, sign_in } => entering::keep(language, state, sign_in),
-        Page::Return { state, target } => entering::back(language, state, target),
+        Page::Return {
+            state,
+            target,
+            clears,
+        } => entering::back(language, state, target, *clears),
         Page::Frame { open } => entering::frame(language, open),
         Page::Chooser { providers } => entering::chooser(language, providers),
         Page::Enter { action, code } => entering::enter(language, action, code),

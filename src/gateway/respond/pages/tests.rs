@@ -63,6 +63,7 @@ fn every_page(text: &str, mut show: impl FnMut(&'static str, &Page<'_>)) {
         &Page::Return {
             state,
             target: &target,
+            clears: false,
         },
     );
     show("frame", &Page::Frame { open: &own });

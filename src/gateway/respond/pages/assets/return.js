@@ -14,6 +14,15 @@
   } catch (e) {
     // No storage, no fragment.
   }
+  if (main.hasAttribute("data-clear")) {
+    // What the application's pages stored was for another person.
+    try {
+      sessionStorage.clear();
+      localStorage.clear();
+    } catch (e) {
+      // Nothing can be stored, so nothing is.
+    }
+  }
   if (fragment.charAt(0) === "#") {
     // As a part of the URL, so that it can be nothing but a fragment.
     link.hash = fragment;
