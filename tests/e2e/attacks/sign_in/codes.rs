@@ -179,12 +179,17 @@ async fn c5_a_code_for_a_host_below_a_wildcard_serves_that_host_and_that_browser
     let stand = wildcard(&wiki, &issuer).await;
     let port = stand.address().port();
     let page = |name: &str| format!("https://{name}.apps.localhost:{port}/");
-    let mut alice = Browser::new(&stand);
-    alice.sign_in(&stand.url("wiki", "/"), "alice").await;
+    // In a browser of her own each time: she is asked once whether `a` may know who she is.
+    let signed_in = async || {
+        let mut alice = Browser::new(&stand);
+        alice.sign_in(&stand.url("wiki", "/"), "alice").await;
+        alice
+    };
     let mut refused = 0;
     // Each time a code for `a`, that is stolen on the way.
     for thief in ["b.apps.localhost", "wiki.localhost", "a.apps.localhost"] {
         for has_cookie in [true, false] {
+            let mut alice = signed_in().await;
             let answer = alice.open(&page("a")).await;
             let asked = alice.open(&link(&answer)).await;
             let code = location(&confirm(&mut alice, &stand, &asked, "confirm").await);
@@ -232,6 +237,7 @@ async fn c5_a_code_for_a_host_below_a_wildcard_serves_that_host_and_that_browser
     }
     assert_eq!(refused, 5);
     // A session of one host is none at another below the same wildcard.
+    let mut alice = signed_in().await;
     let answer = alice.open(&page("a")).await;
     let asked = alice.open(&link(&answer)).await;
     let code = location(&confirm(&mut alice, &stand, &asked, "confirm").await);
