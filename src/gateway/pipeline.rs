@@ -212,31 +212,25 @@ fn check_head(request: &Request<Incoming>) -> Result<RequestHost, Failure> {
     rules::request_host(request).map_err(|why| bad(&why))
 }
 
-/// What becomes of a request of which nobody knows who sent it.
-enum Unknown {
-    Answer(Result<Response<Body>, Failure>),
-    /// It is a form, which is not lost if it can be helped.
-    Form,
-}
-
-/// Who sent a request, by the word of a provider that is still believed; or how to find out.
+/// Who sent a request, by the word of a provider that is still believed; or how to find out: the answer,
+/// and none for a form, which is not lost if it can be helped.
 async fn identify(
     visit: &Visit<'_>,
     facts: &auth::Facts<'_>,
     application: &Application,
     request: &Request<Incoming>,
     access: &mut AccessLine,
-) -> Result<Identity, Unknown> {
+) -> Result<Identity, Option<Result<Response<Body>, Failure>>> {
     let identity = match visit.identity(application, facts).await {
         Ok(identity) => identity,
         Err(Challenge::SignIn(why)) => {
             let asked = sign_in::Asked::of(facts.method, facts.is_websocket, facts.fields);
             return Err(match asked {
-                sign_in::Asked::Form => Unknown::Form,
-                _ => Unknown::Answer(visit.challenge(facts, asked, why.as_ref(), request)),
+                sign_in::Asked::Form => None,
+                _ => Some(visit.challenge(facts, asked, why.as_ref(), request)),
             });
         }
-        Err(challenge) => return Err(Unknown::Answer(Err(challenge.into()))),
+        Err(challenge) => return Err(Some(Err(challenge.into()))),
     };
     if let Some(person) = visit.said_of(&identity) {
         access.of_person(person);
@@ -330,8 +324,8 @@ async fn decide(
     };
     let identity = match identify(&visit, &facts, application, &request, about.access).await {
         Ok(identity) => identity,
-        Err(Unknown::Answer(answer)) => return answer.map(Answer::Own),
-        Err(Unknown::Form) => {
+        Err(Some(answer)) => return answer.map(Answer::Own),
+        Err(None) => {
             // In a box: rare beside other requests.
             let answer = Box::pin(visit.form(&application.external, request)).await;
             return answer.map(Answer::Own);

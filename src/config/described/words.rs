@@ -45,9 +45,10 @@ pub(super) fn gateway(config: &GatewayConfig) -> Settings {
         // A secret's place is no secret, and a start's matter.
         store_key: _,
         certificates,
-        identity_providers,
-        sign_in,
-        session,
+        // See `people`.
+        identity_providers: _,
+        sign_in: _,
+        session: _,
         // See `limits`.
         connector_certificates: _,
         stream_window: _,
@@ -91,6 +92,22 @@ pub(super) fn gateway(config: &GatewayConfig) -> Settings {
             }],
         )
         .put("store", Opens::Any, [store.display()])
+        .say("certificates", certificates);
+    people(&mut settings, config);
+    limits(&mut settings, config);
+    brand(&mut settings, &config.brand);
+    settings.0
+}
+
+/// Who signs in where, and for how long.
+fn people(settings: &mut Writing, config: &GatewayConfig) {
+    let GatewayConfig {
+        identity_providers,
+        sign_in,
+        session,
+        ..
+    } = config;
+    settings
         .put(
             "identity_providers",
             Opens::Any,
@@ -120,11 +137,7 @@ pub(super) fn gateway(config: &GatewayConfig) -> Settings {
             "session.lifetime",
             Opens::Any,
             [format!("{:?}", session.lifetime)],
-        )
-        .say("certificates", certificates);
-    limits(&mut settings, config);
-    brand(&mut settings, &config.brand);
-    settings.0
+        );
 }
 
 /// What of a provider decides who somebody is.
@@ -133,7 +146,7 @@ fn provider(provider: &IdentityProvider) -> String {
     let algorithms = provider.allowed_algorithms.iter().map(|one| one.as_str());
     let claims = &provider.claims;
     format!(
-        "{}: {} as {} preset {} tenants [{}] scopes [{}] claims {}, {}, {} trust_email {} algorithms [{}]",
+        "{}: {} as {} preset {} tenants [{}] scopes [{}] claims {}, {}, {} trust_email {} algorithms [{}] max_age {:?} prompt {:?} acr_values [{}] userinfo {:?} recheck {:?} timeout {:?} shown as {}",
         provider.name,
         provider.issuer,
         provider.client_id,
@@ -145,6 +158,13 @@ fn provider(provider: &IdentityProvider) -> String {
         claims.name,
         provider.trust_email,
         algorithms.collect::<Vec<_>>().join("|"),
+        provider.max_age,
+        provider.prompt,
+        names(&provider.acr_values),
+        provider.userinfo,
+        provider.recheck,
+        provider.timeout,
+        provider.display_name,
     )
 }
 
