@@ -1,5 +1,5 @@
 //! An identity provider that speaks OpenID Connect: from a person who wants in to a
-//! [`Person`](crate::model::Person) whose word is the provider's.
+//! [`Person`] whose word is the provider's.
 //!
 //! | step | file |
 //! |---|---|

@@ -242,6 +242,25 @@ mod tests {
             ("GET", &[("sec-fetch-mode", "no-cors")], Asked::Data),
             ("GET", &[("sec-fetch-mode", "same-origin")], Asked::Data),
             ("GET", &[("accept", "text/html,*/*;q=0.8")], Asked::Page),
+            // As browsers ask for what makes an application of a page.
+            (
+                "GET",
+                &[("sec-fetch-mode", "cors"), ("sec-fetch-dest", "manifest")],
+                Asked::Data,
+            ),
+            (
+                "GET",
+                &[
+                    ("sec-fetch-mode", "same-origin"),
+                    ("sec-fetch-dest", "serviceworker"),
+                ],
+                Asked::Data,
+            ),
+            (
+                "GET",
+                &[("sec-fetch-mode", "websocket"), ("accept", "text/html")],
+                Asked::Data,
+            ),
             ("GET", &[("accept", "*/*")], Asked::Data),
             ("GET", &[], Asked::Data),
             ("POST", &[("accept", "text/html")], Asked::Form),

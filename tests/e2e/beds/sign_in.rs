@@ -345,6 +345,59 @@ async fn tabs_the_way_back_and_bookmarks_end_well() {
     assert_eq!(visit.url("back from there"), login(&stand, "/"));
 }
 
+/// She signs out in another tab while she fills in a form, and loses nothing of it.
+#[tokio::test]
+async fn a_form_that_comes_too_late_waits_in_the_browser_for_the_same_person() {
+    let corp = Corp::new();
+    let demos = demos().await;
+    let stand = stand(&demos, json!([corp.setting()])).start().await;
+    let _corp = corp.start(&stand).await;
+    let form = stand.url("chat", "/form");
+    let too_late = "Your session ended before this form arrived.";
+    let visit = Visit::of(
+        &stand,
+        &[json!([
+            { "goto": form },
+            { "wait": "h1", "text": "Who are you?" },
+            { "click": "[value=ann]" },
+            { "wait": "label", "text": "Say something" },
+            { "fill": "#text", "with": "grüße & <b>" },
+            { "tabs": { "second": login(&stand, "/") } },
+            { "tab": "second" },
+            { "wait": ".bar", "text": "Ann Example" },
+            { "click": ".bar button" },
+            { "wait": "h1", "text": "Do you want to sign out here too?" },
+            { "click": "[value=yes]" },
+            { "wait": "h1", "text": "You are signed out." },
+            { "tab": "first" },
+            { "click": "form button" },
+            { "wait": "h1", "text": too_late },
+            { "axe": WCAG, "as": "kept" },
+            { "read": "table", "as": "shown" },
+            // Before she is back nothing goes on.
+            { "reach": "main form button" },
+            { "press": "Enter" },
+            { "wait": "h1", "text": too_late },
+            { "tab": "second" },
+            { "goto": stand.url("chat", "/request") },
+            { "wait": "h1", "text": "Who are you?" },
+            { "click": "[value=ann]" },
+            { "wait": "pre", "text": "GET /request HTTP/1.1" },
+            { "tab": "first" },
+            { "reach": "main form button" },
+            { "press": "Enter" },
+            { "wait": "#said", "text": "grüße & <b>" },
+            { "where": true, "as": "said" },
+        ])],
+    )
+    .await;
+    assert_eq!(visit.at("kept")["light"], json!([]));
+    assert_eq!(visit.at("kept")["dark"], json!([]));
+    let shown = visit.at("shown")["text"].as_str().unwrap();
+    assert!(shown.contains("grüße & <b>"), "{shown}");
+    assert!(visit.url("said").starts_with(&format!("{form}?said=")));
+}
+
 /// Every page of ours on the way in and out, without a mouse and with axe-core's eyes.
 #[tokio::test]
 async fn every_page_is_passed_by_keyboard_and_axe_finds_nothing_wrong() {
