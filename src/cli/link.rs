@@ -125,7 +125,15 @@ impl SessionCreate {
     fn application<'a>(&self, config: &'a GatewayConfig) -> anyhow::Result<&'a Arc<Application>> {
         let mut all = config.applications.iter();
         let found = all.find(|application| application.name == self.app);
-        let found = found.with_context(|| format!("there is no application `{}`", self.app))?;
+        let found = found.with_context(|| {
+            let names = config.applications.iter().filter(|one| one.signs_in());
+            let names: Vec<_> = names.map(|one| one.name.as_str()).collect();
+            format!(
+                "there is no application `{}`; people sign in to: {}",
+                self.app,
+                names.join(", ")
+            )
+        })?;
         if !found.signs_in() {
             bail!("nobody signs in to `{}`: it needs no session", self.app);
         }

@@ -67,9 +67,15 @@ pub(super) async fn enter(
             return Err(Failure::new(ErrorCode::StoreUnavailable, error.to_string()));
         }
         Err(error) => {
-            let finding = ("link", error.to_string());
+            let detail = match error {
+                CodeError::Unknown => {
+                    "the link was used before, or its time is over: `gateway session create` makes another"
+                        .to_owned()
+                }
+                other => other.to_string(),
+            };
             let asked = (&Method::POST, fields);
-            return Ok(visit.stopped(Stopped::Expired, (finding.0, &finding.1), asked));
+            return Ok(visit.stopped(Stopped::Expired, ("link", &detail), asked));
         }
     };
     let target = OwnPath::parse(&redeemed.target).or_else(|| OwnPath::parse("/"));
