@@ -26,8 +26,8 @@ impl Stand {
         to
     }
 
-    /// Signs Alice in at a gateway with the configuration of docs/sign-in.md, but for the provider.
-    pub(crate) fn need_session(&mut self) {
+    /// A gateway with the configuration of docs/sign-in.md, but for the provider.
+    pub(crate) fn need_people(&mut self) {
         if self.provider.is_none() {
             let staff = self.demo_with_people();
             let open = format!("{OPEN} --insecure");
@@ -50,6 +50,11 @@ impl Stand {
             self.restart_gateway();
         }
         self.need_gateway();
+    }
+
+    /// Signs Alice in there.
+    pub(crate) fn need_session(&mut self) {
+        self.need_people();
         self.desk("rm -f /tmp/cookies");
         let open = format!(
             "{OPEN} --cacert /harness/ca.pem --cookie /tmp/cookies --cookie-jar /tmp/cookies"

@@ -426,6 +426,10 @@ impl Stand {
             let status: Value = serde_json::from_str(&status).unwrap();
             let id = status["id"].as_str().unwrap().to_owned();
             return typed.replace("ID", &id);
+        } else if starts("gateway session create") {
+            // Nobody has to be signed in for that.
+            self.need_people();
+            return typed.replace("SUBJECT", "alice");
         } else if starts("gateway session") {
             self.need_session();
             let list = "appproxy gateway session list --json";
@@ -458,6 +462,12 @@ impl Stand {
 
     /// What is different after a command.
     fn remember(&mut self, bare: &str) {
+        // What is typed next may be there before the gateway has heard of it.
+        if bare.starts_with("appproxy gateway ca rotate")
+            && let Some(Running { terminal, .. }) = self.gateway
+        {
+            self.terminals[terminal].tells(bare, "the authorities have changed");
+        }
         let gone = [
             "appproxy gateway connector remove",
             "appproxy connector unregister",

@@ -275,6 +275,18 @@ impl Terminal {
         }
     }
 
+    /// Waits for a line on standard error of a program that was typed here and goes on.
+    pub(crate) fn tells(&mut self, command: &str, words: &str) {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            match self.errors.recv_timeout(until - Instant::now()) {
+                Ok(line) if line.contains(words) => return,
+                Ok(_) => {}
+                Err(_) => panic!("`{command}` does not tell {words:?}"),
+            }
+        }
+    }
+
     /// Fails where a program that is to go on has ended.
     fn goes_on(&mut self, command: &str) {
         loop {
