@@ -368,7 +368,8 @@ async fn a_form_that_comes_too_late_waits_in_the_browser_for_the_same_person() {
     })
     .await;
     let (other, _) = Backend::demo().await;
-    let stand = stand(&[says, other], json!([corp.setting()])).start().await;
+    let backends = [says, other];
+    let stand = stand(&backends, json!([corp.setting()])).start().await;
     let _corp = corp.start(&stand).await;
     let form = stand.url("chat", "/form");
     let too_late = "Your session ended before this form arrived.";
