@@ -78,7 +78,8 @@ def gates(results):
             found = [value * scale for value in results.values(who, load, figure).values()]
         if not found:
             # Whoever asked for some stacks or loads alone wants nothing of the others.
-            if who in results.rounds and load in results.rounds[who]:
+            asked = against is None or against in results.rounds
+            if asked and load in results.rounds.get(who, {}):
                 rows.append([what, against or "", "not measured", f"≤ {most:g}", ""])
             continue
         median = statistics.median(found)

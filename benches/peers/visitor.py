@@ -12,10 +12,11 @@ class Policy(http.cookiejar.DefaultCookiePolicy):
     """One host, whatever its name: what a browser makes of `localhost`."""
 
     def return_ok_domain(self, cookie, request):
-        return cookie.domain == http.cookiejar.request_host(request)
+        return self.domain_return_ok(cookie.domain, request)
 
     def domain_return_ok(self, domain, request):
-        return domain == http.cookiejar.request_host(request)
+        # A name without dots is kept with `.local` behind it.
+        return domain == http.cookiejar.eff_request_host(request)[1]
 
 
 def to_loopback(host, *rest, resolve=socket.getaddrinfo):
