@@ -3,7 +3,7 @@
 # SOCKET is told when a program that goes on is ready (sd_notify).
 mark=$1
 export NOTIFY_SOCKET=$2
-cd /root/appproxy
+cd ~/appproxy
 # Commands have a standard input that says nothing and does not end, as of somebody who does not type.
 mkfifo "/tmp/.typed.$$"
 exec 3<&0 0<>"/tmp/.typed.$$"
