@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::certs::{RandomError, random};
 use crate::clock::Timestamp;
+use crate::http::cookie_pairs;
 
 /// The ticket of a session.
 const SESSION: &str = "__Host-appproxy";
@@ -101,7 +102,7 @@ impl<'a> OwnCookies<'a> {
     pub fn read(fields: &'a HeaderMap) -> Self {
         let mut own = Self::default();
         for field in fields.get_all(header::COOKIE) {
-            for pair in field.as_bytes().split(|&octet| octet == b';') {
+            for pair in cookie_pairs(field.as_bytes()) {
                 own.take(trim(pair));
             }
         }
@@ -201,7 +202,7 @@ pub fn clear_session_cookie(answer: &mut HeaderMap) {
 /// and would take the next person for the one before.
 pub fn forget_somebody_else(fields: &HeaderMap, answer: &mut HeaderMap) {
     let all = fields.get_all(header::COOKIE).iter();
-    let pairs = all.flat_map(|field| field.as_bytes().split(|&octet| octet == b';'));
+    let pairs = all.flat_map(|field| cookie_pairs(field.as_bytes()));
     let names = pairs.filter_map(|pair| {
         let pair = trim(pair);
         let equals = pair.iter().position(|&octet| octet == b'=')?;

@@ -28,6 +28,17 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// The cookies of one field as they stand there, white space and all.
+pub fn cookie_pairs(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let field = rest?;
+        let end = memchr::memchr(b';', field);
+        rest = end.map(|end| &field[end + 1..]);
+        Some(end.map_or(field, |end| &field[..end]))
+    })
+}
+
 /// Whether a cookie, as `name=value` or as its name alone, is the gateway's own: it never reaches
 /// an application, and no application sets it (DESIGN 8, rule 7).
 ///

@@ -32,7 +32,7 @@ mod target;
 
 pub use body::{Body, BodyError, TrailerRule};
 pub use causes::with_causes;
-pub use cookies::{is_own_cookie, join_cookies};
+pub use cookies::{cookie_pairs, is_own_cookie, join_cookies};
 pub use delivery::Delivery;
 pub use deny::{deny_request, deny_request_trailers, deny_response, deny_response_trailers};
 pub use forwarded::Facts;

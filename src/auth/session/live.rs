@@ -5,13 +5,14 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Keys;
 use super::names::{self, Owner};
-use super::seal::{open, seal};
+use super::seal::{open, same, seal};
 use super::sign_in::{SessionHost, SignIn};
 use crate::clock::Timestamp;
 use crate::model::{Person, SessionId};
@@ -35,10 +36,20 @@ pub struct Session {
     pub(super) noted: AtomicI64,
     /// SHA-256 of the ticket's secret.
     pub(super) proof: [u8; 32],
+    /// The ticket that was judged last.
+    pub(super) judged: ArcSwapOption<Judged>,
     pub(super) revoked: CancellationToken,
 }
 
 impl Session {
+    /// Whether a ticket of this digest was found to be its own by these keys.
+    pub(super) fn knows(&self, digest: &[u8; 32], keys: &Arc<Keys>) -> bool {
+        let judged = self.judged.load();
+        let by = |judged: &Arc<Judged>| Arc::ptr_eq(&judged.keys, keys);
+        let judged = judged.as_ref().filter(|judged| by(judged));
+        judged.is_some_and(|judged| same(&judged.digest, digest))
+    }
+
     /// Its identifier, which opens nothing by itself.
     #[must_use]
     pub const fn id(&self) -> &SessionId {
@@ -157,6 +168,15 @@ impl fmt::Debug for Session {
             .field("host", &self.host)
             .finish_non_exhaustive()
     }
+}
+
+/// A ticket that was found to be the session's: while neither its octets nor the keys have changed, that
+/// need not be worked out again.
+pub(super) struct Judged {
+    /// SHA-256 of its text.
+    pub(super) digest: [u8; 32],
+    /// What it was judged by.
+    pub(super) keys: Arc<Keys>,
 }
 
 /// A request that goes by a session, until it is dropped.

@@ -48,6 +48,11 @@ impl Memory {
         }
     }
 
+    /// The session of this identifier, which nobody has judged.
+    pub(super) fn session(&self, id: &str) -> Option<Arc<Session>> {
+        self.state().sessions.get(id).cloned()
+    }
+
     /// To be asked before the store is.
     pub(super) fn generation(&self) -> u64 {
         self.state().generation

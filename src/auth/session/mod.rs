@@ -39,8 +39,8 @@ use crate::model::SessionId;
 use crate::store::{Origin, SecretOctets, SessionRefusal, Store, StoreError};
 
 pub use hand_over::{CODE_LIVES, CodeError, HandOver, LINK, NonceHash, Redeemed};
-use live::Root;
 pub use live::{InUse, Session};
+use live::{Judged, Root};
 use memory::{Known, Memory};
 pub use names::Owner;
 pub use refresh::{Asked, Refreshed};
@@ -294,21 +294,13 @@ impl Sessions {
         if !shared.is_confirmed() {
             return Found::Unavailable;
         }
-        let Some(ticket) = Ticket::read(ticket, &shared.keys.load().tickets) else {
-            return Found::None(NoSession::Forged);
-        };
-        let proof = sha256(&*ticket.secret);
-        let session = match shared.memory.get(&ticket.id) {
-            Known::Gone(why) => return Found::None(why),
-            Known::Nothing => match shared.load(host, &ticket, proof).await {
+        let session = match shared.judged(ticket) {
+            Some(session) => session,
+            None => match shared.judge(host, ticket).await {
                 Found::Live(session) => session,
                 other => return other,
             },
-            Known::Session(session) => session,
         };
-        if !seal::same(&session.proof, &proof) {
-            return Found::None(NoSession::Forged);
-        }
         if session.host != *host {
             return Found::None(NoSession::OtherHost);
         }
@@ -327,6 +319,40 @@ impl Sessions {
             return over;
         }
         shared.used(&session, now);
+        Found::Live(session)
+    }
+}
+
+impl Shared {
+    /// The session of a ticket that was judged before, as it stands and by these keys.
+    fn judged(&self, ticket: &[u8]) -> Option<Arc<Session>> {
+        let session = self.memory.session(Ticket::id_of(ticket)?)?;
+        let is_known = session.knows(&sha256(ticket), &self.keys.load());
+        is_known.then_some(session)
+    }
+
+    /// The session of a ticket, if it is one of ours; whether it is alive was not asked.
+    async fn judge(&self, host: &SessionHost, text: &[u8]) -> Found {
+        let keys = self.keys.load_full();
+        let Some(ticket) = Ticket::read(text, &keys.tickets) else {
+            return Found::None(NoSession::Forged);
+        };
+        let proof = sha256(&*ticket.secret);
+        let session = match self.memory.get(&ticket.id) {
+            Known::Gone(why) => return Found::None(why),
+            Known::Nothing => match self.load(host, &ticket, proof).await {
+                Found::Live(session) => session,
+                other => return other,
+            },
+            Known::Session(session) => session,
+        };
+        if !seal::same(&session.proof, &proof) {
+            return Found::None(NoSession::Forged);
+        }
+        let digest = sha256(text);
+        session
+            .judged
+            .store(Some(Arc::new(Judged { digest, keys })));
         Found::Live(session)
     }
 }

@@ -121,6 +121,7 @@ impl Shared {
                     idle: record.idle_ends.0.into(),
                     noted: self.clock.now().0.into(),
                     proof,
+                    judged: None.into(),
                     revoked: root.revoked.child_token(),
                     root,
                 });

@@ -20,6 +20,9 @@ const PURPOSE: &str = "appproxy session ticket";
 /// Octets of the hash in the ticket: nobody guesses 128 bits over a network.
 const MAC: usize = 16;
 
+/// Octets of an identifier.
+const ID: usize = 33;
+
 /// The longest text that is looked at.
 const LONGEST: usize = 256;
 
@@ -31,6 +34,12 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
+    /// The identifier in what looks like a ticket and was not judged.
+    pub(super) fn id_of(text: &[u8]) -> Option<&str> {
+        let text = text.get(..ID).filter(|_| text.len() <= LONGEST)?;
+        std::str::from_utf8(text).ok()
+    }
+
     /// Reads one; `None` where it is none of ours.
     pub(super) fn read(text: &[u8], keys: &Ring) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
@@ -40,7 +49,7 @@ impl Ticket {
         let mut parts = text.split('.');
         let (id, secret) = (parts.next()?, parts.next()?);
         let (owner, mac) = (parts.next()?, parts.next()?);
-        if parts.next().is_some() || id.len() != 33 || !id.starts_with('s') {
+        if parts.next().is_some() || id.len() != ID || !id.starts_with('s') {
             return None;
         }
         let ticket = Self {

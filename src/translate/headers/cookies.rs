@@ -2,7 +2,7 @@
 
 use http::header::{self, Entry, HeaderMap, HeaderValue};
 
-use crate::http::is_own_cookie;
+use crate::http::{cookie_pairs, is_own_cookie};
 use crate::model::Host;
 use crate::translate::urls::UrlMap;
 
@@ -107,7 +107,7 @@ fn cookie_path(value: &[u8], map: &UrlMap<'_>) -> Option<String> {
 
 /// Removes the gateway's own cookies from a request and leaves all others octet by octet.
 pub fn remove_own_cookies(headers: &mut HeaderMap) {
-    let is_ours = |value: &HeaderValue| value.as_bytes().split(|&b| b == b';').any(is_own_cookie);
+    let is_ours = |value: &HeaderValue| cookie_pairs(value.as_bytes()).any(is_own_cookie);
     if !headers.get_all(header::COOKIE).iter().any(is_ours) {
         return;
     }
@@ -122,10 +122,10 @@ pub fn remove_own_cookies(headers: &mut HeaderMap) {
 }
 
 fn without_own(field: HeaderValue) -> Option<HeaderValue> {
-    let pairs = field.as_bytes().split(|&b| b == b';');
-    if !pairs.clone().any(is_own_cookie) {
+    if !cookie_pairs(field.as_bytes()).any(is_own_cookie) {
         return Some(field);
     }
+    let pairs = cookie_pairs(field.as_bytes());
     let kept: Vec<&[u8]> = pairs.filter(|pair| !is_own_cookie(pair)).collect();
     let mut value = HeaderValue::from_bytes(kept.join(&b';').trim_ascii_start()).ok()?;
     value.set_sensitive(field.is_sensitive());

@@ -228,6 +228,33 @@ async fn a_session_is_found_here_and_after_a_restart_with_all_it_knows() {
 }
 
 #[tokio::test]
+async fn a_ticket_that_was_judged_before_opens_in_no_other_spelling() {
+    let bed = Bed::new();
+    let process = bed.process().await;
+    let (ticket, session) = process.sign_in("alice").await;
+    for _ in 0..2 {
+        process.live(&login(), &ticket).await;
+        for at in 0..ticket.len() {
+            let mut altered = ticket.clone().into_bytes();
+            altered[at] = if altered[at] == b'A' { b'B' } else { b'A' };
+            let altered = String::from_utf8(altered).unwrap();
+            let why = process.none(&login(), &altered).await;
+            assert_eq!(why, NoSession::Forged, "{at}");
+        }
+        for altered in [
+            format!("{ticket}A"),
+            format!("{ticket}."),
+            format!(" {ticket}"),
+        ] {
+            let why = process.none(&login(), &altered).await;
+            assert_eq!(why, NoSession::Forged, "{altered}");
+        }
+    }
+    process.revoke(session.id()).await.unwrap();
+    assert_eq!(process.none(&login(), &ticket).await, NoSession::Revoked);
+}
+
+#[tokio::test]
 async fn what_is_none_says_why() {
     let bed = Bed::new();
     let (one, other) = (bed.process().await, bed.process().await);
