@@ -13,6 +13,7 @@
     reason = "criterion's macros write functions without any"
 )]
 
+mod access;
 mod heads;
 mod routing;
 mod scanner;
@@ -28,6 +29,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 criterion_group!(
     all,
+    access::bench,
     routing::bench,
     scanner::bench,
     heads::bench,

@@ -9,6 +9,7 @@ mod cookie;
 mod identity;
 mod origin;
 mod permit;
+mod policy;
 pub mod provider;
 mod session;
 
@@ -16,6 +17,8 @@ use std::net::IpAddr;
 
 use http::HeaderMap;
 
+use crate::clock::Timestamp;
+use crate::http::CanonicalPath;
 use crate::model::{Application, ErrorCode, ExternalUrl, Host, PreAuthentication};
 
 pub use cookie::{
@@ -23,7 +26,11 @@ pub use cookie::{
     forget_somebody_else, set_session_cookie,
 };
 pub use identity::Identity;
-pub use permit::{Denied, LINK_CLAIM, Permit, Rule, authorise, still_allows};
+pub use permit::{
+    Denied, LINK_CLAIM, Permit, Rule, authorise, explain_rules, might_allow, still_allows,
+    would_allow,
+};
+pub use policy::{Circumstances, Holds, Traced};
 pub use session::{
     Asked, CODE_LIVES, CodeError, Device, Found, HandOver, InUse, LINK, Listed, LogMark, LoggedOut,
     LoggedOutOf, LogoutToken, NewSession, NoSession, NonceHash, Owner, Redeemed, Refreshed,
@@ -40,7 +47,9 @@ pub struct Facts<'a> {
     /// Whether it is the handshake of a WebSocket.
     pub is_websocket: bool,
     /// The path that routing decided on, without the query.
-    pub path: &'a str,
+    pub path: CanonicalPath<'a>,
+    /// When it is judged.
+    pub now: Timestamp,
     /// The request's fields as the client sent them. Of these a decision believes only what no page
     /// can make a browser send.
     pub fields: &'a HeaderMap,
@@ -48,6 +57,23 @@ pub struct Facts<'a> {
     pub external: &'a ExternalUrl,
     /// As above.
     pub host: &'a Host,
+}
+
+impl<'a> Facts<'a> {
+    /// What rules look at.
+    #[must_use]
+    pub const fn circumstances(&self) -> Circumstances<'a> {
+        Circumstances {
+            client: self.client,
+            method: match self.is_websocket {
+                // Over HTTP/2 it is a CONNECT, which is the same to the application.
+                true => &http::Method::GET,
+                false => self.method,
+            },
+            path: self.path,
+            now: self.now,
+        }
+    }
 }
 
 /// Why a request is not passed on before it is known who sent it.

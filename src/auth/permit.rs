@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::{Access, Application, ErrorCode, Person, PreAuthentication};
+use crate::model::{Application, ErrorCode, Person, PreAuthentication};
 
-use super::{Facts, Identity, origin};
+use super::policy::{self, Circumstances, Seen};
+use super::{Facts, Identity, SignIn, origin};
 
 /// Proof that one request may be forwarded to one application.
 ///
@@ -24,7 +25,7 @@ use super::{Facts, Identity, origin};
 /// ```compile_fail,E0451
 /// use appproxy::auth::{Permit, Rule};
 /// fn forge(application: std::sync::Arc<appproxy::model::Application>) -> Permit {
-///     Permit { application, rule: Rule::Passthrough }
+///     Permit { application, rule: Rule::Passthrough, would_deny: None, sign_in: None }
 /// }
 /// ```
 ///
@@ -41,6 +42,8 @@ use super::{Facts, Identity, origin};
 pub struct Permit {
     application: Arc<Application>,
     rule: Rule,
+    would_deny: Option<Arc<str>>,
+    sign_in: Option<Arc<SignIn>>,
 }
 
 impl Permit {
@@ -54,6 +57,18 @@ impl Permit {
     #[must_use]
     pub const fn rule(&self) -> &Rule {
         &self.rule
+    }
+
+    /// Whose request it is, as they were when it was judged.
+    #[must_use]
+    pub fn person(&self) -> Option<&Person> {
+        self.sign_in.as_ref().map(|sign_in| &sign_in.person)
+    }
+
+    /// The line of `access: { deny: … }` that would have kept it out, were it not `report_only`.
+    #[must_use]
+    pub const fn would_deny(&self) -> Option<&Arc<str>> {
+        self.would_deny.as_ref()
     }
 }
 
@@ -88,12 +103,15 @@ pub enum Denied {
     /// Nothing opens by omission.
     #[error("no rule allows it")]
     NoRule,
-    /// No line of `access: { allow: … }` names the person.
-    #[error("no line of `access.allow` names the person")]
-    NotNamed,
-    /// A line of `access: { deny: … }` names the person.
-    #[error("`access.deny` names the person: {0}")]
-    Named(String),
+    /// No line of `access: { allow: … }` lets it in; which condition failed in each.
+    #[error("no line of `access.allow` lets it in: {0}")]
+    NotNamed(Arc<str>),
+    /// A line of `access: { deny: … }` keeps it out.
+    #[error("`access.deny` keeps it out: {0}")]
+    Named(Arc<str>),
+    /// A line of `access: { deny: … }` asks for what is not known.
+    #[error("whether `access.deny` keeps it out cannot be told: {0}")]
+    Unknown(Arc<str>),
     /// An operator's link let the person in, to another application.
     #[error("an operator's link let the person in, to another application alone")]
     ByLink,
@@ -110,34 +128,118 @@ impl Denied {
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::NoRule | Self::NotNamed | Self::Named(_) | Self::ByLink => ErrorCode::Denied,
+            Self::NoRule | Self::NotNamed(_) | Self::Named(_) | Self::Unknown(_) | Self::ByLink => {
+                ErrorCode::Denied
+            }
             Self::CrossOrigin(_) => ErrorCode::CrossOrigin,
         }
     }
 }
 
-/// Whether an application still lets in whom it let in, when its configuration or what is known of the
-/// person has changed.
+/// Whether an application still lets in whom it let in, when its configuration, the time, or what is
+/// known of the person has changed.
 #[must_use]
-pub fn still_allows(identity: &Identity, application: &Application) -> bool {
-    judge(identity, application).is_ok()
+pub fn still_allows(
+    identity: &Identity,
+    application: &Application,
+    request: Circumstances<'_>,
+) -> bool {
+    judge(identity, application, request).is_ok()
 }
 
-/// What lets somebody in.
-fn judge(identity: &Identity, application: &Application) -> Result<Rule, Denied> {
+/// Whether an application might let somebody in, by what is known of them and of what they may ask for.
+#[must_use]
+pub fn might_allow(
+    identity: &Identity,
+    application: &Application,
+    request: Option<Circumstances<'_>>,
+) -> bool {
+    let Some(session) = identity.session().filter(|_| application.signs_in()) else {
+        return false;
+    };
+    let sign_in = session.sign_in();
+    let seen = Seen {
+        person: Some(&sign_in.person),
+        request,
+    };
+    only_by_link(application, &sign_in.person).is_ok() && policy::might(&application.access, &seen)
+}
+
+/// What lets somebody in, what would keep them out if it decided, and who they are.
+struct Judged {
+    rule: Rule,
+    would_deny: Option<Arc<str>>,
+    sign_in: Option<Arc<SignIn>>,
+}
+
+fn judge(
+    identity: &Identity,
+    application: &Application,
+    request: Circumstances<'_>,
+) -> Result<Judged, Denied> {
     // The method is looked at again, and not taken from the identity: an anonymous visitor of one
     // application is nobody at the next.
     match (identity, application.pre_authentication.as_slice()) {
-        (Identity::Anonymous, [PreAuthentication::Passthrough]) => Ok(Rule::Passthrough),
+        (Identity::Anonymous, [PreAuthentication::Passthrough]) => {
+            by_rules(application, None, request)
+        }
         (Identity::Session(session), [PreAuthentication::Oidc]) => {
             let sign_in = session.sign_in();
             only_by_link(application, &sign_in.person)?;
-            named(&application.access, &sign_in.person)
+            let judged = by_rules(application, Some(&sign_in.person), request)?;
+            Ok(Judged {
+                sign_in: Some(sign_in),
+                ..judged
+            })
         }
         #[cfg(test)]
-        (Identity::Assumed, [PreAuthentication::Assumed]) => Ok(Rule::Assumed),
+        (Identity::Assumed, [PreAuthentication::Assumed]) => Ok(Judged {
+            rule: Rule::Assumed,
+            would_deny: None,
+            sign_in: None,
+        }),
         _ => Err(Denied::NoRule),
     }
+}
+
+fn by_rules(
+    application: &Application,
+    person: Option<&Person>,
+    request: Circumstances<'_>,
+) -> Result<Judged, Denied> {
+    let request = Some(request);
+    let allowed = policy::judge(&application.access, &Seen { person, request })?;
+    let rule = allowed
+        .by
+        .map_or(Rule::Passthrough, |line| Rule::Allow(Arc::clone(line)));
+    Ok(Judged {
+        rule,
+        would_deny: allowed.would_deny.cloned(),
+        sign_in: None,
+    })
+}
+
+/// What each condition of an application's rules comes to, for whom it would be asked.
+#[must_use]
+pub fn explain_rules(
+    application: &Application,
+    person: Option<&Person>,
+    facts: &Facts<'_>,
+) -> Vec<policy::Traced> {
+    let request = Some(facts.circumstances());
+    policy::trace(&application.access, &Seen { person, request })
+}
+
+/// What an application's rules say of somebody who has no session: for a question alone, and no permit.
+///
+/// # Errors
+/// Why they keep the person out.
+pub fn would_allow(
+    application: &Application,
+    person: Option<&Person>,
+    facts: &Facts<'_>,
+) -> Result<Rule, Denied> {
+    by_rules(application, person, facts.circumstances()).map(|judged| judged.rule)
 }
 
 /// The claim of a person whom an operator's one-time link signed in: the only application it is for, who
@@ -152,16 +254,6 @@ fn only_by_link(application: &Application, person: &Person) -> Result<(), Denied
     }
 }
 
-/// The line that lets a person in. SECURITY: whom `deny` names stays out, whatever `allow` says.
-fn named(access: &Access, person: &Person) -> Result<Rule, Denied> {
-    if let Some(line) = access.deny.iter().find(|line| line.names(person)) {
-        return Err(Denied::Named(line.to_string()));
-    }
-    let line = access.allow.iter().find(|line| line.names(person));
-    let line = line.ok_or(Denied::NotNamed)?;
-    Ok(Rule::Allow(line.to_string().into()))
-}
-
 /// Judges one request; asked again for every request of a connection.
 ///
 /// # Errors
@@ -174,9 +266,15 @@ pub fn authorise(
     if identity.is_proven_by_browser() {
         origin::check(facts, application.front.cors.as_deref())?;
     }
-    let rule = judge(identity, application)?;
+    let Judged {
+        rule,
+        would_deny,
+        sign_in,
+    } = judge(identity, application, facts.circumstances())?;
     Ok(Permit {
         application: Arc::clone(application),
         rule,
+        would_deny,
+        sign_in,
     })
 }

@@ -3,15 +3,25 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 
+use anyhow::{Context as _, bail};
 use comfy_table::Table;
 use http::Method;
+use serde_json::Map;
 use url::form_urlencoded::Serializer;
 
+use super::link::{person_named, provider_named};
 use super::orders::{self, paths};
 use super::{Exit, GatewayFile};
+use crate::auth::provider::person_of;
+use crate::clock::Clock;
 use crate::config::GatewayConfig;
 use crate::gateway::{Explanation, Question};
+use crate::model::Person;
+
+/// The longest file of claims: it goes to the gateway in the address of a question.
+const LONGEST_CLAIMS: usize = 16 * 1024;
 
 /// The address of a stranger: nobody's (RFC 5737).
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -28,6 +38,18 @@ pub(super) struct Explain {
     /// From which address; a stranger's where it is absent
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<IpAddr>,
+    /// From somebody who has signed in: what their provider calls them for good (`sub`)
+    #[arg(long, value_name = "SUBJECT", conflicts_with = "claims")]
+    user: Option<String>,
+    /// A group they are in; may be repeated
+    #[arg(long = "group", value_name = "GROUP", requires = "user")]
+    groups: Vec<String>,
+    /// From whoever an ID token with these claims would be of: a file with a JSON object
+    #[arg(long, value_name = "FILE")]
+    claims: Option<PathBuf>,
+    /// The identity provider that says so, where there are several
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
     /// For programs
     #[arg(long)]
     json: bool,
@@ -51,17 +73,26 @@ impl Explain {
         let config = GatewayConfig::load(&self.config.config).map_err(Exit::Findings)?;
         let client = self.ip.unwrap_or(STRANGER);
         let usage = |text: String| Exit::Refused(format!("appproxy: {text}"));
-        let question = Question::new(&self.url, self.method.clone(), client);
-        let question = question.map_err(|error| usage(error.to_string()))?;
-        let query = Serializer::new(String::new())
+        let person = self
+            .person(&config)
+            .map_err(|error| usage(format!("{error:#}")))?;
+        let mut query = Serializer::new(String::new());
+        query
             .append_pair("url", &self.url)
             .append_pair("method", self.method.as_str())
-            .append_pair("ip", &client.to_string())
-            .finish();
+            .append_pair("ip", &client.to_string());
+        if let Some(person) = &person {
+            let text = serde_json::to_string(person).unwrap_or_default();
+            query.append_pair("person", &text);
+        }
+        let query = query.finish();
+        let question = Question::new(&self.url, self.method.clone(), client, person);
+        let question = question.map_err(|error| usage(error.to_string()))?;
         let path = format!("{}?{query}", paths::EXPLAIN);
         let told: Option<Explanation> = orders::order(&config, Method::GET, &path)?;
         let is_running = told.is_some();
-        let told = told.unwrap_or_else(|| Explanation::under(&config, &question));
+        let told =
+            told.unwrap_or_else(|| Explanation::under(&config, &question, Clock::system().now()));
         if self.json {
             let text = serde_json::to_string_pretty(&told).unwrap_or_default();
             return print(&format!("{text}\n"));
@@ -93,6 +124,33 @@ impl Explain {
             );
         }
         print(&text)
+    }
+}
+
+impl Explain {
+    /// Whose request it would be.
+    fn person(&self, config: &GatewayConfig) -> anyhow::Result<Option<Person>> {
+        if self.user.is_none() && self.claims.is_none() {
+            return Ok(None);
+        }
+        let provider = provider_named(config, self.provider.as_deref())?;
+        if let Some(user) = &self.user {
+            return Ok(Some(person_named(provider, user, &self.groups, Map::new())));
+        }
+        let Some(file) = &self.claims else {
+            return Ok(None);
+        };
+        let shown = file.display();
+        let text = std::fs::read(file).with_context(|| format!("cannot read {shown}"))?;
+        if text.len() > LONGEST_CLAIMS {
+            bail!("{shown} is longer than {} KiB", LONGEST_CLAIMS / 1024);
+        }
+        let claims = serde_json::from_slice(&text);
+        let claims = claims.with_context(|| format!("{shown} is no JSON object"))?;
+        let person = person_of(provider, claims);
+        person
+            .map(Some)
+            .with_context(|| format!("{shown} describes nobody"))
     }
 }
 

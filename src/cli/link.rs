@@ -12,7 +12,7 @@ use secrecy::ExposeSecret as _;
 use super::token::GATEWAY_CONFIG;
 use crate::auth::{
     Device, HandOver, Identity, LINK_CLAIM, NewSession, NonceHash, SessionHost, SessionSettings,
-    Sessions, SignIn, still_allows,
+    Sessions, SignIn, might_allow,
 };
 use crate::clock::Clock;
 use crate::config::{GatewayConfig, IdentityProvider};
@@ -72,7 +72,7 @@ impl SessionCreate {
         }
         let application = self.application(config)?;
         let (url, host) = place(application)?;
-        let provider = self.provider(config)?;
+        let provider = provider_named(config, self.provider.as_deref())?;
         let settings = SessionSettings {
             idle: self.ttl,
             absolute: self.ttl,
@@ -91,7 +91,7 @@ impl SessionCreate {
             began,
         };
         let (_, session) = sessions.create(new).await?;
-        if !still_allows(&Identity::Session(Arc::clone(&session)), application) {
+        if !might_allow(&Identity::Session(Arc::clone(&session)), application, None) {
             sessions.revoke(session.id()).await?;
             bail!(
                 "`access` of `{}` does not let `{}` in: name a group that it allows with --group",
@@ -140,27 +140,6 @@ impl SessionCreate {
         Ok(found)
     }
 
-    fn provider<'a>(&self, config: &'a GatewayConfig) -> anyhow::Result<&'a IdentityProvider> {
-        let all = &config.identity_providers;
-        let names = || {
-            let names = all.iter().map(|provider| provider.name.as_str());
-            names.collect::<Vec<_>>().join(", ")
-        };
-        match &self.provider {
-            Some(name) => {
-                let found = all.iter().find(|provider| provider.name.as_str() == name);
-                found.with_context(|| {
-                    format!("there is no identity provider `{name}`, but: {}", names())
-                })
-            }
-            None => match &all[..] {
-                [only] => Ok(only),
-                _ => bail!("name one with --provider: {}", names()),
-            },
-        }
-        .map(|provider| &**provider)
-    }
-
     fn sign_in(&self, provider: &IdentityProvider, clock: &Clock) -> SignIn {
         let variable = |name| std::env::var(name).ok();
         let by = variable("SUDO_USER").or_else(|| variable("USER"));
@@ -171,25 +150,8 @@ impl SessionCreate {
             "reason": self.reason,
         });
         claims.insert(LINK_CLAIM.to_owned(), made);
-        let mut groups: Vec<Arc<str>> = self
-            .groups
-            .iter()
-            .map(|group| group.as_str().into())
-            .collect();
-        groups.sort_unstable();
-        groups.dedup();
         SignIn {
-            person: Person {
-                key: PersonKey {
-                    authority: provider.some_issuer(),
-                    subject: self.user.as_str().into(),
-                },
-                provider: provider.name.as_str().into(),
-                name: None,
-                email: None,
-                groups: groups.into(),
-                claims,
-            },
+            person: person_named(provider, &self.user, &self.groups, claims),
             issuer: provider.some_issuer().to_string(),
             subject: self.user.clone(),
             sid: None,
@@ -222,5 +184,51 @@ fn humantime(duration: Duration) -> String {
         (0, minutes) => format!("{minutes}m"),
         (hours, 0) => format!("{hours}h"),
         (hours, minutes) => format!("{hours}h {minutes}m"),
+    }
+}
+
+/// The identity provider of a name, or the only one.
+pub(super) fn provider_named<'a>(
+    config: &'a GatewayConfig,
+    name: Option<&str>,
+) -> anyhow::Result<&'a IdentityProvider> {
+    let all = &config.identity_providers;
+    let names = || {
+        let names = all.iter().map(|provider| provider.name.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let found = match (name, &all[..]) {
+        (Some(name), _) => {
+            let found = all.iter().find(|provider| provider.name.as_str() == name);
+            found.with_context(|| {
+                format!("there is no identity provider `{name}`, but: {}", names())
+            })
+        }
+        (None, [only]) => Ok(only),
+        (None, _) => bail!("name one with --provider: {}", names()),
+    };
+    found.map(|provider| &**provider)
+}
+
+/// Somebody as an operator describes them.
+pub(super) fn person_named(
+    provider: &IdentityProvider,
+    user: &str,
+    groups: &[String],
+    claims: serde_json::Map<String, serde_json::Value>,
+) -> Person {
+    let mut groups: Vec<Arc<str>> = groups.iter().map(|group| group.as_str().into()).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    Person {
+        key: PersonKey {
+            authority: provider.some_issuer(),
+            subject: user.into(),
+        },
+        provider: provider.name.as_str().into(),
+        name: None,
+        email: None,
+        groups: groups.into(),
+        claims,
     }
 }

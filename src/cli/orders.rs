@@ -167,7 +167,9 @@ fn question(query: Option<&str>) -> Result<Question, String> {
     let of = |name: &str| parameter(query, name).ok_or_else(|| missing(name));
     let method: Method = of("method")?.parse().map_err(|_| missing("method"))?;
     let client = of("ip")?.parse().map_err(|_| missing("ip"))?;
-    Question::new(&of("url")?, method, client).map_err(|error| error.to_string())
+    let person = parameter(query, "person").map(|text| serde_json::from_str(&text));
+    let person = person.transpose().map_err(|_| missing("person"))?;
+    Question::new(&of("url")?, method, client, person).map_err(|error| error.to_string())
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::access::access;
+use super::access::NamedRules;
 use super::balancing;
 use super::external;
 use super::field::Field;
@@ -12,6 +12,7 @@ use super::front;
 use super::limits;
 use super::section::Section;
 use super::sign_in::Asked;
+use super::sign_on::people;
 use super::translation;
 use crate::model::{
     Affinity, Application, ApplicationLimits, ApplicationName, BackendProtocol, BackendTimeouts,
@@ -21,15 +22,7 @@ use crate::model::{
 
 /// Keys of an application that the documents describe, not built yet.
 const LATER: &[&str] = &[
-    "paths",
-    "single_sign_on",
-    "session",
-    "cookies",
-    "fragment",
-    "log",
-    "audit",
-    "brand",
-    "enabled",
+    "paths", "session", "cookies", "fragment", "log", "audit", "brand", "enabled",
 ];
 /// Keys of `defaults:` not built yet.
 const LATER_DEFAULTS: &[&str] = &[
@@ -62,6 +55,8 @@ pub(super) struct Common {
     pub(super) serves_http: bool,
     /// What there is to sign in with.
     pub(super) sign_in: Asked,
+    /// `access_rules`.
+    pub(super) rules: NamedRules,
     /// From where paths count that are not absolute.
     pub(super) folder: PathBuf,
 }
@@ -103,6 +98,16 @@ pub(super) fn read(field: Field<'_>, common: &Common) -> Option<Draft> {
     field.section(LATER, |section| draft(section, common))
 }
 
+/// Who carries its requests.
+fn connectors(section: &Section<'_>) -> Option<Connectors> {
+    match section.optional("connector_groups") {
+        Some(field) => field.distinct(group).and_then(Connectors::new),
+        None => GroupName::new("default")
+            .ok()
+            .and_then(|group| Connectors::new(vec![group])),
+    }
+}
+
 /// Reads every key before the first `?`, so that each has its say.
 fn draft(section: &Section<'_>, common: &Common) -> Draft {
     let name = section.required("name", "wiki").and_then(name);
@@ -114,16 +119,16 @@ fn draft(section: &Section<'_>, common: &Common) -> Draft {
         .chain(alternates.iter().map(|(url, _)| url))
         .collect();
     let internal = balancing::internal_urls(section, |field| internal_url(field, &outsides));
-    let connectors = match section.optional("connector_groups") {
-        Some(field) => field.distinct(group).and_then(Connectors::new),
-        None => GroupName::new("default")
-            .ok()
-            .and_then(|group| Connectors::new(vec![group])),
-    };
+    let connectors = connectors(section);
     let pre_authentication = section
         .required("pre_authentication", "[passthrough]")
         .and_then(|field| methods(field, &common.sign_in));
-    let access = access(section, pre_authentication.as_deref(), &common.sign_in);
+    let (access, sign_on) = people(
+        section,
+        pre_authentication.as_deref(),
+        outside,
+        (&common.sign_in, &common.rules),
+    );
     check_secure(section, pre_authentication.as_deref(), &outsides);
     let host_header = match section.optional("host_header") {
         Some(field) => host_header(field),
@@ -159,6 +164,7 @@ fn draft(section: &Section<'_>, common: &Common) -> Draft {
             connectors: connectors?,
             pre_authentication: pre_authentication?,
             access: access?,
+            sign_on: sign_on?,
             description: match description {
                 Some(read) => Some(read?.into()),
                 None => None,

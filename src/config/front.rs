@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::field::Field;
 use super::file::did_you_mean;
@@ -184,12 +184,24 @@ fn message(field: Field<'_>) -> Option<Arc<str>> {
     Some(words.join(" ").into())
 }
 
+/// A network of IPv4 addresses that is written as one of IPv6 (`::ffff:192.0.2.0/120`), as addresses are
+/// compared.
+fn unmapped(network: IpNet) -> IpNet {
+    let IpNet::V6(six) = network else {
+        return network;
+    };
+    let length = six.prefix_len().checked_sub(96);
+    let four = six.addr().to_ipv4_mapped().zip(length);
+    let four = four.and_then(|(address, length)| Ipv4Net::new(address, length).ok());
+    four.map_or(network, IpNet::V4)
+}
+
 /// An address or a network.
 pub(super) fn network(field: Field<'_>) -> Option<IpNet> {
     let text = field.text()?;
     let network = match text.parse::<IpAddr>() {
         Ok(address) => Some(IpNet::from(address.to_canonical())),
-        Err(_) => text.parse::<IpNet>().ok(),
+        Err(_) => text.parse::<IpNet>().ok().map(unmapped),
     };
     match network {
         Some(network) if network.addr() == network.network() => Some(network),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::access;
 use super::application::{self, Common};
 use super::applications;
 use super::certificate;
@@ -17,11 +18,12 @@ use super::limits;
 use super::log;
 use super::section::Section;
 use super::sign_in::People;
+use super::sign_on;
 use super::tunnel;
 use super::{
     CertificateFiles, GatewayConfig, GatewayPlaces, GatewayReading, Listen, Reload, Sources,
 };
-use crate::model::{Finding, Host};
+use crate::model::{ApplicationLimits, Finding, Host};
 
 /// Keys the documents describe, not built yet.
 const LATER: &[&str] = &[
@@ -79,6 +81,37 @@ impl GatewayConfig {
     }
 }
 
+/// What applications take from the rest of the file, and whether all of it could be read.
+fn common(
+    root: &Section<'_>,
+    people: &People,
+    limits: ApplicationLimits,
+    serves_http: bool,
+    folder: &Path,
+) -> (Common, bool) {
+    let mut defaults = root
+        .optional("defaults")
+        .and_then(application::defaults)
+        .unwrap_or_default();
+    let closed = root.optional("maintenance").map(front::maintenance);
+    defaults.front.maintenance = closed.flatten().flatten();
+    let asked = people.asked();
+    let rules = root
+        .optional("access_rules")
+        .map(|field| access::named_rules(field, &asked));
+    let are_read = !matches!(rules, Some(None));
+    let common = Common {
+        domain: root.optional("default_domain").map(domain),
+        defaults,
+        limits,
+        serves_http,
+        sign_in: asked,
+        rules: rules.flatten().unwrap_or_default(),
+        folder: folder.to_owned(),
+    };
+    (common, are_read)
+}
+
 /// Reads every key before the first `?`, so that each has its say.
 fn read(
     root: &Section<'_>,
@@ -103,28 +136,24 @@ fn read(
     let drain = root.optional("drain").map(drain::gateway);
     let people = People::read(root, folder);
     let limits = root.optional("limits").map(limits::gateway);
-    let mut defaults = root
-        .optional("defaults")
-        .and_then(application::defaults)
-        .unwrap_or_default();
-    let closed = root.optional("maintenance").map(front::maintenance);
-    defaults.front.maintenance = closed.flatten().flatten();
-    let common = Common {
-        domain: root.optional("default_domain").map(domain),
-        defaults,
-        limits: limits.flatten().unwrap_or_default().usual,
-        serves_http: listen.as_ref().is_none_or(|l| l.serves_http),
-        sign_in: people.asked(),
-        folder: folder.to_owned(),
-    };
+    let limits_of_applications = limits.flatten().unwrap_or_default().usual;
+    let serves_http = listen.as_ref().is_none_or(|l| l.serves_http);
+    let (common, rules_are_read) =
+        common(root, &people, limits_of_applications, serves_http, folder);
     let tunnel = tunnel.unwrap_or_else(|| Some(Default::default()));
     let mut sources = Sources {
         files: vec![path.to_owned()],
         pattern: None,
     };
-    let applications = applications::read(root, folder, &common, findings, &mut sources);
+    let mut applications = applications::read(root, folder, &common, findings, &mut sources);
+    if let Some(applications) = &mut applications {
+        sign_on::delete_everywhere(applications);
+    }
 
     people.check(root, applications.as_deref());
+    if !rules_are_read {
+        return None;
+    }
     let limits = limits.unwrap_or_else(|| Some(Default::default()))?;
     let tunnel::OfGateway {
         connectors,

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | text → tree of nodes that know their place | `tree` |
 //! | node → typed value, or a finding | `field`, `section`, `units`, `allow` |
-//! | file → checked configuration | `file`, `gateway`, `application`, `applications`, `access`, `balancing`, `brand`, `external`, `front`, `provider`, `sign_in`, `connector`, `backend_tls` |
+//! | file → checked configuration | `file`, `gateway`, `application`, `applications`, `access`, `balancing`, `brand`, `external`, `front`, `provider`, `sign_in`, `sign_on`, `connector`, `backend_tls` |
 //! | what editors are told of the files | `schema`, `schema.json` |
 //!
 //! A reader asks its section for every key before it gives up, notes what is wrong and goes on,
@@ -39,6 +39,7 @@ mod schema;
 mod secret;
 mod section;
 mod sign_in;
+mod sign_on;
 mod start_only;
 mod translation;
 mod tree;

@@ -1,15 +1,18 @@
 //! What would become of a request, decision by decision, each by what decides it in earnest.
 
 use super::published::Published;
-use super::question::{Explanation, Question, Step};
+use super::question::{Explanation, Question, Step, rule_steps};
 use super::respond::Failure;
 use super::route::{Candidates, Found, Match, RouteTable};
 use super::tunnels::Tunnels;
 use super::{Gateway, front, pipeline};
 use crate::auth::{self, Challenge};
+use crate::clock::Timestamp;
 use crate::config::GatewayConfig;
 use crate::http::{self as rules, RequestHost};
-use crate::model::{ErrorCode, Host, RequestId, Scheme, SignIn};
+use crate::model::{
+    Application, ErrorCode, Host, Person, PreAuthentication, RequestId, Scheme, SignIn,
+};
 use crate::translate::UrlMap;
 
 impl Gateway {
@@ -19,16 +22,17 @@ impl Gateway {
     pub fn explain(&self, question: &Question) -> Explanation {
         let current = self.current();
         let sign_in = current.config.sign_in.as_ref();
-        Telling::of(question, Some(&self.tunnels), sign_in).tell(&current.table)
+        let now = self.clock.now();
+        Telling::of(question, Some(&self.tunnels), sign_in, now).tell(&current.table)
     }
 }
 
 impl Explanation {
     /// What would become of a request under a configuration that nobody runs.
     #[must_use]
-    pub fn under(config: &GatewayConfig, question: &Question) -> Self {
+    pub fn under(config: &GatewayConfig, question: &Question, now: Timestamp) -> Self {
         let table = RouteTable::after(None, &config.applications);
-        Telling::of(question, None, config.sign_in.as_ref()).tell(&table)
+        Telling::of(question, None, config.sign_in.as_ref(), now).tell(&table)
     }
 }
 
@@ -37,6 +41,7 @@ struct Telling<'q> {
     question: &'q Question,
     tunnels: Option<&'q Tunnels>,
     sign_in: Option<&'q SignIn>,
+    now: Timestamp,
     steps: Vec<Step>,
 }
 
@@ -57,11 +62,13 @@ impl<'q> Telling<'q> {
         question: &'q Question,
         tunnels: Option<&'q Tunnels>,
         sign_in: Option<&'q SignIn>,
+        now: Timestamp,
     ) -> Self {
         Self {
             question,
             tunnels,
             sign_in,
+            now,
             steps: Vec::new(),
         }
     }
@@ -98,6 +105,7 @@ impl<'q> Telling<'q> {
             request,
             scheme,
             client,
+            person,
         } = self.question;
         let (scheme, client) = (*scheme, *client);
         let bad = |why: String| Failure::new(ErrorCode::BadRequest, why);
@@ -116,7 +124,8 @@ impl<'q> Telling<'q> {
         let raw = request.uri().path();
         let sensitive = candidates.path_sensitive();
         let path = rules::canonical(raw, sensitive);
-        let path = path.map_err(|why| bad(why.to_string()))?.as_str();
+        let clear = path.map_err(|why| bad(why.to_string()))?;
+        let path = clear.as_str();
         let how = match sensitive {
             true => "it decides, so it must be clear",
             false => "every path leads to the same application",
@@ -137,22 +146,29 @@ impl<'q> Telling<'q> {
             client,
             method: request.method(),
             is_websocket: false,
-            path,
+            path: clear,
+            now: self.now,
             fields: request.headers(),
             external: &application.external,
             host: &target.host,
         };
         let methods = application.pre_authentication.iter();
         let methods: Vec<_> = methods.map(|method| method.to_string()).collect();
-        let identity = match auth::method(application) {
-            Ok(auth::Method::Known(identity)) => Ok(identity),
+        let identity = match (auth::method(application), person) {
+            (Ok(auth::Method::Known(identity)), _) => Ok(identity),
+            (Ok(auth::Method::Session), Some(person)) => {
+                self.of_person(application, person, &facts)?;
+                self.way(published)?;
+                return self.inside(&found, &target.host);
+            }
             // Whose the request would be is not known here.
-            Ok(auth::Method::Session) => Err(Challenge::SignIn(None)),
-            Err(challenge) => Err(challenge),
+            (Ok(auth::Method::Session), None) => Err(Challenge::SignIn(None)),
+            (Err(challenge), _) => Err(challenge),
         };
         let identity = identity.map_err(Failure::from);
         let identity = self.decided("pre_authentication", methods.join(", "), identity)?;
         self.conclude(identity.to_string());
+        self.steps.extend(rule_steps(application, None, &facts));
         let permit = auth::authorise(&identity, application, &facts).map_err(Failure::from);
         let value = format!("{identity}, {} {path}, from {client}", request.method());
         let permit = self.decided("access", value, permit)?;
@@ -160,6 +176,26 @@ impl<'q> Telling<'q> {
 
         self.way(published)?;
         self.inside(&found, &target.host)
+    }
+
+    /// What would be decided of a request of somebody who has signed in.
+    fn of_person(
+        &mut self,
+        application: &Application,
+        person: &Person,
+        facts: &auth::Facts<'_>,
+    ) -> Result<(), End> {
+        let who = format!("{} at {}", person.key.subject, person.provider);
+        let method = PreAuthentication::Oidc.to_string();
+        self.step("pre_authentication", method, format!("signed in: {who}"));
+        self.steps
+            .extend(rule_steps(application, Some(person), facts));
+        let rule = auth::would_allow(application, Some(person), facts);
+        let (method, path) = (facts.method, facts.path.as_str());
+        let value = format!("{who}, {method} {path}, from {}", facts.client);
+        let rule = self.decided("access", value, rule.map_err(Failure::from))?;
+        self.conclude(format!("allowed by the rule {rule}"));
+        Ok(())
     }
 
     /// What is answered at the sign-in host, which is no application's.
@@ -475,8 +511,8 @@ applications:
     fn each_decision_is_told_with_its_value() {
         let config = config();
         let ask = |url: &str, client: &str| {
-            let question = Question::new(url, Method::GET, client.parse().unwrap()).unwrap();
-            Explanation::under(&config, &question)
+            let question = Question::new(url, Method::GET, client.parse().unwrap(), None).unwrap();
+            Explanation::under(&config, &question, Timestamp(0))
         };
         for (url, client, code, answer) in CASES {
             let told = ask(url, client);
@@ -518,7 +554,7 @@ applications:
             "https://a b/",
         ] {
             assert!(
-                Question::new(bad, Method::GET, [192, 0, 2, 1].into()).is_err(),
+                Question::new(bad, Method::GET, [192, 0, 2, 1].into(), None).is_err(),
                 "{bad}"
             );
         }

@@ -22,10 +22,11 @@ use super::limits::Ticket;
 use super::pins::Pins;
 use super::published::Published;
 use super::respond::{self, Failure};
+use super::sign_on;
 use super::upload::Upload;
 use crate::auth::Permit;
 use crate::http::{self as rules, Body, Guard, Upgrade};
-use crate::model::{Affinity, Captured, Ends, ErrorCode, Host, RequestId, Scheme};
+use crate::model::{Affinity, Captured, Ends, ErrorCode, Host, Person, RequestId, Scheme};
 use crate::telemetry::AccessLine;
 use crate::translate::{self, UrlMap};
 use crate::tunnel::wire;
@@ -119,7 +120,7 @@ pub(super) async fn forward(
         .clients
         .admit(application, &errand.published.load, errand.facts.client)?;
     let upload = Upload::default();
-    let request = compose(request, errand, &map, is_websocket)?
+    let request = compose(request, errand, &map, permit.person(), is_websocket)?
         .map(|body| body.with_limit(application.limits.body))
         .map(|body| upload.follow(respond::count(access, body)))
         .map(|body| body.with_lease(lease));
@@ -180,6 +181,7 @@ fn compose(
     request: Request<Incoming>,
     errand: &Errand<'_>,
     map: &UrlMap<'_>,
+    person: Option<&Person>,
     is_websocket: bool,
 ) -> Result<Request<Body>, Failure> {
     let application = map.application();
@@ -190,6 +192,7 @@ fn compose(
     rules::join_cookies(fields);
     translate::remove_own_cookies(fields);
     fields.remove(HOST);
+    sign_on::tell(fields, &application.sign_on, person, errand.id);
     errand.facts.set(fields);
     put(fields, wire::APPLICATION, application.name.as_str())?;
     put(fields, wire::REQUEST_ID, errand.id.as_str())?;
@@ -197,6 +200,10 @@ fn compose(
     if application.proxy_protocol.is_some() {
         put(fields, wire::CLIENT, &errand.ends.to_string())?;
     }
+    let trailers = match application.sign_on.deleted.is_empty() {
+        true => rules::deny_request_trailers,
+        false => rules::deny_all_trailers,
+    };
     let body = if is_websocket {
         // The connector makes a key of its own: it is the one that checks the answer.
         fields.remove(SEC_WEBSOCKET_KEY);
@@ -207,13 +214,9 @@ fn compose(
     } else if http_body::Body::is_end_stream(&body) {
         Body::empty()
     } else if parts.version == http::Version::HTTP_2 {
-        Body::upload(body)
-            .joined()
-            .with_trailers(rules::deny_request_trailers)
+        Body::upload(body).joined().with_trailers(trailers)
     } else {
-        Body::incoming(body)
-            .joined()
-            .with_trailers(rules::deny_request_trailers)
+        Body::incoming(body).joined().with_trailers(trailers)
     };
     wire::mark_sensitive(fields);
     let path = parts.uri.path_and_query();

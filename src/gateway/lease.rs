@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::Method;
 use http::uri::PathAndQuery;
 use tokio::time::sleep;
 
@@ -16,12 +17,18 @@ use super::current::Current;
 use super::respond::Failure;
 use super::route::{Found, RouteTable};
 use super::sign_in::look_again;
-use crate::auth::{self, Identity, InUse, Permit};
+use crate::auth::{self, Circumstances, Identity, InUse, Permit};
+use crate::clock::Timestamp;
 use crate::http::{self as rules, BodyError};
 use crate::model::{ApplicationName, ErrorCode, Host, RequestId, Scheme};
 
 /// How long a session's end is believed to be as far away as it was.
 const LOOK: Duration = Duration::from_secs(60);
+
+/// The rules' times of the day are whole minutes.
+const fn next_minute(now: Timestamp) -> Timestamp {
+    Timestamp((now.0.div_euclid(60) + 1) * 60)
+}
 
 /// A request that was let in under one configuration, and goes on under others.
 pub(super) struct Lease {
@@ -29,6 +36,8 @@ pub(super) struct Lease {
     /// The configuration that was asked last.
     current: Arc<Current>,
     granted: Arc<Granted>,
+    /// When it is judged again though nothing else has changed: rules go by the clock.
+    look_at: Option<Timestamp>,
     /// Completes when it is to be asked again; made where somebody waits.
     next: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
@@ -44,8 +53,12 @@ pub(super) struct Granted {
     path: PathAndQuery,
     application: ApplicationName,
     identity: Identity,
+    /// As rules look at it.
+    method: Method,
     /// Its place among the requests of its session.
     _in_use: Option<InUse>,
+    /// When it is judged again by the clock, where rules of its application go by that.
+    look_at: Option<Timestamp>,
     /// The log was told that it is cut.
     is_said: AtomicBool,
 }
@@ -68,27 +81,41 @@ impl Granted {
             host: facts.host.clone(),
             port,
             path: path.clone(),
+            look_at: permit
+                .application()
+                .access
+                .needs_time()
+                .then(|| next_minute(facts.now)),
             application: permit.application().name.clone(),
             identity,
+            method: facts.circumstances().method.clone(),
             is_said: AtomicBool::new(false),
         })
     }
 
+    /// Whether time alone may change the answer of the next question.
+    ///
     /// # Errors
     /// With what a request like it would be answered by this table.
-    fn holds(&self, table: &RouteTable) -> Result<(), ErrorCode> {
+    fn holds(&self, table: &RouteTable, now: Timestamp) -> Result<bool, ErrorCode> {
         let candidates = table.host(&self.host).ok_or(ErrorCode::NoRoute)?;
         let path = rules::canonical(self.path.path(), candidates.path_sensitive());
         let path = path.map_err(|_| ErrorCode::NoRoute)?;
         match candidates.find(self.scheme, self.port, path.as_str()) {
             Found::Application(found) if found.published.application.name == self.application => {
                 let application = &found.published.application;
-                if !auth::still_allows(&self.identity, application) {
+                let request = Circumstances {
+                    client: self.client,
+                    method: &self.method,
+                    path,
+                    now,
+                };
+                if !auth::still_allows(&self.identity, application, request) {
                     return Err(ErrorCode::Denied);
                 }
                 match &application.front.maintenance {
                     Some(closed) if !closed.is_open_for(self.client) => Err(ErrorCode::Maintenance),
-                    _ => Ok(()),
+                    _ => Ok(application.access.needs_time()),
                 }
             }
             // Another application has its place; nobody was let in to that.
@@ -117,8 +144,15 @@ impl Lease {
             gateway: Arc::clone(gateway),
             current: Arc::clone(current),
             granted: Arc::clone(granted),
+            look_at: granted.look_at,
             next: None,
         }
+    }
+
+    /// Whether rules that go by the clock may say something else by now.
+    fn is_due(&self) -> bool {
+        let now = self.gateway.clock.now();
+        self.look_at.is_some_and(|at| at <= now)
     }
 
     /// Waits until nothing lets it in any more.
@@ -135,14 +169,28 @@ impl Lease {
     /// revoked, when the provider says something new, and when it would end.
     fn next(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let superseded = self.current.superseded.clone();
+        let now = self.gateway.clock.now();
+        let until = |at: Timestamp| {
+            let left = at.0.saturating_sub(now.0);
+            Duration::from_secs(u64::try_from(left).unwrap_or_default()).min(LOOK)
+        };
+        let by_clock = self.look_at.map(until);
         let Some(session) = self.granted.identity.session() else {
-            return Box::pin(superseded.cancelled_owned());
+            return match by_clock {
+                None => Box::pin(superseded.cancelled_owned()),
+                Some(left) => Box::pin(async move {
+                    tokio::select! {
+                        () = superseded.cancelled() => {}
+                        () = sleep(left) => {}
+                    }
+                }),
+            };
         };
         let revoked = session.revoked().clone();
         let news = session.says_something_new();
-        let left = session.ends().0.saturating_sub(self.gateway.clock.now().0);
         // Clocks are set, and machines sleep: it is looked again in between.
-        let left = Duration::from_secs(u64::try_from(left).unwrap_or_default()).min(LOOK);
+        let left = until(session.ends());
+        let left = by_clock.map_or(left, |by_clock| by_clock.min(left));
         Box::pin(async move {
             tokio::select! {
                 () = superseded.cancelled() => {}
@@ -161,6 +209,14 @@ impl Lease {
         })
     }
 
+    /// Asks the rules in force.
+    fn holds(&mut self) -> Result<(), ErrorCode> {
+        let now = self.gateway.clock.now();
+        let by_clock = self.granted.holds(&self.current.table, now)?;
+        self.look_at = by_clock.then(|| next_minute(now));
+        Ok(())
+    }
+
     /// Asks the configuration in force, and the session.
     fn renew(&mut self) -> Result<(), ErrorCode> {
         self.next = None;
@@ -175,7 +231,7 @@ impl Lease {
             false if !self.current.vouches_for(&self.granted.identity) => {
                 Err(ErrorCode::SignInRequired)
             }
-            false => self.granted.holds(&self.current.table),
+            false => self.holds(),
         };
         if let Err(code) = holds
             && !self.granted.is_said.swap(true, Ordering::Relaxed)
@@ -185,7 +241,7 @@ impl Lease {
             } = &*self.granted;
             let why = match code {
                 ErrorCode::SignInRequired => "cut: its session has ended",
-                _ => "cut: a new configuration does not let it in any more",
+                _ => "cut: the rules do not let it in any more",
             };
             tracing::info!(request_id = %id, %application, %code, "{why}");
         }
@@ -199,7 +255,7 @@ impl rules::Lease for Lease {
             if !waits && self.next.is_none() {
                 // One that is never waited for looks by itself.
                 let is_current = Arc::ptr_eq(&self.current, &self.gateway.current.load());
-                if is_current && !self.has_ended() {
+                if is_current && !self.has_ended() && !self.is_due() {
                     return Poll::Pending;
                 }
             } else {
@@ -252,6 +308,8 @@ mod tests {
             path: PathAndQuery::from_static(path),
             application: wiki().name.clone(),
             identity: Identity::Anonymous,
+            method: Method::GET,
+            look_at: None,
             _in_use: None,
         };
         let moved = application("wiki", "https://x.example.com/", "http://wiki.corp/");
@@ -275,7 +333,8 @@ mod tests {
             (vec![], "/", Err(ErrorCode::NoRoute)),
         ] {
             let table = RouteTable::after(None, &applications);
-            assert_eq!(granted(path).holds(&table), expected, "{path}");
+            let holds = granted(path).holds(&table, Timestamp(0));
+            assert_eq!(holds.map(drop), expected, "{path}");
         }
     }
 }

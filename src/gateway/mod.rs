@@ -43,6 +43,7 @@ mod round_trip;
 mod route;
 mod scanned;
 mod sign_in;
+mod sign_on;
 mod signed_in;
 mod tls;
 mod told;

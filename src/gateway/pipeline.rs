@@ -21,7 +21,7 @@ use super::published::Published;
 use super::respond::{self, Asked, Failure};
 use super::route::{Candidates, Found, Match};
 use super::sign_in::{self, Visit};
-use crate::auth::{self, Challenge, Identity};
+use crate::auth::{self, Challenge, Identity, Permit};
 use crate::http::{self as rules, Body, Fault, HeaderLimits, Paced, RequestHost};
 use crate::model::{Application, Captured, ConnectorId, ErrorCode, Host, RequestId, Scheme, Side};
 use crate::telemetry::{AccessLine, Ended};
@@ -238,6 +238,14 @@ async fn identify(
     Ok(identity)
 }
 
+/// What a rule would have done that only reports.
+fn report(permit: &Permit, id: &RequestId) {
+    if let Some(rule) = permit.would_deny() {
+        let application = &permit.application().name;
+        tracing::info!(request_id = %id, %application, %rule, "a rule that only reports would deny this");
+    }
+}
+
 /// What a request asks for, as it is forwarded.
 fn errand<'a>(
     published: &'a Arc<Published>,
@@ -288,7 +296,8 @@ async fn decide(
     let candidates = current.table.host(&target.host).ok_or_else(no_route)?;
     let raw = request.uri().path();
     let path = rules::canonical(raw, candidates.path_sensitive());
-    let path = path.map_err(|why| bad(&why))?.as_str();
+    let clear = path.map_err(|why| bad(&why))?;
+    let path = clear.as_str();
     if is_ours(path) {
         let external = candidates.signs_in_at(transport.scheme, port);
         let path = path.to_owned();
@@ -317,7 +326,8 @@ async fn decide(
         client,
         method: request.method(),
         is_websocket: rules::websocket_upgrade(&request) != rules::Upgrade::None,
-        path,
+        path: clear,
+        now: gateway.clock.now(),
         fields: request.headers(),
         external: &application.external,
         host: &target.host,
@@ -332,6 +342,7 @@ async fn decide(
         }
     };
     let permit = auth::authorise(&identity, application, &facts)?;
+    report(&permit, id);
     let path = request.uri().path_and_query().ok_or_else(no_route)?;
     let at = (transport.scheme, port, path);
     let in_use = admit::place_of(&identity, current.config.requests_per_session)?;

@@ -5,14 +5,16 @@ use std::net::IpAddr;
 use http::{Method, Request, Uri};
 use serde::{Deserialize, Serialize};
 
-use crate::model::Scheme;
+use crate::auth;
+use crate::model::{Application, Person, Scheme};
 
-/// A request that nobody sends.
+/// A request that nobody sends; where somebody is named it is theirs, as if they had signed in.
 #[derive(Debug)]
 pub struct Question {
     pub(super) request: Request<()>,
     pub(super) scheme: Scheme,
     pub(super) client: IpAddr,
+    pub(super) person: Option<Person>,
 }
 
 /// Why something is no question.
@@ -50,7 +52,12 @@ pub struct Step {
 impl Question {
     /// # Errors
     /// Where a browser could not ask for it.
-    pub fn new(url: &str, method: Method, client: IpAddr) -> Result<Self, NoQuestion> {
+    pub fn new(
+        url: &str,
+        method: Method,
+        client: IpAddr,
+        person: Option<Person>,
+    ) -> Result<Self, NoQuestion> {
         let no = |why: &str| NoQuestion::Url(url.to_owned(), why.to_owned());
         let uri: Uri = url
             .parse()
@@ -69,6 +76,32 @@ impl Question {
             request,
             scheme,
             client,
+            person,
         })
     }
+}
+
+/// What each condition of an application's rules comes to.
+pub(super) fn rule_steps(
+    application: &Application,
+    person: Option<&Person>,
+    facts: &auth::Facts<'_>,
+) -> Vec<Step> {
+    let traced = auth::explain_rules(application, person, facts).into_iter();
+    let steps = traced.map(|traced| {
+        let saw = match traced.saw.as_str() {
+            "" => String::new(),
+            saw => format!(", saw {saw}"),
+        };
+        let only = match traced.report_only {
+            true => ", only reported",
+            false => "",
+        };
+        Step {
+            stage: format!("access.{}[{}]", traced.list, traced.line),
+            value: format!("{}{}", "  ".repeat(traced.depth), traced.condition),
+            decision: format!("{}{saw}{only}", traced.holds),
+        }
+    });
+    steps.collect()
 }

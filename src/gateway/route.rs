@@ -114,9 +114,12 @@ impl RouteTable {
             site.path_sensitive = site.applications.len() > 1
                 || site.applications.iter().any(|published| {
                     let Application {
-                        internal, external, ..
+                        internal,
+                        external,
+                        access,
+                        ..
                     } = &*published.application;
-                    !internal.path().is_root() || !external.path.is_root()
+                    !internal.path().is_root() || !external.path.is_root() || access.needs_path()
                 });
         }
         table
@@ -267,6 +270,7 @@ pub(super) mod tests {
             connectors: Connectors::new(vec![GroupName::new("default").unwrap()]).unwrap(),
             pre_authentication: vec![PreAuthentication::Passthrough],
             access: crate::model::Access::default(),
+            sign_on: crate::model::SignOn::default(),
             description: None,
             host_header: HostHeader::Internal,
             link_translation: LinkTranslation::default(),

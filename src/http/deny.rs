@@ -37,6 +37,16 @@ pub fn deny_response_trailers(trailers: &mut HeaderMap) {
     });
 }
 
+/// Removes a field in every spelling that an application may take for it.
+pub fn remove_spellings(headers: &mut HeaderMap, name: &HeaderName) {
+    retain(headers, |other| !is_spelt(other, name.as_str()));
+}
+
+/// Removes all trailers: an application may take any of them for a field that says who somebody is.
+pub fn deny_all_trailers(trailers: &mut HeaderMap) {
+    trailers.clear();
+}
+
 fn retain(headers: &mut HeaderMap, keep: impl Fn(&[u8]) -> bool) {
     let gone: Vec<HeaderName> = headers
         .keys()

@@ -34,7 +34,10 @@ pub use body::{Body, BodyError, TrailerRule};
 pub use causes::with_causes;
 pub use cookies::{cookie_pairs, is_own_cookie, join_cookies};
 pub use delivery::Delivery;
-pub use deny::{deny_request, deny_request_trailers, deny_response, deny_response_trailers};
+pub use deny::{
+    deny_all_trailers, deny_request, deny_request_trailers, deny_response, deny_response_trailers,
+    remove_spellings,
+};
 pub use forwarded::Facts;
 pub use guard::Guard;
 pub use hop::{Upgrade, UpgradeRefusal, strip_request, strip_response, websocket_upgrade};

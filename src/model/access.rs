@@ -4,64 +4,74 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::person::Person;
+use super::condition::Condition;
 use super::url::Host;
 
-/// Who may use an application: somebody whom a rule of `allow` names, and none of `deny`.
+/// Who may use an application: somebody whom a rule of `allow` lets in, and none of `deny` keeps out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Access {
-    /// Who may; nobody where it is empty.
-    pub allow: Vec<Condition>,
+    /// Who may. Where it is empty nobody may who would have to sign in, and everybody where nobody has to.
+    pub allow: Vec<AccessRule>,
     /// Who may not, whatever `allow` says.
-    pub deny: Vec<Condition>,
+    pub deny: Vec<AccessRule>,
 }
 
-/// What a rule looks for in a person.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Condition {
-    /// What has to be so.
-    pub who: Who,
-    /// The identity provider that has to say so; `None`: any of them.
-    pub provider: Option<Arc<str>>,
+/// One line of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessRule {
+    /// When it says so.
+    pub condition: Condition,
+    /// It decides nothing: what it would have decided is logged.
+    pub report_only: bool,
+    /// As an operator writes it.
+    text: Arc<str>,
 }
 
-/// Whom a rule names.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Who {
-    /// Everybody who has signed in.
-    AnyoneSignedIn,
-    /// This one, by what the provider calls them for good.
-    User(Arc<str>),
-    /// The members of this group.
-    Group(Arc<str>),
-}
-
-impl Condition {
-    /// Whether it names this person.
+impl AccessRule {
+    /// A line that has its say under a condition.
     #[must_use]
-    pub fn names(&self, person: &Person) -> bool {
-        let vouched = self.provider.as_ref();
-        vouched.is_none_or(|provider| *provider == person.provider)
-            && match &self.who {
-                Who::AnyoneSignedIn => true,
-                Who::User(subject) => *subject == person.key.subject,
-                Who::Group(group) => person.is_in(group),
-            }
+    pub fn new(condition: Condition, report_only: bool) -> Self {
+        let text = match report_only {
+            true => format!("{condition}, report_only: true"),
+            false => condition.to_string(),
+        };
+        Self {
+            condition,
+            report_only,
+            text: text.into(),
+        }
+    }
+
+    /// As an operator writes it.
+    #[must_use]
+    pub const fn text(&self) -> &Arc<str> {
+        &self.text
     }
 }
 
-impl fmt::Display for Condition {
-    /// As an operator writes it.
+impl fmt::Display for AccessRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.who {
-            Who::AnyoneSignedIn => f.write_str("anyone_signed_in")?,
-            Who::User(subject) => write!(f, "user: {subject}")?,
-            Who::Group(group) => write!(f, "group: {group}")?,
-        }
-        match &self.provider {
-            Some(provider) => write!(f, ", provider: {provider}"),
-            None => Ok(()),
-        }
+        f.write_str(&self.text)
+    }
+}
+
+impl Access {
+    /// Every condition.
+    pub fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        let rules = self.allow.iter().chain(&self.deny);
+        rules.map(|rule| &rule.condition)
+    }
+
+    /// Whether the path of a request decides.
+    #[must_use]
+    pub fn needs_path(&self) -> bool {
+        self.conditions().any(Condition::needs_path)
+    }
+
+    /// Whether time alone changes who may.
+    #[must_use]
+    pub fn needs_time(&self) -> bool {
+        self.conditions().any(Condition::needs_time)
     }
 }
 
@@ -106,47 +116,6 @@ impl Default for SessionLife {
         Self {
             idle: 8 * HOUR,
             lifetime: 24 * HOUR,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::person::PersonKey;
-    use super::*;
-
-    fn person(provider: &str, subject: &str, groups: &[&str]) -> Person {
-        Person {
-            key: PersonKey {
-                authority: "https://login.test/".into(),
-                subject: subject.into(),
-            },
-            provider: provider.into(),
-            name: None,
-            email: None,
-            groups: groups.iter().map(|&group| group.into()).collect(),
-            claims: serde_json::Map::new(),
-        }
-    }
-
-    #[test]
-    fn a_condition_names_whom_it_says_and_nobody_of_another_provider() {
-        let alice = person("entra", "alice", &["admins", "staff"]);
-        for (who, provider, expected) in [
-            (Who::AnyoneSignedIn, None, true),
-            (Who::AnyoneSignedIn, Some("entra"), true),
-            (Who::AnyoneSignedIn, Some("google"), false),
-            (Who::User("alice".into()), None, true),
-            (Who::User("Alice".into()), None, false),
-            (Who::User("alice".into()), Some("google"), false),
-            (Who::Group("staff".into()), None, true),
-            (Who::Group("Staff".into()), None, false),
-            (Who::Group("staf".into()), None, false),
-            (Who::Group("staff".into()), Some("google"), false),
-        ] {
-            let provider = provider.map(Arc::from);
-            let condition = Condition { who, provider };
-            assert_eq!(condition.names(&alice), expected, "{condition}");
         }
     }
 }

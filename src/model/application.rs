@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::access::Access;
 use super::front::Front;
 use super::ids::{ApplicationName, GroupName};
+use super::sign_on::SignOn;
 use super::url::{ExternalUrl, Host, InternalUrl, PathPrefix};
 
 /// One published thing: where people open it, where the connector finds it, who may use it, how.
@@ -27,6 +28,8 @@ pub struct Application {
     pub pre_authentication: Vec<PreAuthentication>,
     /// Who of those who signed in may use it.
     pub access: Access,
+    /// What it is told of whoever signed in.
+    pub sign_on: SignOn,
     /// What it is for, as people are told.
     pub description: Option<Arc<str>>,
     /// What the application sees as `Host`.

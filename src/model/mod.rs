@@ -5,6 +5,7 @@ mod application;
 mod brand;
 mod certificate;
 mod code;
+mod condition;
 mod congestion;
 mod cors;
 mod ends;
@@ -15,10 +16,13 @@ mod log;
 mod person;
 mod provider;
 mod proxy;
+mod sign_on;
+mod template;
 mod url;
+mod week;
 mod window;
 
-pub use access::{Access, Condition, SessionLife, SignIn, Who};
+pub use access::{Access, AccessRule, SessionLife, SignIn};
 pub use application::{
     Affinity, Application, ApplicationLimits, BackendProtocol, BackendTimeouts, Connectors,
     HealthCheck, HostHeader, InternalUrls, LinkTranslation, PreAuthentication, ProxyProtocol, Rate,
@@ -27,6 +31,7 @@ pub use application::{
 pub use brand::{Brand, Colour, LogoFile, SupportLink};
 pub use certificate::CertificateFiles;
 pub use code::{ErrorCode, Side};
+pub use condition::{Condition, PathRule};
 pub use congestion::CongestionControl;
 pub use cors::Cors;
 pub use ends::{Ends, NoEnds};
@@ -36,14 +41,17 @@ pub use ids::{
     ApplicationName, ConnectorId, GroupName, NameError, ProviderName, RequestId, SessionId,
 };
 pub use log::{LogFormat, LogPerson, LogSettings, LogTarget};
-pub use person::{Person, PersonKey};
+pub use person::{Person, PersonKey, find_claim};
 pub use provider::{
     ClaimNames, Preset, Prompt, ProviderUrlError, SigningAlgorithm, USUAL_SCOPES, UserinfoUse,
     provider_url,
 };
 pub use proxy::{Proxy, ProxyCredentials, ProxyException, ProxyScheme};
+pub use sign_on::{SignOn, SignOnHeader};
+pub use template::{Rendered, Template, TemplateError};
 pub use url::{
     Captured, Endpoint, ExternalUrl, Host, HostPattern, InternalHost, InternalUrl, PathPrefix,
     Scheme, UrlError,
 };
+pub use week::{Week, WeekError};
 pub use window::StreamWindow;

@@ -33,6 +33,12 @@ pub struct Person {
 }
 
 impl Person {
+    /// A claim by its name, or by the way to it: `realm_access.roles` where no claim is called that.
+    #[must_use]
+    pub fn claim(&self, name: &str) -> Option<&serde_json::Value> {
+        find_claim(&self.claims, name)
+    }
+
     /// Whether the provider says that they are in this group.
     #[must_use]
     pub fn is_in(&self, group: &str) -> bool {
@@ -40,6 +46,20 @@ impl Person {
             .binary_search_by(|own| own.as_ref().cmp(group))
             .is_ok()
     }
+}
+
+/// A claim by its name, or by the way to it with dots; none that is null.
+#[must_use]
+pub fn find_claim<'a>(
+    claims: &'a serde_json::Map<String, serde_json::Value>,
+    name: &str,
+) -> Option<&'a serde_json::Value> {
+    let value = claims.get(name).or_else(|| {
+        let (first, rest) = name.split_once('.')?;
+        rest.split('.')
+            .try_fold(claims.get(first)?, |value, part| value.get(part))
+    });
+    value.filter(|value| !value.is_null())
 }
 
 /// Without the claims: they are nobody's business in a log.

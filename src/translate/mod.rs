@@ -36,6 +36,7 @@ mod tests {
             connectors: Connectors::new(vec![GroupName::new("default").unwrap()]).unwrap(),
             pre_authentication: vec![PreAuthentication::Passthrough],
             access: crate::model::Access::default(),
+            sign_on: crate::model::SignOn::default(),
             description: None,
             host_header: HostHeader::Internal,
             link_translation: LinkTranslation::default(),

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-pub(crate) const DOCUMENTS: [&str; 19] = [
+pub(crate) const DOCUMENTS: [&str; 20] = [
+    "docs/access.md",
     "docs/capacity.md",
     "docs/operate.md",
     "docs/settings.md",

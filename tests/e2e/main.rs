@@ -15,6 +15,7 @@
     reason = "many cases over one stand are one test, since each test starts its own servers"
 )]
 
+mod access;
 mod affinity;
 mod attacks;
 mod backends;
@@ -56,6 +57,7 @@ mod rules;
 mod service;
 mod sign_in;
 mod sign_in_failures;
+mod sign_on;
 mod signed_in;
 mod silence;
 mod smuggling;

@@ -362,7 +362,7 @@ async fn live_streams_go_on_and_what_nothing_lets_in_any_more_is_cut() {
     until("five lines", || {
         stand
             .gateway()
-            .said("cut: a new configuration does not let it in any more")
+            .said("cut: the rules do not let it in any more")
             == 4
     })
     .await;

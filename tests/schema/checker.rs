@@ -197,6 +197,7 @@ fn is_type(name: &Value, value: &Value) -> bool {
         "array" => value.is_array(),
         "string" => value.is_string(),
         "boolean" => value.is_boolean(),
+        "number" => value.is_number(),
         "integer" => value.is_u64() || value.is_i64(),
         other => panic!("teach tests/schema/checker.rs the type `{other}` first"),
     }

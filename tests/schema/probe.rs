@@ -42,6 +42,8 @@ pub(crate) struct Probe<'s> {
     checker: Checker<'s>,
     read: Read,
     complaints: Vec<String>,
+    /// What was referred to on the way here: some forms stand inside themselves.
+    within: Vec<&'s str>,
 }
 
 /// One way to write a value: a part of the schema, and where in `schema.json` it stands.
@@ -60,6 +62,7 @@ impl<'s> Probe<'s> {
             },
             read,
             complaints: Vec::new(),
+            within: Vec::new(),
         }
     }
 
@@ -72,6 +75,24 @@ impl<'s> Probe<'s> {
     }
 
     fn visit(&mut self, schema: &'s Value, path: &[Step], pointer: &str) {
+        let Some(reference) = schema.get("$ref").and_then(Value::as_str) else {
+            return self.look(schema, path, pointer);
+        };
+        // Once inside itself is as good as any number of times.
+        if self
+            .within
+            .iter()
+            .filter(|known| **known == reference)
+            .count()
+            < 2
+        {
+            self.within.push(reference);
+            self.look(schema, path, pointer);
+            self.within.pop();
+        }
+    }
+
+    fn look(&mut self, schema: &'s Value, path: &[Step], pointer: &str) {
         self.offer_values(schema, path, pointer);
         let keyed = self.form(schema, pointer, |form| form.get("properties").is_some());
         self.compare_keys(keyed.as_ref(), path, pointer);

@@ -55,6 +55,7 @@ use exchange::{Accepted, Exchange, Tokens};
 use fetched::Fetched;
 use keys::Keys;
 use metadata::Metadata;
+pub use person::person_of;
 use token::{Purpose, Unverified};
 
 use crate::certs;

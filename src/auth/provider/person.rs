@@ -8,7 +8,7 @@ use super::claims::{Claims, Subject};
 use super::error::ProviderError;
 use super::text::{cleaned, is_harmful};
 use crate::config::IdentityProvider;
-use crate::model::{Person, PersonKey, Preset, UserinfoUse};
+use crate::model::{Person, PersonKey, Preset, UserinfoUse, find_claim as find};
 
 /// The most groups of one person.
 pub(super) const MOST_GROUPS: usize = 10_000;
@@ -105,14 +105,19 @@ pub(super) fn person(
     })
 }
 
-/// A claim by its name, or by the way to it.
-fn find<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
-    let value = claims.get(name).or_else(|| {
-        let (first, rest) = name.split_once('.')?;
-        rest.split('.')
-            .try_fold(claims.get(first)?, |value, part| value.get(part))
-    });
-    value.filter(|value| !value.is_null())
+/// The person whom these claims would describe in an ID token, for a question that nobody signs in for.
+///
+/// # Errors
+/// Where they would describe nobody.
+pub fn person_of(config: &IdentityProvider, claims: Claims) -> Result<Person, ProviderError> {
+    let subject = claims.get("sub").and_then(Value::as_str);
+    let subject = Subject {
+        issuer: config.some_issuer(),
+        subject: subject.unwrap_or_default().into(),
+        auth_time: None,
+        sid: None,
+    };
+    person(config, &subject, claims, None)
 }
 
 /// `true`, in the spellings that are about.

@@ -1,6 +1,7 @@
 //! A gateway's configuration in words, and what is different between two: what an operator is told
 //! before a reload and after it.
 
+mod rules;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,9 @@ use super::{GatewayConfig, start_only};
 
 /// Who is let in where nobody is kept out.
 const EVERYBODY: &str = "everybody";
+
+/// Who is let in where nobody is kept out who has signed in.
+const ANYBODY_KNOWN: &str = "anyone_signed_in";
 
 /// What is written down in a configuration, setting by setting.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -223,6 +227,7 @@ fn is_covered(value: &str, by: &[String]) -> bool {
     by.iter().any(|other| {
         other == value
             || other == EVERYBODY
+            || other == ANYBODY_KNOWN && value != EVERYBODY
             || value_network
                 .is_some_and(|inner| network(other).is_some_and(|outer| outer.contains(&inner)))
     })

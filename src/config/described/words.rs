@@ -1,5 +1,6 @@
 //! The settings of a configuration, each with its values.
 
+use super::rules::{allowed, only_reported, rules, told};
 use super::{EVERYBODY, EXTERNAL_URLS, INTERNAL_URLS, Opens, Setting, Settings};
 use std::sync::Arc;
 
@@ -218,6 +219,7 @@ pub(super) fn application(application: &Application) -> Settings {
         connectors,
         pre_authentication,
         access,
+        sign_on,
         description,
         host_header,
         link_translation,
@@ -238,8 +240,10 @@ pub(super) fn application(application: &Application) -> Settings {
         .put(INTERNAL_URLS, Opens::More, internal.all())
         .put("connector_groups", Opens::More, connectors.groups())
         .put("pre_authentication", Opens::Any, pre_authentication)
-        .put("access.allow", Opens::More, &access.allow)
-        .put("access.deny", Opens::Fewer, &access.deny)
+        .put("access.allow", Opens::More, allowed(application))
+        .put("access.deny", Opens::Fewer, rules(&access.deny, false))
+        .say("access (only reported)", only_reported(access))
+        .put("single_sign_on.headers", Opens::Any, told(sign_on))
         .say("description", description.as_deref())
         .put(
             "open_for",

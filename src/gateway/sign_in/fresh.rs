@@ -10,6 +10,7 @@ use super::desk::Desk;
 use crate::auth::provider::{NotRefreshed, Provider};
 use crate::auth::{Asked, Identity, Refreshed, Session, SignIn};
 use crate::clock::{Clock, Timestamp};
+use crate::model::Person;
 
 /// When a provider is asked again that says nothing of how long its word holds.
 const USUAL: Duration = Duration::from_secs(3600);
@@ -79,6 +80,17 @@ fn ask(
     move |known| Box::pin(async move { answer(&provider, &clock, &known).await })
 }
 
+/// Somebody of whom userinfo alone was heard. SECURITY: a claim that only ID tokens have is not gone by
+/// that: a rule that keeps people out by it goes on.
+fn with_claims_of(mut person: Person, known: &Person) -> Person {
+    for (name, value) in &known.claims {
+        if !person.claims.contains_key(name) {
+            person.claims.insert(name.clone(), value.clone());
+        }
+    }
+    person
+}
+
 async fn answer(provider: &Provider, clock: &Clock, known: &SignIn) -> Asked {
     let name = provider.config().name.as_str();
     let Some(token) = &known.refresh_token else {
@@ -89,8 +101,13 @@ async fn answer(provider: &Provider, clock: &Clock, known: &SignIn) -> Asked {
             let now = clock.now();
             let refresh_token = new.refresh_token.or_else(|| known.refresh_token.clone());
             let fresh_until = until(provider.config().recheck, (true, new.access_expires), now);
+            let person = match (new.person, &new.id_token) {
+                (None, _) => known.person.clone(),
+                (Some(person), Some(_)) => person,
+                (Some(person), None) => with_claims_of(person, &known.person),
+            };
             Asked::Renewed(Box::new(SignIn {
-                person: new.person.unwrap_or_else(|| known.person.clone()),
+                person,
                 id_token: new.id_token.or_else(|| known.id_token.clone()),
                 refresh_token,
                 checked: now,
@@ -120,6 +137,26 @@ async fn answer(provider: &Provider, clock: &Clock, known: &SignIn) -> Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn claims_that_userinfo_does_not_have_stay() {
+        let person = |claims: serde_json::Value| Person {
+            key: crate::model::PersonKey {
+                authority: "https://sso.test/".into(),
+                subject: "1".into(),
+            },
+            provider: "corp".into(),
+            name: None,
+            email: None,
+            groups: Arc::new([]),
+            claims: claims.as_object().unwrap().clone(),
+        };
+        let known = person(serde_json::json!({ "department": "contractors", "level": 1 }));
+        let told = person(serde_json::json!({ "level": 2 }));
+        let both = with_claims_of(told, &known);
+        let expected = serde_json::json!({ "department": "contractors", "level": 2 });
+        assert_eq!(serde_json::Value::from(both.claims), expected);
+    }
 
     #[test]
     fn a_provider_is_asked_again_when_its_word_ends() {

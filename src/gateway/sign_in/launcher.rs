@@ -1,6 +1,6 @@
 //! The applications a person may open.
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
 use super::super::respond::Failure;
@@ -9,8 +9,8 @@ use super::carried::FormToken;
 use super::entering::{failure, session_of};
 use super::leaving::end_of;
 use super::{AtDesk, SIGN_IN, SIGN_OUT, redirect};
-use crate::auth::{Identity, still_allows};
-use crate::http::Body;
+use crate::auth::{Circumstances, Identity, might_allow};
+use crate::http::{self as rules, Body};
 use crate::model::{Application, HostPattern};
 
 /// The first page of the sign-in host.
@@ -28,7 +28,7 @@ pub(super) async fn launcher(
     let sign_in = session.sign_in();
     let identity = Identity::Session(session);
     let applications = visit.current.config.applications.iter();
-    let open = applications.filter(|application| still_allows(&identity, application));
+    let open = applications.filter(|application| may_open(visit, &identity, application));
     let shown: Vec<_> = open
         .filter(|application| !application.front.is_hidden)
         .filter_map(|application| {
@@ -69,4 +69,19 @@ fn home(application: &Application) -> Option<WebUrl> {
     let path = application.front.home.as_deref();
     let path = path.unwrap_or(external.path.as_str());
     WebUrl::parse(&format!("{scheme}://{}{path}", external.authority(host)))
+}
+
+/// Whether somebody would be let in who opens an application from here and now.
+fn may_open(visit: &AtDesk<'_>, identity: &Identity, application: &Application) -> bool {
+    let home = application.front.home.as_deref();
+    let home = home.unwrap_or(application.external.path.as_str());
+    let home = home.split(['?', '#']).next().unwrap_or_default();
+    let path = rules::canonical(home, false);
+    let request = path.ok().map(|path| Circumstances {
+        client: visit.client,
+        method: &Method::GET,
+        path,
+        now: visit.gateway.clock.now(),
+    });
+    might_allow(identity, application, request)
 }

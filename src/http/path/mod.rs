@@ -200,13 +200,16 @@ impl<'a> CanonicalPath<'a> {
     }
 
     /// What rules that close match: escapes of ASCII decoded, lower case, `;params` removed,
-    /// several `/` made one. Two spellings that some server takes for one path have one folded
+    /// several `/` made one, dots and blanks at the end of a segment
+    /// removed, and nothing behind a decoded `?` or `#`. Two spellings that some server takes for one path have one folded
     /// form.
     #[must_use]
     pub fn folded(&self) -> Cow<'a, str> {
         let path = self.received;
         let plain = |b: u8| !b.is_ascii_uppercase() && b != b'%' && b != b';';
-        if path.bytes().all(plain) && !path.contains("//") {
+        // What Windows takes off the end of a name.
+        let ends_plain = |segment: &str| !segment.ends_with(['.', ' ']);
+        if path.bytes().all(plain) && !path.contains("//") && path.split('/').all(ends_plain) {
             return Cow::Borrowed(path);
         }
         let mut decoded = path.to_owned();
@@ -218,10 +221,15 @@ impl<'a> CanonicalPath<'a> {
             }
             decoded = once;
         }
+        // Whoever decodes before it takes a target apart ends the path here.
+        if let Some(end) = decoded.find(['?', '#']) {
+            decoded.truncate(end);
+        }
         let mut folded = String::with_capacity(decoded.len());
         let mut segments = decoded.split('/').peekable();
         while let Some(segment) = segments.next() {
             let name = segment.split(';').next().unwrap_or_default();
+            let name = name.trim_end_matches(['.', ' ']);
             folded.push_str(&name.to_lowercase());
             if segments.peek().is_some() && !folded.ends_with('/') {
                 folded.push('/');

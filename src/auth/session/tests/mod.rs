@@ -602,6 +602,7 @@ fn ten_thousand_sessions_are_cut_by_their_names_alone() {
                 idle: NOW.plus(HOUR).0.into(),
                 noted: NOW.0.into(),
                 proof: [0; 32],
+                judged: None.into(),
                 revoked: root.revoked.child_token(),
                 root,
             });

@@ -1,0 +1,234 @@
+//! What a rule looks for in a person and in a request, as an operator writes it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::Method;
+use ipnet::IpNet;
+
+use super::week::Week;
+
+/// What has to be so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Somebody has signed in.
+    AnyoneSignedIn,
+    /// It is this one, by what the provider calls them for good.
+    User(Arc<str>),
+    /// They are in this group.
+    Group(Arc<str>),
+    /// The e-mail address, which the provider is trusted with, is this one; letters of ASCII are the
+    /// same in either case.
+    Email(Arc<str>),
+    /// The e-mail address is of this domain, and not of one below it.
+    EmailDomain(Arc<str>),
+    /// A claim has this value, or is a list that has it.
+    Claim {
+        /// Its name, or the way to it with dots.
+        name: Arc<str>,
+        /// A text, a number, `true` or `false`.
+        value: Arc<str>,
+    },
+    /// This identity provider says who it is.
+    Provider(Arc<str>),
+    /// The request comes from one of these networks.
+    Ip(Arc<[IpNet]>),
+    /// It has one of these methods; the handshake of a WebSocket is a GET.
+    Method(Arc<[Method]>),
+    /// It is for this path or something below it.
+    Path(PathRule),
+    /// It comes at one of these times.
+    Time(Arc<Week>),
+    /// All of them are so; never none.
+    All(Arc<[Condition]>),
+    /// One of them is so; never none.
+    Any(Arc<[Condition]>),
+    /// It is not so.
+    Not(Arc<Condition>),
+    /// What is written under this name.
+    Named(Arc<str>, Arc<Condition>),
+}
+
+/// A path and all that is below it; never the root, which would say nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathRule {
+    path: Arc<str>,
+    lower: Arc<str>,
+}
+
+impl PathRule {
+    /// Takes one without its last slash; `None` where it is no path, the root, or has what servers read
+    /// in several ways: escapes, parameters, backslashes, dots alone, letters beyond ASCII.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let path = text.strip_suffix('/').unwrap_or(text);
+        let plain = |b: u8| b.is_ascii_graphic() && !b"%;\\?#".contains(&b);
+        let mut segments = path.split('/').skip(1);
+        let good = path.starts_with('/')
+            && path.bytes().all(plain)
+            && segments.all(|segment| !matches!(segment, "" | "." | ".."));
+        good.then(|| Self {
+            path: path.into(),
+            lower: path.to_ascii_lowercase().into(),
+        })
+    }
+
+    /// Without the last slash.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether a path is this one or below it, octet by octet.
+    #[must_use]
+    pub fn covers(&self, path: &str) -> bool {
+        is_below(&self.path, path)
+    }
+
+    /// Whether a folded path (lower case, decoded) is this one or below it, however it was spelled.
+    #[must_use]
+    pub fn covers_folded(&self, path: &str) -> bool {
+        is_below(&self.lower, path)
+    }
+}
+
+fn is_below(above: &str, path: &str) -> bool {
+    let rest = path.strip_prefix(above);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl Condition {
+    /// This one and all inside it.
+    fn any_inside(&self, is: &dyn Fn(&Self) -> bool) -> bool {
+        is(self)
+            || match self {
+                Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.any_inside(is)),
+                Self::Not(part) | Self::Named(_, part) => part.any_inside(is),
+                _ => false,
+            }
+    }
+
+    /// The paths it asks for.
+    #[must_use]
+    pub fn paths(&self) -> Vec<&PathRule> {
+        match self {
+            Self::Path(path) => vec![path],
+            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::paths).collect(),
+            Self::Not(part) | Self::Named(_, part) => part.paths(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether it asks who somebody is.
+    #[must_use]
+    pub fn needs_person(&self) -> bool {
+        self.any_inside(&|part| {
+            matches!(
+                part,
+                Self::AnyoneSignedIn
+                    | Self::User(_)
+                    | Self::Group(_)
+                    | Self::Email(_)
+                    | Self::EmailDomain(_)
+                    | Self::Claim { .. }
+                    | Self::Provider(_)
+            )
+        })
+    }
+
+    /// Whether it asks for the path.
+    #[must_use]
+    pub fn needs_path(&self) -> bool {
+        !self.paths().is_empty()
+    }
+
+    /// Whether time alone changes what it says.
+    #[must_use]
+    pub fn needs_time(&self) -> bool {
+        self.any_inside(&|part| matches!(part, Self::Time(_)))
+    }
+}
+
+impl fmt::Display for Condition {
+    /// As an operator writes it, a list of conditions without brackets around each.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: &[T]) -> fmt::Result {
+            f.write_str("[")?;
+            for (number, item) in items.iter().enumerate() {
+                let comma = if number == 0 { "" } else { ", " };
+                write!(f, "{comma}{item}")?;
+            }
+            f.write_str("]")
+        }
+        match self {
+            Self::AnyoneSignedIn => f.write_str("anyone_signed_in"),
+            Self::User(subject) => write!(f, "user: {subject}"),
+            Self::Group(group) => write!(f, "group: {group}"),
+            Self::Email(email) => write!(f, "email: {email}"),
+            Self::EmailDomain(domain) => write!(f, "email_domain: {domain}"),
+            Self::Claim { name, value } => write!(f, "claim: {name} = {value}"),
+            Self::Provider(name) => write!(f, "provider: {name}"),
+            Self::Ip(networks) => {
+                f.write_str("ip: ")?;
+                list(f, networks)
+            }
+            Self::Method(methods) => {
+                f.write_str("method: ")?;
+                list(f, methods)
+            }
+            Self::Path(path) => write!(f, "path: {}", path.as_str()),
+            Self::Time(week) => write!(f, "time: {week}"),
+            // Conditions side by side are all of them.
+            Self::All(parts) => {
+                for (number, part) in parts.iter().enumerate() {
+                    let comma = if number == 0 { "" } else { ", " };
+                    match part {
+                        Self::All(_) => write!(f, "{comma}all: [{part}]")?,
+                        part => write!(f, "{comma}{part}")?,
+                    }
+                }
+                Ok(())
+            }
+            Self::Any(parts) => {
+                f.write_str("any: [")?;
+                for (number, part) in parts.iter().enumerate() {
+                    let comma = if number == 0 { "" } else { ", " };
+                    match part {
+                        Self::AnyoneSignedIn => write!(f, "{comma}{part}")?,
+                        part => write!(f, "{comma}{{ {part} }}")?,
+                    }
+                }
+                f.write_str("]")
+            }
+            Self::Not(part) => write!(f, "not: {{ {part} }}"),
+            Self::Named(name, _) => write!(f, "rule: {name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_ends_at_a_segment() {
+        let path = PathRule::new("/admin/").unwrap();
+        for (asked, expected) in [
+            ("/admin", true),
+            ("/admin/", true),
+            ("/admin/x", true),
+            ("/administrator", false),
+            ("/Admin", false),
+            ("/", false),
+            ("/x/admin", false),
+        ] {
+            assert_eq!(path.covers(asked), expected, "{asked}");
+        }
+        for none in [
+            "", "/", "admin", "//", "/a//b", "/a/../b", "/./a", "/%61", "/a;b", "/a?b", "/\u{e9}",
+            "/a b",
+        ] {
+            assert_eq!(PathRule::new(none), None, "{none}");
+        }
+    }
+}
