@@ -147,20 +147,16 @@ pub fn still_allows(
     judge(identity, application, request).is_ok()
 }
 
-/// Whether an application might let somebody in, by what is known of them and of what they may ask for.
+/// Whether an application might let somebody in, by what is known of them before they ask for anything.
 #[must_use]
-pub fn might_allow(
-    identity: &Identity,
-    application: &Application,
-    request: Option<Circumstances<'_>>,
-) -> bool {
+pub fn might_allow(identity: &Identity, application: &Application) -> bool {
     let Some(session) = identity.session().filter(|_| application.signs_in()) else {
         return false;
     };
     let sign_in = session.sign_in();
     let seen = Seen {
         person: Some(&sign_in.person),
-        request,
+        request: None,
     };
     only_by_link(application, &sign_in.person).is_ok() && policy::might(&application.access, &seen)
 }

@@ -91,7 +91,7 @@ impl SessionCreate {
             began,
         };
         let (_, session) = sessions.create(new).await?;
-        if !might_allow(&Identity::Session(Arc::clone(&session)), application, None) {
+        if !might_allow(&Identity::Session(Arc::clone(&session)), application) {
             sessions.revoke(session.id()).await?;
             bail!(
                 "`access` of `{}` does not let `{}` in: name a group that it allows with --group",

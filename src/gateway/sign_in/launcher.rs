@@ -9,7 +9,7 @@ use super::carried::FormToken;
 use super::entering::{failure, session_of};
 use super::leaving::end_of;
 use super::{AtDesk, SIGN_IN, SIGN_OUT, redirect};
-use crate::auth::{Circumstances, Identity, might_allow};
+use crate::auth::{Circumstances, Identity, still_allows};
 use crate::http::{self as rules, Body};
 use crate::model::{Application, HostPattern};
 
@@ -77,11 +77,13 @@ fn may_open(visit: &AtDesk<'_>, identity: &Identity, application: &Application) 
     let home = home.unwrap_or(application.external.path.as_str());
     let home = home.split(['?', '#']).next().unwrap_or_default();
     let path = rules::canonical(home, false);
-    let request = path.ok().map(|path| Circumstances {
-        client: visit.client,
-        method: &Method::GET,
-        path,
-        now: visit.gateway.clock.now(),
-    });
-    might_allow(identity, application, request)
+    path.is_ok_and(|path| {
+        let request = Circumstances {
+            client: visit.client,
+            method: &Method::GET,
+            path,
+            now: visit.gateway.clock.now(),
+        };
+        still_allows(identity, application, request)
+    })
 }
