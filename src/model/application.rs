@@ -5,8 +5,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::access::Access;
+use super::bearer::Bearer;
 use super::front::Front;
+use super::guard::{AmbiguousPath, Guard, GuardedPaths, PreAuthentication};
 use super::ids::{ApplicationName, GroupName};
 use super::sign_on::SignOn;
 use super::url::{ExternalUrl, Host, InternalUrl, PathPrefix};
@@ -24,10 +25,12 @@ pub struct Application {
     pub internal: InternalUrls,
     /// Which connectors may carry its requests.
     pub connectors: Connectors,
-    /// What happens before anything reaches it. Never empty.
-    pub pre_authentication: Vec<PreAuthentication>,
-    /// Who of those who signed in may use it.
-    pub access: Access,
+    /// What stands in front of it.
+    pub guard: Guard,
+    /// Paths of it that have guards of their own.
+    pub paths: GuardedPaths,
+    /// Which access tokens programs may come with.
+    pub bearer: Arc<Bearer>,
     /// What it is told of whoever signed in.
     pub sign_on: SignOn,
     /// What it is for, as people are told.
@@ -55,10 +58,53 @@ pub struct Application {
 }
 
 impl Application {
+    /// What stands in front of a path of it; `folded` is the path as servers may read it that do not tell
+    /// letters, parameters and empty segments apart.
+    ///
+    /// # Errors
+    /// Where two guards might be meant.
+    pub fn guard_of(
+        &self,
+        path: &str,
+        folded: impl FnOnce() -> String,
+    ) -> Result<&Guard, AmbiguousPath> {
+        self.paths.of(&self.guard, path, folded)
+    }
+
+    /// Everything that stands in front of a part of it.
+    pub fn guards(&self) -> impl Iterator<Item = &Guard> {
+        let paths = self.paths.all().iter().map(|one| &one.guard);
+        std::iter::once(&self.guard).chain(paths)
+    }
+
+    /// Whether this is a method of any of its parts.
+    #[must_use]
+    pub fn has(&self, method: PreAuthentication) -> bool {
+        self.guards().any(|guard| guard.has(method))
+    }
+
+    /// Whether anybody is told apart before anything reaches a part of it.
+    #[must_use]
+    pub fn is_guarded(&self) -> bool {
+        let open = PreAuthentication::Passthrough;
+        let mut methods = self.guards().flat_map(|guard| &guard.pre_authentication);
+        methods.any(|method| *method != open)
+    }
+
     /// Whether somebody may have to sign in before anything reaches it.
     #[must_use]
     pub fn signs_in(&self) -> bool {
-        self.pre_authentication.contains(&PreAuthentication::Oidc)
+        self.has(PreAuthentication::Oidc)
+    }
+
+    /// Whether the path of a request decides anything: it is not all of its host, or it is not guarded
+    /// alike everywhere.
+    #[must_use]
+    pub fn goes_by_path(&self) -> bool {
+        !self.internal.path().is_root()
+            || !self.external.path.is_root()
+            || !self.paths.all().is_empty()
+            || self.guards().any(|guard| guard.access.needs_path())
     }
 
     /// Every URL under which people find it, first choice first.
@@ -193,31 +239,6 @@ impl Connectors {
     #[must_use]
     pub fn groups(&self) -> &[GroupName] {
         &self.0
-    }
-}
-
-/// What happens before anything reaches the application.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PreAuthentication {
-    /// Nothing: the application looks after itself.
-    Passthrough,
-    /// A browser's session, begun by signing in at an OpenID Connect provider.
-    Oidc,
-    /// Everybody has a session, for tests of what holds where there is one.
-    #[cfg(test)]
-    Assumed,
-}
-
-impl fmt::Display for PreAuthentication {
-    /// As an operator writes it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Passthrough => "passthrough",
-            Self::Oidc => "oidc",
-            #[cfg(test)]
-            Self::Assumed => "assumed",
-        })
     }
 }
 

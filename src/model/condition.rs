@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Method;
 use ipnet::IpNet;
 
+use super::country::InCountries;
 use super::week::Week;
 
 /// What has to be so.
@@ -31,8 +33,20 @@ pub enum Condition {
     },
     /// This identity provider says who it is.
     Provider(Arc<str>),
+    /// The provider says that they proved who they are this strongly (`acr`).
+    Acr(Arc<str>),
+    /// The provider says that they proved it by this means (`amr`), among others.
+    Amr(Arc<str>),
+    /// They proved it at most so long ago.
+    MaxAge(MaxAge),
+    /// The access token it comes with has this scope.
+    Scope(Arc<str>),
+    /// It comes with the service token of this name.
+    ServiceToken(Arc<str>),
     /// The request comes from one of these networks.
     Ip(Arc<[IpNet]>),
+    /// It comes from one of these countries.
+    Country(InCountries),
     /// It has one of these methods; the handshake of a WebSocket is a GET.
     Method(Arc<[Method]>),
     /// It is for this path or something below it.
@@ -47,6 +61,15 @@ pub enum Condition {
     Not(Arc<Condition>),
     /// What is written under this name.
     Named(Arc<str>, Arc<Condition>),
+}
+
+/// How long ago somebody may have proved who they are; shown as an operator writes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaxAge {
+    /// The time.
+    pub age: Duration,
+    /// As it is written.
+    pub text: Arc<str>,
 }
 
 /// A path and all that is below it; never the root, which would say nothing.
@@ -66,7 +89,8 @@ impl PathRule {
         let mut segments = path.split('/').skip(1);
         let good = path.starts_with('/')
             && path.bytes().all(plain)
-            && segments.all(|segment| !matches!(segment, "" | "." | ".."));
+            // Windows takes dots off the end of a name.
+            && segments.all(|segment| !segment.is_empty() && !segment.ends_with('.'));
         good.then(|| Self {
             path: path.into(),
             lower: path.to_ascii_lowercase().into(),
@@ -77,6 +101,19 @@ impl PathRule {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.path
+    }
+
+    /// Whether it is somewhere below another path, and not that path itself.
+    #[must_use]
+    pub fn is_inside(&self, published: &str) -> bool {
+        let rest = self.path.strip_prefix(published.trim_end_matches('/'));
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// Whether servers that do not tell letters apart take both for one.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.lower == other.lower
     }
 
     /// Whether a path is this one or below it, octet by octet.
@@ -119,6 +156,42 @@ impl Condition {
         }
     }
 
+    /// Every service token that it wants.
+    #[must_use]
+    pub fn service_tokens(&self) -> Vec<&Arc<str>> {
+        match self {
+            Self::ServiceToken(name) => vec![name],
+            Self::All(parts) | Self::Any(parts) => {
+                parts.iter().flat_map(Self::service_tokens).collect()
+            }
+            Self::Named(_, part) => part.service_tokens(),
+            // `not` says what it does not want.
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether it holds for nobody of whom no part holds that `is` so: in every way in there is one.
+    #[must_use]
+    pub fn is_only_for(&self, is: &dyn Fn(&Self) -> bool) -> bool {
+        match self {
+            Self::All(parts) => parts.iter().any(|part| part.is_only_for(is)),
+            Self::Any(parts) => parts.iter().all(|part| part.is_only_for(is)),
+            Self::Named(_, part) => part.is_only_for(is),
+            part => is(part),
+        }
+    }
+
+    /// Every scope that it wants.
+    #[must_use]
+    pub fn scopes(&self) -> Vec<&Arc<str>> {
+        match self {
+            Self::Scope(scope) => vec![scope],
+            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::scopes).collect(),
+            Self::Named(_, part) => part.scopes(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether it asks who somebody is.
     #[must_use]
     pub fn needs_person(&self) -> bool {
@@ -132,6 +205,11 @@ impl Condition {
                     | Self::EmailDomain(_)
                     | Self::Claim { .. }
                     | Self::Provider(_)
+                    | Self::Acr(_)
+                    | Self::Amr(_)
+                    | Self::MaxAge(_)
+                    | Self::Scope(_)
+                    | Self::ServiceToken(_)
             )
         })
     }
@@ -145,7 +223,7 @@ impl Condition {
     /// Whether time alone changes what it says.
     #[must_use]
     pub fn needs_time(&self) -> bool {
-        self.any_inside(&|part| matches!(part, Self::Time(_)))
+        self.any_inside(&|part| matches!(part, Self::Time(_) | Self::MaxAge(_)))
     }
 }
 
@@ -168,9 +246,18 @@ impl fmt::Display for Condition {
             Self::EmailDomain(domain) => write!(f, "email_domain: {domain}"),
             Self::Claim { name, value } => write!(f, "claim: {name} = {value}"),
             Self::Provider(name) => write!(f, "provider: {name}"),
+            Self::Acr(acr) => write!(f, "acr: {acr}"),
+            Self::Amr(amr) => write!(f, "amr: {amr}"),
+            Self::MaxAge(age) => write!(f, "max_age: {}", age.text),
+            Self::Scope(scope) => write!(f, "scope: {scope}"),
+            Self::ServiceToken(name) => write!(f, "token: {name}"),
             Self::Ip(networks) => {
                 f.write_str("ip: ")?;
                 list(f, networks)
+            }
+            Self::Country(countries) => {
+                f.write_str("country: ")?;
+                list(f, &countries.codes)
             }
             Self::Method(methods) => {
                 f.write_str("method: ")?;
@@ -225,8 +312,8 @@ mod tests {
             assert_eq!(path.covers(asked), expected, "{asked}");
         }
         for none in [
-            "", "/", "admin", "//", "/a//b", "/a/../b", "/./a", "/%61", "/a;b", "/a?b", "/\u{e9}",
-            "/a b",
+            "", "/", "admin", "//", "/a//b", "/a/../b", "/./a", "/a./b", "/%61", "/a;b", "/a?b",
+            "/\u{e9}", "/a b",
         ] {
             assert_eq!(PathRule::new(none), None, "{none}");
         }

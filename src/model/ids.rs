@@ -81,6 +81,8 @@ names! {
     GroupName
     /// The name of an identity provider.
     ProviderName
+    /// The name of a service token, by which rules know it.
+    ServiceTokenName
     /// The identifier of an enrolled connector, chosen by the gateway: `c` and 24 hexadecimal digits.
     ConnectorId
     /// The identifier of a session: `s` and 32 hexadecimal digits. It opens nothing by itself.

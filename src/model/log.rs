@@ -77,4 +77,6 @@ pub struct LogSettings {
     pub to: LogTarget,
     /// What is said of people.
     pub person: LogPerson,
+    /// Where records go of what somebody may have to answer for; `None`: into the log.
+    pub audit: Option<LogTarget>,
 }

@@ -2,43 +2,51 @@
 
 mod access;
 mod application;
+mod bearer;
 mod brand;
 mod certificate;
 mod code;
 mod condition;
 mod congestion;
 mod cors;
+mod country;
 mod ends;
 mod finding;
 mod front;
+mod guard;
 mod ids;
 mod log;
 mod person;
 mod provider;
 mod proxy;
+mod secret;
 mod sign_on;
 mod template;
 mod url;
 mod week;
 mod window;
 
-pub use access::{Access, AccessRule, SessionLife, SignIn};
+pub use access::{Access, AccessRule, AccessRules, SessionLife, SignIn};
 pub use application::{
     Affinity, Application, ApplicationLimits, BackendProtocol, BackendTimeouts, Connectors,
-    HealthCheck, HostHeader, InternalUrls, LinkTranslation, PreAuthentication, ProxyProtocol, Rate,
-    RateUnit, RequestLimit,
+    HealthCheck, HostHeader, InternalUrls, LinkTranslation, ProxyProtocol, Rate, RateUnit,
+    RequestLimit,
 };
+pub use bearer::{Bearer, Login};
 pub use brand::{Brand, Colour, LogoFile, SupportLink};
 pub use certificate::CertificateFiles;
 pub use code::{ErrorCode, Side};
-pub use condition::{Condition, PathRule};
+pub use condition::{Condition, MaxAge, PathRule};
 pub use congestion::CongestionControl;
 pub use cors::Cors;
+pub use country::{Countries, CountriesError, InCountries};
 pub use ends::{Ends, NoEnds};
 pub use finding::{Finding, Place, Severity};
 pub use front::{Front, Hsts, Maintenance};
+pub use guard::{AmbiguousPath, Guard, GuardedPath, GuardedPaths, PreAuthentication};
 pub use ids::{
-    ApplicationName, ConnectorId, GroupName, NameError, ProviderName, RequestId, SessionId,
+    ApplicationName, ConnectorId, GroupName, NameError, ProviderName, RequestId, ServiceTokenName,
+    SessionId,
 };
 pub use log::{LogFormat, LogPerson, LogSettings, LogTarget};
 pub use person::{Person, PersonKey, find_claim};
@@ -47,7 +55,8 @@ pub use provider::{
     provider_url,
 };
 pub use proxy::{Proxy, ProxyCredentials, ProxyException, ProxyScheme};
-pub use sign_on::{SignOn, SignOnHeader};
+pub use secret::SecretSource;
+pub use sign_on::{AccessToken, Assertion, Basic, SignOn, SignOnHeader, Username};
 pub use template::{Rendered, Template, TemplateError};
 pub use url::{
     Captured, Endpoint, ExternalUrl, Host, HostPattern, InternalHost, InternalUrl, PathPrefix,

@@ -147,6 +147,16 @@ impl Template {
         })
     }
 
+    /// Whether it makes fields of a list.
+    #[must_use]
+    pub fn repeats(&self) -> bool {
+        let repeats = |one: &Expression| one.filters.contains(&Filter::Repeat);
+        self.parts.iter().any(|part| match part {
+            Part::Text(_) => false,
+            Part::FirstOf(all) => all.iter().any(repeats),
+        })
+    }
+
     /// What it comes to for somebody. `subject`, `provider`, `email`, `name` and `groups` are what the
     /// gateway believes of them; everything else is a claim by its name. A list without `join` or
     /// `repeat` is nothing: which of them would it be?
