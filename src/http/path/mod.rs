@@ -49,6 +49,10 @@ pub enum PathRefusal {
     /// A segment `.` or `..`, raw or encoded, parameters or not.
     #[error("the path has a dot segment")]
     DotSegment,
+    /// An encoded `?` or `#` among a segment's parameters: who removes parameters first and decodes
+    /// afterwards reads on behind it, and others end the path there.
+    #[error("the path has an encoded `?` or `#` behind a `;`")]
+    Parameter,
     /// Percent-encoding of percent-encoding, deeper than is looked through.
     #[error("the path is percent-encoded several times over")]
     Layers,
@@ -161,10 +165,16 @@ fn escaped(digits: &[u8]) -> Option<u8> {
     Some(digit(0)? << 4 | digit(1)?)
 }
 
-/// `..` is also `..;x` to servlet containers, and `.. ` to Windows.
+/// `..` is also `..;x` to servlet containers, `.. ` to Windows, and `..?x` to whoever decodes first and
+/// then takes the target apart.
 fn refuse_dot_segments(path: &[u8]) -> Result<(), PathRefusal> {
     for segment in path.split(|&b| b == b'/') {
-        let name = segment.split(|&b| b == b';').next().unwrap_or_default();
+        let parameters = segment.iter().skip_while(|b| **b != b';');
+        if parameters.into_iter().any(|b| matches!(b, b'?' | b'#')) {
+            return Err(PathRefusal::Parameter);
+        }
+        let name = segment.split(|b| matches!(b, b';' | b'?' | b'#')).next();
+        let name = name.unwrap_or_default();
         if matches!(name.trim_ascii_end(), b"." | b"..") {
             return Err(PathRefusal::DotSegment);
         }
