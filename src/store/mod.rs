@@ -8,6 +8,7 @@
 mod contract;
 mod keys;
 mod seal;
+mod service_tokens;
 mod sessions;
 mod sqlite;
 
@@ -22,6 +23,7 @@ use crate::model::{ConnectorId, GroupName, SessionId};
 
 pub use keys::KeyError;
 pub use seal::StoreKeys;
+pub use service_tokens::{NewServiceToken, ServiceTokenRecord, ServiceTokenStore};
 pub use sessions::{
     Lease, ListedSession, NewSessionRecord, Once, Origin, SecretOctets, SessionName, SessionRecord,
     SessionRefusal, SessionStore, SharedSecret, Used,
@@ -31,7 +33,7 @@ pub(crate) use sqlite::testing::Fragile;
 pub use sqlite::{RestoreError, back_up, check_folder, open_sqlite, restore};
 
 /// Persistent state, shared by every gateway on it.
-pub trait Store: SessionStore {
+pub trait Store: SessionStore + ServiceTokenStore {
     /// The stored authorities, the newest first; none before [`Store::create_authority`].
     fn authorities(&self) -> Reply<'_, Vec<AuthorityRecord>>;
 
@@ -316,6 +318,8 @@ pub enum Changed {
     SessionsRevoked(SessionName),
     /// There is a newer secret of this name.
     SecretRotated(String),
+    /// There are other service tokens now, or fewer that count.
+    ServiceTokens,
     /// Something this version does not know, written by a newer one on the same store.
     Unknown(String),
 }

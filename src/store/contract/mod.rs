@@ -2,6 +2,7 @@
 
 mod authorities;
 mod codes;
+mod service_tokens;
 mod sessions;
 
 use std::collections::HashSet;
@@ -19,6 +20,7 @@ use codes::{
     a_code_is_gone_once_presented, the_first_secret_counts_and_newer_ones_stand_before_it,
     what_asks_for_a_revocation_twice_is_heard_once, what_was_remembered_is_no_news,
 };
+use service_tokens::service_tokens_are_listed_used_and_revoked_once;
 use sessions::{
     a_name_ends_all_its_sessions_and_sign_ins_under_way, a_session_is_stored_and_listed,
     nothing_hangs_on_what_has_ended, one_at_a_time_renews_and_a_lost_fence_writes_nothing,
@@ -58,11 +60,12 @@ const CASES: &[(&str, Case)] = cases! {
     a_code_is_gone_once_presented
     what_was_remembered_is_no_news
     what_asks_for_a_revocation_twice_is_heard_once
+    service_tokens_are_listed_used_and_revoked_once
 };
 
 /// Runs every case, each on a store of its own.
 pub(super) async fn contract(fresh: impl AsyncFn() -> Arc<dyn Store>) {
-    assert_eq!(CASES.len(), 24);
+    assert_eq!(CASES.len(), 25);
     for (name, case) in CASES {
         println!("{name}");
         case(fresh().await).await;

@@ -9,6 +9,7 @@ mod codes;
 mod open;
 mod revoke;
 mod secrets;
+mod service_tokens;
 mod sessions;
 mod signed_in;
 mod spend;
@@ -429,6 +430,7 @@ fn change(row: &SqliteRow) -> Result<Change, StoreError> {
                 Changed::ConnectorRemoved(ConnectorId::new(subject).map_err(damaged)?)
             }
             AUTHORITIES => Changed::Authorities,
+            service_tokens::SERVICE_TOKENS => Changed::ServiceTokens,
             signed_in::SECRET_ROTATED => Changed::SecretRotated(subject.into()),
             kind if kind == revoke::SESSION_CHANGES[0] => {
                 Changed::SessionRevoked(SessionId::new(subject).map_err(damaged)?)

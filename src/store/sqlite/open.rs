@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/sqlite/0001_first.sql"),
     include_str!("../migrations/sqlite/0002_authorities.sql"),
     include_str!("../migrations/sqlite/0003_sessions.sql"),
+    include_str!("../migrations/sqlite/0004_service_tokens.sql"),
 ];
 
 /// `PRAGMA application_id` of our files: `APXY`.

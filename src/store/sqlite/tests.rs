@@ -186,7 +186,7 @@ async fn a_newer_version_and_a_foreign_database_are_refused_and_left_alone() {
             refused,
             Err(StoreError::TooNew {
                 found: 99,
-                known: 3
+                known: 4
             })
         ),
         "{refused:?}"
