@@ -1,6 +1,7 @@
 //! Logs, the access line, metrics and health, and what of a stranger's text may be shown.
 
 mod access;
+pub mod audit;
 mod endpoint;
 mod logs;
 pub mod metrics;
@@ -14,7 +15,7 @@ mod together;
 pub use access::{AccessLine, Ended, OctetsIn};
 pub use endpoint::{Endpoint, Observed, Reach};
 pub use logs::{
-    LogEnd, LogError, LogOptions, apply as apply_log, check as check_log, init,
+    LogEnd, LogError, LogOptions, apply as apply_log, apply_audit, check as check_log, init,
     reopen as reopen_log, set_level,
 };
 pub use printable::printable;

@@ -128,6 +128,24 @@ impl AccessLine {
         &self.id
     }
 
+    /// The client's address.
+    #[must_use]
+    pub const fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// Who it is from, as the log is to say it.
+    #[must_use]
+    pub fn person(&self) -> Option<&str> {
+        self.person.as_deref()
+    }
+
+    /// The path that was asked for, without the query.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        self.path.as_ref().map(PathAndQuery::path)
+    }
+
     /// The connector in whose tunnel it went last.
     #[must_use]
     pub const fn connector(&self) -> Option<&ConnectorId> {

@@ -3,8 +3,10 @@
 
 mod sink;
 
-use std::io::IsTerminal as _;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use arc_swap::ArcSwapOption;
 
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -59,6 +61,8 @@ struct Log {
     output: Handle<Output, Filtered>,
     /// What the configuration says, and where that is.
     settings: Mutex<(LogSettings, Sink)>,
+    /// Where audit records go, where they have a place of their own.
+    audit: ArcSwapOption<Sink>,
 }
 
 /// Writes what still waits when it is dropped, at the end of the process.
@@ -70,6 +74,9 @@ impl Drop for LogEnd {
     fn drop(&mut self) {
         if let Some(log) = LOG.get() {
             log.settings().1.finish();
+            if let Some(audit) = log.audit.load_full() {
+                audit.finish();
+            }
         }
     }
 }
@@ -97,6 +104,7 @@ pub fn init(options: &LogOptions) -> Result<LogEnd, LogError> {
         filter: filter_handle,
         output: output_handle,
         settings: Mutex::new((settings, sink)),
+        audit: ArcSwapOption::empty(),
     };
     let subscriber = Registry::default().with(filter).with(output);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::AlreadySet)?;
@@ -114,12 +122,45 @@ pub fn apply(settings: &LogSettings) -> Result<(), LogError> {
     let mut known = log.settings();
     let filter = filter(&level(&log.options, settings))?;
     let sink = Sink::open(&settings.to)?;
+    let audit = open_audit(settings)?;
     let output = output(&log.options, settings, &sink);
     // Both fail only where there is no subscriber any more, at the end of the process.
     let _ = log.output.reload(output);
     let _ = log.filter.reload(filter);
     *known = (settings.clone(), sink);
+    log.audit.store(audit);
     Ok(())
+}
+
+fn open_audit(settings: &LogSettings) -> Result<Option<Arc<Sink>>, LogError> {
+    let opened = settings.audit.as_ref().map(Sink::open).transpose()?;
+    Ok(opened.map(Arc::new))
+}
+
+/// Has audit records of this process go where the configuration says, and its log as it is: what a command
+/// did is recorded with what the gateway did.
+///
+/// # Errors
+/// Where they cannot go there.
+pub fn apply_audit(settings: &LogSettings) -> Result<(), LogError> {
+    let Some(log) = LOG.get() else { return Ok(()) };
+    log.audit.store(open_audit(settings)?);
+    Ok(())
+}
+
+/// The place of audit records, where they have one.
+pub(super) fn audit() -> Option<Place> {
+    LOG.get()?.audit.load_full().map(Place)
+}
+
+/// A place for lines.
+pub(super) struct Place(Arc<Sink>);
+
+impl Place {
+    /// Writes one.
+    pub(super) fn line(&mut self, line: &[u8]) -> std::io::Result<()> {
+        self.0.make_writer().write_all(line)
+    }
 }
 
 /// Whether the log could be made as a configuration says.
@@ -127,7 +168,8 @@ pub fn apply(settings: &LogSettings) -> Result<(), LogError> {
 /// # Errors
 /// Where it could not.
 pub fn check(settings: &LogSettings) -> Result<(), LogError> {
-    Sink::open(&settings.to).map(drop)
+    Sink::open(&settings.to)?;
+    open_audit(settings).map(drop)
 }
 
 /// Opens the log's file again, as one does that was moved away.
@@ -139,6 +181,8 @@ pub fn reopen() -> Result<(), LogError> {
     let mut known = log.settings();
     let (settings, sink) = &mut *known;
     let new = Sink::open(&settings.to)?;
+    let audit = open_audit(settings)?;
+    log.audit.store(audit);
     let _ = log.output.reload(output(&log.options, settings, &new));
     *sink = new;
     Ok(())

@@ -103,6 +103,7 @@ impl Sink {
                     .open(path);
                 let at = |e| LogError::Target(path.display().to_string(), e);
                 let file = file.map_err(at)?;
+                give_to_owner_of_folder(&file, path);
                 // Whoever writes to a pipe waits for its reader.
                 if !file.metadata().map_err(at)?.is_file() {
                     return Err(at(io::Error::other("it is no file")));
@@ -170,6 +171,20 @@ impl<'s> MakeWriter<'s> for Sink {
                 level: *event.level(),
             },
         }
+    }
+}
+
+/// A file that root makes is for whoever the folder is for: a command may be the first to write, and the
+/// gateway goes on.
+fn give_to_owner_of_folder(file: &File, path: &Path) {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = path.parent().and_then(|folder| folder.metadata().ok());
+    let is_new = file
+        .metadata()
+        .is_ok_and(|found| found.uid() == 0 && found.len() == 0);
+    if let Some(folder) = folder.filter(|folder| is_new && folder.uid() != 0) {
+        // Where it may not, whoever comes next says so.
+        let _ = std::os::unix::fs::fchown(file, Some(folder.uid()), Some(folder.gid()));
     }
 }
 
