@@ -151,7 +151,7 @@ impl Expected<'_> {
 
     /// The issuer, where it is the expected one: for Entra's shared ones, that of a tenant that may
     /// sign in.
-    fn issuer(&self, claims: &Claims) -> Result<Arc<str>, ProviderError> {
+    pub(super) fn issuer(&self, claims: &Claims) -> Result<Arc<str>, ProviderError> {
         let issuer = match claims.get("iss") {
             None => return Err(ProviderError::NoClaim { claim: "iss" }),
             Some(said) => said.as_str().ok_or(ProviderError::Issuer)?,
@@ -192,7 +192,7 @@ impl Expected<'_> {
         }
     }
 
-    fn not_ended(&self, end: Timestamp) -> Result<(), ProviderError> {
+    pub(super) fn not_ended(&self, end: Timestamp) -> Result<(), ProviderError> {
         let seconds = self.now.0 - end.0;
         match seconds >= LEEWAY {
             true => Err(ProviderError::Expired { seconds }),
@@ -200,7 +200,11 @@ impl Expected<'_> {
         }
     }
 
-    fn not_in_future(&self, claims: &Claims, made: Timestamp) -> Result<(), ProviderError> {
+    pub(super) fn not_in_future(
+        &self,
+        claims: &Claims,
+        made: Timestamp,
+    ) -> Result<(), ProviderError> {
         let seconds = made.0 - self.now.0;
         if seconds > LEEWAY {
             return Err(ProviderError::Future { seconds });
@@ -235,7 +239,7 @@ pub(super) fn time(claims: &Claims, name: &str) -> Result<Option<Timestamp>, Pro
 }
 
 /// An identifier.
-fn id(claims: &Claims, name: &str) -> Result<Option<Arc<str>>, ProviderError> {
+pub(super) fn id(claims: &Claims, name: &str) -> Result<Option<Arc<str>>, ProviderError> {
     match claims.get(name) {
         None => Ok(None),
         Some(Value::String(text))

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT, WWW_AUTHENTICATE,
+};
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
@@ -71,6 +73,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     /// The media type without parameters, in small letters.
     pub(super) media_type: String,
+    /// What is to be shown, where something is missing (RFC 9110 section 11.6.1).
+    pub(super) challenges: Vec<String>,
     pub(super) body: Bytes,
 }
 
@@ -257,6 +261,9 @@ where
     let response = sender.send_request(request).await.map_err(broken)?;
     let media_type = media_type(&response);
     let status = response.status().as_u16();
+    let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
+    let challenges = challenges.filter_map(|value| value.to_str().ok().map(str::to_owned));
+    let challenges = challenges.collect();
     let body = Limited::new(response.into_body(), LONGEST_ANSWER);
     let body =
         body.collect()
@@ -271,6 +278,7 @@ where
     Ok(Answer {
         status,
         media_type,
+        challenges,
         body: body.to_bytes(),
     })
 }

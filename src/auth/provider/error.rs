@@ -22,6 +22,10 @@ pub enum Document {
     Userinfo,
     /// The groups of a person, from Microsoft Graph.
     Groups,
+    /// A code for a program without a browser: RFC 8628.
+    Device,
+    /// Who gives tokens for an application: RFC 9728.
+    Resource,
 }
 
 impl fmt::Display for Document {
@@ -32,6 +36,8 @@ impl fmt::Display for Document {
             Self::Tokens => "its token endpoint",
             Self::Userinfo => "its userinfo endpoint",
             Self::Groups => "the person's groups at Microsoft Graph",
+            Self::Device => "its device authorization endpoint",
+            Self::Resource => "who gives tokens (/.well-known/oauth-protected-resource)",
         })
     }
 }

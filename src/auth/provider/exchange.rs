@@ -115,6 +115,11 @@ impl From<ProviderError> for Refusal {
     }
 }
 
+/// Reads the answer to a question that proves nothing.
+pub(super) fn tokens(answer: &Answer) -> Result<Tokens, ProviderError> {
+    read(answer).map_err(|refusal| refusal.error)
+}
+
 fn read(answer: &Answer) -> Result<Tokens, Refusal> {
     let document = Document::Tokens;
     let status = answer.status;

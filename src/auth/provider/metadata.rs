@@ -22,6 +22,8 @@ pub(super) struct Metadata {
     pub(super) keys: Url,
     pub(super) userinfo: Option<Url>,
     pub(super) end_session: Option<Url>,
+    /// Where programs without a browser begin (RFC 8628).
+    pub(super) device: Option<Url>,
     /// Microsoft Graph, where this is Entra's.
     pub(super) graph: Option<Url>,
     /// How it lets us prove who we are; `None` where it does not say.
@@ -106,6 +108,7 @@ impl Metadata {
             keys: required("jwks_uri")?,
             userinfo: endpoint("userinfo_endpoint")?,
             end_session: endpoint("end_session_endpoint")?,
+            device: endpoint("device_authorization_endpoint")?,
             graph,
             authentication: words("token_endpoint_auth_methods_supported"),
             names_itself: said

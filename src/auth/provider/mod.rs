@@ -9,6 +9,8 @@
 //! | a code for tokens, and how we prove who we are | `exchange`, `credentials` |
 //! | the form and the signature of a token | `token` |
 //! | what it says, judged | `claims`, `judge` |
+//! | an access token for a program at the command line | `device` |
+//! | access tokens that programs come with | `access_token` |
 //! | who that is, with userinfo and Microsoft Graph | `person`, `graph` |
 //! | what is wrong, and what an operator can do about it | `error`, `known` |
 //!
@@ -18,9 +20,11 @@
 //! Nothing here is remembered of a sign-in under way: state, nonce and verifier are the caller's to
 //! keep and to compare.
 
+mod access_token;
 mod claims;
 mod client;
 mod credentials;
+mod device;
 mod error;
 mod exchange;
 mod fetched;
@@ -65,6 +69,7 @@ use crate::model::{Finding, Person, Preset};
 use crate::net::Dialler;
 
 pub use claims::LogoutToken;
+pub use device::{DeviceCode, DeviceFlow, NoToken, Resource};
 pub use error::{Document, ProviderError};
 pub use known::Known;
 pub use values::{Begin, Callback, NotRefreshed, Refreshed, SignInSecrets, SignedIn};
@@ -78,6 +83,8 @@ pub struct Provider {
     metadata: Arc<Fetched<Metadata>>,
     keys: Arc<Fetched<Keys>>,
     accepted: Accepted,
+    /// Access tokens that were found good a moment ago.
+    judged: access_token::Judged,
     /// The log was told that it says nothing of people when it is asked again.
     says_nothing: AtomicBool,
 }
@@ -105,6 +112,7 @@ impl Provider {
                 metadata: Arc::new(Fetched::new()),
                 keys: Arc::new(Fetched::new()),
                 accepted: Accepted::default(),
+                judged: access_token::Judged::default(),
                 says_nothing: AtomicBool::new(false),
             }),
             Ok(_) => Err(found),
@@ -158,7 +166,7 @@ impl Provider {
         if let Some(prompt) = begin.prompt.or(config.prompt) {
             query.append_pair("prompt", prompt.as_str());
         }
-        if let Some(age) = begin.max_age.or(config.max_age) {
+        if let Some(age) = smaller(begin.max_age, config.max_age) {
             query.append_pair("max_age", &age.as_secs().to_string());
         }
         let acr_values = match begin.acr_values {
@@ -215,7 +223,7 @@ impl Provider {
         let id_token = tokens.id_token.take().ok_or(ProviderError::NoIdToken)?;
         let asked = (
             Some(&*callback.secrets.nonce),
-            callback.max_age.or(self.config.max_age),
+            smaller(callback.max_age, self.config.max_age),
         );
         let (subject, claims) = self.judge(&metadata, &id_token, &tokens, asked).await?;
         let (acr, amr) = (text(&claims, "acr"), words(&claims, "amr"));
@@ -230,6 +238,7 @@ impl Provider {
             amr,
             sid: subject.sid,
             access_expires: self.access_expires(&tokens),
+            access_token: tokens.access_token,
             refresh_token: tokens.refresh_token,
         })
     }
@@ -272,6 +281,7 @@ impl Provider {
             person,
             id_token,
             access_expires: self.access_expires(&tokens),
+            access_token: tokens.access_token,
             refresh_token: next,
         })
     }
@@ -369,6 +379,12 @@ impl Provider {
     fn access_expires(&self, tokens: &Tokens) -> Option<Timestamp> {
         tokens.expires_in.map(|life| self.clock.now().plus(life))
     }
+}
+
+/// The smaller one of those that there are: what a rule allows is no more than what the provider's setting
+/// does.
+fn smaller(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.into_iter().chain(other).min()
 }
 
 /// Judges the `iss` of a callback (RFC 9207 section 2.4).

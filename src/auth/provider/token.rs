@@ -21,11 +21,15 @@ pub(super) enum Purpose {
     Id,
     /// To say who signed out.
     Logout,
+    /// To say who sends a request.
+    Access,
 }
 
 /// A token that has the form of one, and nothing more is known of it.
 pub(super) struct Unverified<'a> {
     pub(super) algorithm: SigningAlgorithm,
+    /// Its header says that it is an access token (RFC 9068 section 2.1).
+    pub(super) is_profiled: bool,
     kid: Option<String>,
     message: &'a str,
     signature: &'a str,
@@ -80,6 +84,7 @@ impl<'a> Unverified<'a> {
         let fits = match purpose {
             Purpose::Id => !matches!(kind, "at+jwt" | "logout+jwt" | "secevent+jwt"),
             Purpose::Logout => matches!(kind, "jwt" | "logout+jwt" | "secevent+jwt"),
+            Purpose::Access => matches!(kind, "jwt" | "at+jwt"),
         };
         if !fits {
             return Err(ProviderError::TokenKind);
@@ -89,6 +94,7 @@ impl<'a> Unverified<'a> {
         }
         Ok(Self {
             algorithm,
+            is_profiled: kind == "at+jwt",
             kid: text("kid")?.map(str::to_owned),
             message: token.rsplit_once('.').map_or("", |(message, _)| message),
             signature,

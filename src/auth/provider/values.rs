@@ -96,6 +96,8 @@ pub struct SignedIn {
     pub amr: Vec<Arc<str>>,
     /// The session at the provider, which logout tokens name.
     pub sid: Option<Arc<str>>,
+    /// What the person may do elsewhere.
+    pub access_token: Option<SecretString>,
     /// When the access token ends, and so the latest time at which the provider would be asked again.
     pub access_expires: Option<Timestamp>,
 }
@@ -125,6 +127,8 @@ pub struct Refreshed {
     pub id_token: Option<SecretString>,
     /// In place of the earlier one, where there is one: the earlier one still serves else.
     pub refresh_token: Option<SecretString>,
+    /// What the person may do elsewhere from now on.
+    pub access_token: Option<SecretString>,
     /// When the new access token ends.
     pub access_expires: Option<Timestamp>,
 }

@@ -1,5 +1,6 @@
 //! A provider that misbehaves, and one that is merely odd.
 
+mod access;
 mod faults;
 mod keys;
 mod liar;
