@@ -3,7 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::Session;
+use super::bearer::AccessToken;
+use super::service_token::ServiceToken;
+use crate::clock::Timestamp;
 
 /// The outcome of authenticate.
 #[derive(Debug, Clone)]
@@ -13,6 +18,10 @@ pub enum Identity {
     Anonymous,
     /// A person with a session at the application's host.
     Session(Arc<Session>),
+    /// Whoever an identity provider gave an access token for.
+    Bearer(Arc<AccessToken>),
+    /// A program that showed a token of the gateway's own.
+    ServiceToken(Arc<ServiceToken>),
     /// Somebody with a session, by the word of a test.
     #[cfg(test)]
     Assumed,
@@ -27,6 +36,15 @@ impl fmt::Display for Identity {
                 let person = &sign_in.person;
                 write!(f, "{} at {}", person.key.subject, person.provider)
             }
+            Self::Bearer(token) => {
+                let person = &token.person;
+                write!(
+                    f,
+                    "{} by an access token of {}",
+                    person.key.subject, person.provider
+                )
+            }
+            Self::ServiceToken(token) => write!(f, "the service token {}", token.name),
             #[cfg(test)]
             Self::Assumed => f.write_str("assumed"),
         }
@@ -39,7 +57,7 @@ impl Identity {
     #[must_use]
     pub const fn is_proven_by_browser(&self) -> bool {
         match self {
-            Self::Anonymous => false,
+            Self::Anonymous | Self::Bearer(_) | Self::ServiceToken(_) => false,
             Self::Session(_) => true,
             #[cfg(test)]
             Self::Assumed => true,
@@ -51,7 +69,32 @@ impl Identity {
     pub const fn session(&self) -> Option<&Arc<Session>> {
         match self {
             Self::Session(session) => Some(session),
+            Self::Anonymous | Self::Bearer(_) | Self::ServiceToken(_) => None,
+            #[cfg(test)]
+            Self::Assumed => None,
+        }
+    }
+
+    /// Until when it counts, where that is known; a session's end moves on.
+    #[must_use]
+    pub fn ends(&self) -> Option<Timestamp> {
+        match self {
             Self::Anonymous => None,
+            Self::Session(session) => Some(session.ends()),
+            Self::Bearer(token) => Some(token.expires),
+            Self::ServiceToken(token) => Some(token.expires),
+            #[cfg(test)]
+            Self::Assumed => None,
+        }
+    }
+
+    /// What is cancelled where it does not count any more before its end.
+    #[must_use]
+    pub fn revoked(&self) -> Option<&CancellationToken> {
+        match self {
+            Self::Session(session) => Some(session.revoked()),
+            Self::ServiceToken(token) => Some(&token.revoked),
+            Self::Anonymous | Self::Bearer(_) => None,
             #[cfg(test)]
             Self::Assumed => None,
         }

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::{Application, ErrorCode, Person, PreAuthentication};
+use crate::model::{Application, ErrorCode, Guard, Person, PreAuthentication};
 
-use super::policy::{self, Circumstances, Seen};
-use super::{Facts, Identity, SignIn, origin};
+use super::bearer::AccessToken;
+use super::policy::{self, Circumstances, Seen, StepUp};
+use super::{Facts, Identity, SignIn, guard_of, origin};
 
 /// Proof that one request may be forwarded to one application.
 ///
@@ -25,7 +26,7 @@ use super::{Facts, Identity, SignIn, origin};
 /// ```compile_fail,E0451
 /// use appproxy::auth::{Permit, Rule};
 /// fn forge(application: std::sync::Arc<appproxy::model::Application>) -> Permit {
-///     Permit { application, rule: Rule::Passthrough, would_deny: None, sign_in: None }
+///     Permit { application, rule: Rule::Passthrough, would_deny: None, who: None }
 /// }
 /// ```
 ///
@@ -43,7 +44,15 @@ pub struct Permit {
     application: Arc<Application>,
     rule: Rule,
     would_deny: Option<Arc<str>>,
-    sign_in: Option<Arc<SignIn>>,
+    who: Who,
+}
+
+/// Whose request it is, as they were when it was judged.
+#[derive(Debug)]
+enum Who {
+    Nobody,
+    SignIn(Arc<SignIn>),
+    Bearer(Arc<AccessToken>),
 }
 
 impl Permit {
@@ -62,7 +71,27 @@ impl Permit {
     /// Whose request it is, as they were when it was judged.
     #[must_use]
     pub fn person(&self) -> Option<&Person> {
-        self.sign_in.as_ref().map(|sign_in| &sign_in.person)
+        match &self.who {
+            Who::Nobody => None,
+            Who::SignIn(sign_in) => Some(&sign_in.person),
+            // SECURITY: an application takes whom it is told of for a person.
+            Who::Bearer(token) => (!token.is_of_client).then_some(&token.person),
+        }
+    }
+
+    /// Whether `Authorization` is what decided and is not the application's to see.
+    #[must_use]
+    pub fn hides_authorization(&self) -> bool {
+        matches!(self.who, Who::Bearer(_)) && !self.application.bearer.forward
+    }
+
+    /// What the provider said of them, and gave for later.
+    #[must_use]
+    pub const fn sign_in(&self) -> Option<&Arc<SignIn>> {
+        match &self.who {
+            Who::SignIn(sign_in) => Some(sign_in),
+            Who::Nobody | Who::Bearer(_) => None,
+        }
     }
 
     /// The line of `access: { deny: … }` that would have kept it out, were it not `report_only`.
@@ -112,6 +141,35 @@ pub enum Denied {
     /// A line of `access: { deny: … }` asks for what is not known.
     #[error("whether `access.deny` keeps it out cannot be told: {0}")]
     Unknown(Arc<str>),
+    /// Two guards of the application might be meant.
+    #[error(
+        "the path is spelled in a way that some servers take for one of `paths`, which has another guard"
+    )]
+    AmbiguousPath,
+    /// They may, once they have proved who they are more strongly, or anew.
+    #[error("it wants further proof of who it is ({wanted}); {why}")]
+    StepUp {
+        /// What the provider is to be asked for.
+        wanted: Box<StepUp>,
+        /// What keeps them out now.
+        why: Box<Denied>,
+    },
+    /// The access token is not one that the application takes any more.
+    #[error("the access token is not taken here: {0}")]
+    Token(Arc<str>),
+    /// The service token is for other applications or paths.
+    #[error("the service token {0} is for other applications or paths")]
+    TokenElsewhere(Arc<str>),
+    /// No line of `access: { allow: … }` has the service token.
+    #[error(
+        "no line of `access.allow` lets the service token in: it takes one with `token: {name}`; {why}"
+    )]
+    NoTokenRule {
+        /// What the token is called.
+        name: Arc<str>,
+        /// Why each line does not.
+        why: Arc<str>,
+    },
     /// An operator's link let the person in, to another application.
     #[error("an operator's link let the person in, to another application alone")]
     ByLink,
@@ -128,9 +186,16 @@ impl Denied {
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::NoRule | Self::NotNamed(_) | Self::Named(_) | Self::Unknown(_) | Self::ByLink => {
-                ErrorCode::Denied
-            }
+            Self::NoRule
+            | Self::NotNamed(_)
+            | Self::Named(_)
+            | Self::Unknown(_)
+            | Self::ByLink
+            | Self::StepUp { .. }
+            | Self::Token(_)
+            | Self::TokenElsewhere(_)
+            | Self::NoTokenRule { .. } => ErrorCode::Denied,
+            Self::AmbiguousPath => ErrorCode::BadRequest,
             Self::CrossOrigin(_) => ErrorCode::CrossOrigin,
         }
     }
@@ -147,25 +212,36 @@ pub fn still_allows(
     judge(identity, application, request).is_ok()
 }
 
+/// Judges something else that one request asks for.
+///
+/// # Errors
+/// Why it is not allowed.
+pub fn judge_again(
+    identity: &Identity,
+    application: &Application,
+    request: Circumstances<'_>,
+) -> Result<(), Denied> {
+    judge(identity, application, request).map(drop)
+}
+
 /// Whether an application might let somebody in, by what is known of them before they ask for anything.
 #[must_use]
 pub fn might_allow(identity: &Identity, application: &Application) -> bool {
-    let Some(session) = identity.session().filter(|_| application.signs_in()) else {
+    let signs_in = application.guard.has(PreAuthentication::Oidc);
+    let Some(session) = identity.session().filter(|_| signs_in) else {
         return false;
     };
     let sign_in = session.sign_in();
-    let seen = Seen {
-        person: Some(&sign_in.person),
-        request: None,
-    };
-    only_by_link(application, &sign_in.person).is_ok() && policy::might(&application.access, &seen)
+    let seen = Seen::person(Some(&sign_in.person), None);
+    only_by_link(application, &sign_in.person).is_ok()
+        && policy::might(&application.guard.access, &seen)
 }
 
 /// What lets somebody in, what would keep them out if it decided, and who they are.
 struct Judged {
     rule: Rule,
     would_deny: Option<Arc<str>>,
-    sign_in: Option<Arc<SignIn>>,
+    who: Who,
 }
 
 fn judge(
@@ -173,57 +249,72 @@ fn judge(
     application: &Application,
     request: Circumstances<'_>,
 ) -> Result<Judged, Denied> {
-    // The method is looked at again, and not taken from the identity: an anonymous visitor of one
+    // The guard is looked at again, and not taken from the identity: an anonymous visitor of one
     // application is nobody at the next.
-    match (identity, application.pre_authentication.as_slice()) {
-        (Identity::Anonymous, [PreAuthentication::Passthrough]) => {
-            by_rules(application, None, request)
+    let guard = guard_of(application, request.path)?;
+    let is_odd = guard.has(PreAuthentication::Passthrough) && guard.pre_authentication.len() > 1;
+    match identity {
+        _ if is_odd => Err(Denied::NoRule),
+        Identity::Anonymous if guard.pre_authentication == [PreAuthentication::Passthrough] => {
+            by_rules(guard, &Seen::person(None, Some(request)), Who::Nobody)
         }
-        (Identity::Session(session), [PreAuthentication::Oidc]) => {
+        Identity::Session(session) if guard.has(PreAuthentication::Oidc) => {
             let sign_in = session.sign_in();
             only_by_link(application, &sign_in.person)?;
-            let judged = by_rules(application, Some(&sign_in.person), request)?;
-            Ok(Judged {
-                sign_in: Some(sign_in),
-                ..judged
-            })
+            let seen = Seen::signed_in(&sign_in, request);
+            by_rules(guard, &seen, Who::SignIn(Arc::clone(&sign_in)))
+        }
+        Identity::Bearer(token) if guard.has(PreAuthentication::Bearer) => {
+            let taken = token.check(&application.bearer);
+            taken.map_err(|error| Denied::Token(error.to_string().into()))?;
+            let seen = Seen::token(token, request);
+            by_rules(guard, &seen, Who::Bearer(Arc::clone(token)))
+        }
+        Identity::ServiceToken(token) if guard.has(PreAuthentication::ServiceToken) => {
+            if !token.covers(&application.name, request.path) {
+                return Err(Denied::TokenElsewhere(Arc::clone(&token.name)));
+            }
+            let seen = Seen::service_token(&token.name, request);
+            by_rules(guard, &seen, Who::Nobody)
         }
         #[cfg(test)]
-        (Identity::Assumed, [PreAuthentication::Assumed]) => Ok(Judged {
+        Identity::Assumed if guard.has(PreAuthentication::Assumed) => Ok(Judged {
             rule: Rule::Assumed,
             would_deny: None,
-            sign_in: None,
+            who: Who::Nobody,
         }),
         _ => Err(Denied::NoRule),
     }
 }
 
-fn by_rules(
-    application: &Application,
-    person: Option<&Person>,
-    request: Circumstances<'_>,
-) -> Result<Judged, Denied> {
-    let request = Some(request);
-    let allowed = policy::judge(&application.access, &Seen { person, request })?;
+fn by_rules(guard: &Guard, seen: &Seen<'_>, who: Who) -> Result<Judged, Denied> {
+    let judged = policy::judge(&guard.access, seen);
+    let allowed = judged.map_err(|denied| match policy::step_up(&guard.access, seen) {
+        None => denied,
+        Some(wanted) => Denied::StepUp {
+            wanted: Box::new(wanted),
+            why: Box::new(denied),
+        },
+    })?;
     let rule = allowed
         .by
         .map_or(Rule::Passthrough, |line| Rule::Allow(Arc::clone(line)));
     Ok(Judged {
         rule,
         would_deny: allowed.would_deny.cloned(),
-        sign_in: None,
+        who,
     })
 }
 
 /// What each condition of an application's rules comes to, for whom it would be asked.
 #[must_use]
 pub fn explain_rules(
-    application: &Application,
+    guard: &Guard,
     person: Option<&Person>,
     facts: &Facts<'_>,
 ) -> Vec<policy::Traced> {
-    let request = Some(facts.circumstances());
-    policy::trace(&application.access, &Seen { person, request })
+    let seen = Seen::person(person, Some(facts.circumstances()));
+    policy::trace(&guard.access, &seen)
 }
 
 /// What an application's rules say of somebody who has no session: for a question alone, and no permit.
@@ -231,11 +322,12 @@ pub fn explain_rules(
 /// # Errors
 /// Why they keep the person out.
 pub fn would_allow(
-    application: &Application,
+    guard: &Guard,
     person: Option<&Person>,
     facts: &Facts<'_>,
 ) -> Result<Rule, Denied> {
-    by_rules(application, person, facts.circumstances()).map(|judged| judged.rule)
+    let seen = Seen::person(person, Some(facts.circumstances()));
+    by_rules(guard, &seen, Who::Nobody).map(|judged| judged.rule)
 }
 
 /// The claim of a person whom an operator's one-time link signed in: the only application it is for, who
@@ -265,12 +357,12 @@ pub fn authorise(
     let Judged {
         rule,
         would_deny,
-        sign_in,
+        who,
     } = judge(identity, application, facts.circumstances())?;
     Ok(Permit {
         application: Arc::clone(application),
         rule,
         would_deny,
-        sign_in,
+        who,
     })
 }
