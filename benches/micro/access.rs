@@ -71,6 +71,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             method: &Method::GET,
             is_websocket: false,
             path: canonical("/wiki/page", true).expect("a path"),
+            query: None,
             now: Timestamp(1_800_000_000),
             fields: &fields,
             external: &application.external,
@@ -78,7 +79,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         };
         criterion.bench_function(name, |bencher| {
             bencher.iter(|| {
-                let rule = would_allow(black_box(application), Some(&person), &facts);
+                let rule = would_allow(black_box(&application.guard), Some(&person), &facts);
                 rule.expect("it is allowed")
             });
         });

@@ -5,32 +5,40 @@
 //! leaves behind is a [`Permit`], and nothing is forwarded without one. Whatever is not known to
 //! be allowed is denied: both stages end in an arm that refuses.
 
+pub mod assertion;
+pub mod bearer;
 mod cookie;
+mod credentials;
 mod identity;
 mod origin;
 mod permit;
 mod policy;
 pub mod provider;
+pub mod service_token;
 mod session;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::HeaderMap;
 
 use crate::clock::Timestamp;
 use crate::http::CanonicalPath;
-use crate::model::{Application, ErrorCode, ExternalUrl, Host, PreAuthentication};
+use crate::model::{AmbiguousPath, Application, ExternalUrl, Guard, Host};
+use provider::Provider;
+use service_token::ServiceTokens;
 
 pub use cookie::{
     Duplicate, OwnCookies, SignInId, clear_session_cookie, clear_storage, end_sign_in_cookie,
     forget_somebody_else, set_session_cookie,
 };
+pub use credentials::{Challenge, Credentials, SERVICE_TOKEN, credentials};
 pub use identity::Identity;
 pub use permit::{
-    Denied, LINK_CLAIM, Permit, Rule, authorise, explain_rules, might_allow, still_allows,
-    would_allow,
+    Denied, LINK_CLAIM, Permit, Rule, authorise, explain_rules, judge_again, might_allow,
+    still_allows, would_allow,
 };
-pub use policy::{Circumstances, Holds, Traced};
+pub use policy::{Circumstances, Holds, StepUp, Traced};
 pub use session::{
     Asked, CODE_LIVES, CodeError, Device, Found, HandOver, InUse, LINK, Listed, LogMark, LoggedOut,
     LoggedOutOf, LogoutToken, NewSession, NoSession, NonceHash, Owner, Redeemed, Refreshed,
@@ -48,6 +56,8 @@ pub struct Facts<'a> {
     pub is_websocket: bool,
     /// The path that routing decided on, without the query.
     pub path: CanonicalPath<'a>,
+    /// What stands behind the path, which no rule goes by.
+    pub query: Option<&'a str>,
     /// When it is judged.
     pub now: Timestamp,
     /// The request's fields as the client sent them. Of these a decision believes only what no page
@@ -76,65 +86,27 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// Why a request is not passed on before it is known who sent it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Challenge {
-    /// None of the application's methods can be carried out, so nobody can be told apart.
-    #[error("the application has no pre-authentication that this gateway can carry out")]
-    NoMethod,
-    /// There is no session at this host; where there was a ticket, what is wrong with it.
-    #[error("nobody is signed in at this host{}", because(.0.as_ref()))]
-    SignIn(Option<NoSession>),
-    /// The browser sent two tickets, of which one may be somebody else's.
-    #[error(transparent)]
-    Cookies(#[from] Duplicate),
-    /// Whether there is a session cannot be known now.
-    #[error("whether the session is alive cannot be known now")]
-    Unavailable,
+/// What tells who sent a request.
+#[derive(Clone, Copy)]
+pub struct Known<'a> {
+    /// Who is signed in.
+    pub sessions: &'a Sessions,
+    /// Whose access tokens count.
+    pub providers: &'a [Arc<Provider>],
+    /// The gateway's own tokens.
+    pub service_tokens: &'a ServiceTokens,
 }
 
-fn because(why: Option<&NoSession>) -> String {
-    why.map(|why| format!(": {why}")).unwrap_or_default()
-}
-
-impl Challenge {
-    /// The code of the answer.
-    #[must_use]
-    pub const fn code(&self) -> ErrorCode {
-        match self {
-            // Not `sign_in_required`: there is nothing the visitor could sign in to.
-            Self::NoMethod => ErrorCode::Denied,
-            Self::SignIn(_) => ErrorCode::SignInRequired,
-            Self::Cookies(_) => ErrorCode::BadRequest,
-            // Never a way to sign in: that would be a loop.
-            Self::Unavailable => ErrorCode::StoreUnavailable,
-        }
-    }
-}
-
-/// By what an application tells people apart.
-#[derive(Debug, Clone)]
-pub enum Method {
-    /// By nothing, or by what a test says: it is known without a look at the request.
-    Known(Identity),
-    /// By the session of a browser.
-    Session,
-}
-
-/// By what an application tells people apart.
+/// What stands in front of what a request asks for.
 ///
 /// # Errors
-/// Where it is by nothing that can be carried out here.
-pub fn method(application: &Application) -> Result<Method, Challenge> {
-    match application.pre_authentication.as_slice() {
-        // Alone: beside another method it would open what that method closes.
-        [PreAuthentication::Passthrough] => Ok(Method::Known(Identity::Anonymous)),
-        [PreAuthentication::Oidc] => Ok(Method::Session),
-        #[cfg(test)]
-        [PreAuthentication::Assumed] => Ok(Method::Known(Identity::Assumed)),
-        _ => Err(Challenge::NoMethod),
-    }
+/// Where two guards might be meant.
+pub fn guard_of<'a>(
+    application: &'a Application,
+    path: CanonicalPath<'_>,
+) -> Result<&'a Guard, Denied> {
+    let guard = application.guard_of(path.as_str(), || path.folded().into_owned());
+    guard.map_err(|AmbiguousPath| Denied::AmbiguousPath)
 }
 
 /// Finds out who sent a request.
@@ -143,21 +115,32 @@ pub fn method(application: &Application) -> Result<Method, Challenge> {
 /// With what to answer where nobody is known yet, or where it cannot be found out.
 pub async fn authenticate(
     application: &Application,
+    guard: &Guard,
     facts: &Facts<'_>,
-    sessions: &Sessions,
+    known: Known<'_>,
 ) -> Result<Identity, Challenge> {
-    match method(application)? {
-        Method::Known(identity) => Ok(identity),
-        Method::Session => {
-            let own = OwnCookies::read(facts.fields);
-            let ticket = own.session()?.ok_or(Challenge::SignIn(None))?;
+    match credentials(guard, facts)? {
+        Credentials::Nothing => Ok(Identity::Anonymous),
+        Credentials::Ticket(ticket) => {
             let host = SessionHost::of(facts.external, facts.host);
-            match sessions.find(&host, ticket).await {
+            match known.sessions.find(&host, ticket).await {
                 Found::Live(session) => Ok(Identity::Session(session)),
                 Found::None(why) => Err(Challenge::SignIn(Some(why))),
-                Found::Unavailable => Err(Challenge::Unavailable),
+                Found::Unavailable => Err(Challenge::Unavailable("the store gives no answer")),
             }
         }
+        // In a box: rare beside sessions.
+        Credentials::Bearer(token) => {
+            let verified = bearer::verify(token, known.providers, &application.bearer);
+            Box::pin(verified).await.map(Identity::Bearer)
+        }
+        Credentials::ServiceToken(token) => match known.service_tokens.find_or_look(token).await {
+            Ok(Some(token)) => Ok(Identity::ServiceToken(token)),
+            Ok(None) => Err(Challenge::Unavailable("the store gives no answer")),
+            Err(error) => Err(Challenge::ServiceToken(Some(error))),
+        },
+        #[cfg(test)]
+        Credentials::Assumed => Ok(Identity::Assumed),
     }
 }
 

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use http::Method;
 
 use crate::model::{
-    ApplicationLimits, ApplicationName, BackendProtocol, BackendTimeouts, Connectors, ExternalUrl,
-    Front, GroupName, HostHeader, HostPattern, InternalUrl, InternalUrls, LinkTranslation,
+    ApplicationLimits, ApplicationName, BackendProtocol, BackendTimeouts, Connectors, ErrorCode,
+    ExternalUrl, Front, GroupName, HostHeader, HostPattern, InternalUrl, InternalUrls,
+    LinkTranslation, PreAuthentication,
 };
 
 use super::*;
@@ -21,8 +22,9 @@ fn application(pre_authentication: Vec<PreAuthentication>) -> Arc<Application> {
         ])
         .unwrap(),
         connectors: Connectors::new(vec![GroupName::new("hq").unwrap()]).unwrap(),
-        pre_authentication,
-        access: crate::model::Access::default(),
+        guard: crate::model::Guard::new(pre_authentication, crate::model::Access::default()),
+        paths: crate::model::GuardedPaths::default(),
+        bearer: Arc::default(),
         sign_on: crate::model::SignOn::default(),
         description: None,
         host_header: HostHeader::Internal,
@@ -41,9 +43,12 @@ fn application(pre_authentication: Vec<PreAuthentication>) -> Arc<Application> {
 
 /// Who is known without a look at the request.
 fn known(application: &Application) -> Result<Identity, Challenge> {
-    match method(application)? {
-        super::Method::Known(identity) => Ok(identity),
-        super::Method::Session => Err(Challenge::SignIn(None)),
+    let fields = HeaderMap::new();
+    let facts = asked(application, &Method::GET, &fields);
+    match credentials(&application.guard, &facts)? {
+        Credentials::Nothing => Ok(Identity::Anonymous),
+        Credentials::Assumed => Ok(Identity::Assumed),
+        _ => panic!("it shows nothing"),
     }
 }
 
@@ -57,11 +62,26 @@ fn asked<'a>(application: &'a Application, method: &'a Method, fields: &'a Heade
         method,
         is_websocket: false,
         path: crate::http::canonical("/page", false).unwrap(),
+        query: None,
         now: Timestamp(0),
         fields,
         external: &application.external,
         host,
     }
+}
+
+/// A request with these fields and this query, for one look at it.
+pub(super) fn facts_of<T>(
+    fields: &HeaderMap,
+    query: Option<&str>,
+    look: impl FnOnce(&Facts<'_>) -> T,
+) -> T {
+    let wiki = application(Vec::new());
+    let facts = Facts {
+        query,
+        ..asked(&wiki, &Method::GET, fields)
+    };
+    look(&facts)
 }
 
 #[test]

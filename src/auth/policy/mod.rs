@@ -7,6 +7,9 @@
 //! Paths are compared octet by octet where a condition helps to open, and folded where it helps to
 //! close (DESIGN 8, rule 2): inside `not` the one becomes the other.
 
+mod proof;
+mod trace;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,21 +21,86 @@ use crate::clock::Timestamp;
 use crate::http::CanonicalPath;
 use crate::model::{Access, AccessRule, Condition, PathRule, Person};
 
+pub use proof::StepUp;
+pub(super) use proof::step_up;
+pub use trace::Traced;
+pub(super) use trace::trace;
+use trace::why_not;
+
+use super::SignIn;
+use super::bearer::AccessToken;
 use super::permit::Denied;
-
-/// Lines of `allow` whose failing condition is told where none lets somebody in.
-const MOST_TOLD: usize = 5;
-
-/// Groups that are shown of somebody.
-const MOST_GROUPS_SHOWN: usize = 20;
 
 /// Whom and what rules look at.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen<'a> {
-    /// Who it is; `None`: nobody was asked.
-    pub person: Option<&'a Person>,
+    /// Who it is; `None`: nobody was asked, or it is a program with a token of the gateway's own.
+    person: Option<&'a Person>,
+    /// By which access token.
+    token: Option<&'a AccessToken>,
+    /// By which service token.
+    service_token: Option<&'a str>,
     /// What they ask for; `None`: nothing yet.
-    pub request: Option<Circumstances<'a>>,
+    request: Option<Circumstances<'a>>,
+    /// How and when they proved who they are, where another than the claims says so.
+    sign_in: Option<&'a SignIn>,
+    /// As if they proved it once more, in whatever way helps.
+    anew: bool,
+}
+
+impl<'a> Seen<'a> {
+    /// Somebody who signed in, or nobody who was asked.
+    pub(super) const fn person(
+        person: Option<&'a Person>,
+        request: Option<Circumstances<'a>>,
+    ) -> Self {
+        Self {
+            person,
+            token: None,
+            service_token: None,
+            request,
+            sign_in: None,
+            anew: false,
+        }
+    }
+
+    /// Somebody with a session.
+    pub(super) const fn signed_in(sign_in: &'a SignIn, request: Circumstances<'a>) -> Self {
+        Self {
+            sign_in: Some(sign_in),
+            ..Self::person(Some(&sign_in.person), Some(request))
+        }
+    }
+
+    /// Whoever shows an access token.
+    pub(super) const fn token(token: &'a AccessToken, request: Circumstances<'a>) -> Self {
+        Self {
+            token: Some(token),
+            ..Self::person(Some(&token.person), Some(request))
+        }
+    }
+
+    /// A program with a service token of this name.
+    pub(super) const fn service_token(name: &'a str, request: Circumstances<'a>) -> Self {
+        Self {
+            service_token: Some(name),
+            ..Self::person(None, Some(request))
+        }
+    }
+
+    /// Whether it is a program with an access token of its own.
+    fn is_program(&self) -> bool {
+        self.token.is_some_and(|token| token.is_of_client)
+    }
+
+    /// Whether a line may let it in at all. SECURITY: a service token comes in by its own name alone,
+    /// and not by what a line says of everybody from somewhere.
+    fn may_come_by(&self, rule: &AccessRule) -> bool {
+        self.service_token.is_none_or(|own| {
+            let named = rule.condition.service_tokens();
+            named.iter().any(|name| ***name == *own)
+        })
+    }
 }
 
 /// What rules look at in a request.
@@ -113,35 +181,78 @@ pub(super) struct Allowed<'a> {
 /// Judges by the rules of an application. SECURITY: whom `deny` names stays out, whatever `allow` says.
 pub(super) fn judge<'a>(access: &'a Access, seen: &Seen<'_>) -> Result<Allowed<'a>, Denied> {
     let mut would_deny = None;
-    for rule in &access.deny {
+    // Groups alone are found at once, where it is known who it is.
+    let by_group = seen.person.and_then(|person| access.deny.line_of(person));
+    let named = |line: usize| Denied::Named(Arc::clone(access.deny[line].text()));
+    let lines: &mut dyn Iterator<Item = (usize, &AccessRule)> = match seen.person {
+        Some(_) => &mut access.deny.others(),
+        None => &mut access.deny.iter().enumerate(),
+    };
+    for (line, rule) in lines {
+        // The first one is told.
+        if let Some(first) = by_group.filter(|first| *first < line) {
+            return Err(named(first));
+        }
         let holds = holds(&rule.condition, seen, Aim::Close);
         match (holds, rule.report_only) {
             (Holds::No, _) => {}
             (_, true) => would_deny = would_deny.or_else(|| Some(rule.text())),
-            (Holds::Yes, false) => return Err(Denied::Named(Arc::clone(rule.text()))),
+            (Holds::Yes, false) => return Err(named(line)),
             (Holds::Unknown, false) => return Err(Denied::Unknown(Arc::clone(rule.text()))),
         }
     }
+    if let Some(first) = by_group {
+        return Err(named(first));
+    }
     // Nobody is asked who they are, which the operator has said in so many words.
-    if access.allow.is_empty() && seen.person.is_none() {
+    if access.allow.is_empty() && seen.person.is_none() && seen.service_token.is_none() {
         return Ok(Allowed {
             by: None,
             would_deny,
         });
     }
-    let lets_in = |rule: &&AccessRule| holds(&rule.condition, seen, Aim::Open) == Holds::Yes;
-    let decides = access.allow.iter().filter(|rule| !rule.report_only);
-    match decides.clone().find(lets_in) {
-        Some(rule) => Ok(Allowed {
-            by: Some(rule.text()),
+    let by_group = seen.person.and_then(|person| access.allow.line_of(person));
+    let lets_in = |(_, rule): &(usize, &AccessRule)| {
+        !rule.report_only
+            && seen.may_come_by(rule)
+            && holds(&rule.condition, seen, Aim::Open) == Holds::Yes
+    };
+    // The first one is told.
+    let mut before = access.allow.others();
+    let before = before.find(|one| by_group.is_some_and(|first| first < one.0) || lets_in(one));
+    let line = before
+        .map(|(line, _)| line)
+        .into_iter()
+        .chain(by_group)
+        .min();
+    match line {
+        Some(line) => Ok(Allowed {
+            by: Some(access.allow[line].text()),
             would_deny,
         }),
-        None => Err(Denied::NotNamed(why_not(access, seen).into())),
+        None => Err(not_named(access, seen)),
+    }
+}
+
+/// Why nothing lets it in.
+fn not_named(access: &Access, seen: &Seen<'_>) -> Denied {
+    let why = why_not(access, seen).into();
+    match seen.service_token {
+        None => Denied::NotNamed(why),
+        Some(name) => Denied::NoTokenRule {
+            name: name.into(),
+            why,
+        },
     }
 }
 
 /// Whether the rules might let somebody in, whatever is not known yet.
 pub(super) fn might(access: &Access, seen: &Seen<'_>) -> bool {
+    // They may prove more when they ask for something.
+    let seen = &Seen {
+        anew: true,
+        ..*seen
+    };
     let decides = |rule: &&AccessRule| !rule.report_only;
     let denied = |rule: &AccessRule| holds(&rule.condition, seen, Aim::Close) == Holds::Yes;
     let allowed = |rule: &AccessRule| holds(&rule.condition, seen, Aim::Open) != Holds::No;
@@ -149,54 +260,38 @@ pub(super) fn might(access: &Access, seen: &Seen<'_>) -> bool {
         && access.allow.iter().filter(decides).any(allowed)
 }
 
-/// Which condition failed in each line of `allow`.
-fn why_not(access: &Access, seen: &Seen<'_>) -> String {
-    let mut said = Vec::new();
-    for rule in access.allow.iter().filter(|rule| rule.report_only) {
-        if holds(&rule.condition, seen, Aim::Open) == Holds::Yes {
-            said.push(format!("`{rule}` would let it in"));
-        }
-    }
-    let decides: Vec<_> = access
-        .allow
-        .iter()
-        .filter(|rule| !rule.report_only)
-        .collect();
-    for rule in decides.iter().take(MOST_TOLD) {
-        let text = match failing(&rule.condition, seen, Aim::Open) {
-            None => continue,
-            Some(part) if part == rule.condition => format!("not `{rule}`"),
-            Some(part) => format!("not `{part}` in `{rule}`"),
-        };
-        said.push(text);
-    }
-    let more = decides.len().saturating_sub(MOST_TOLD);
-    if more > 0 {
-        said.push(format!("nor any of {more} more"));
-    }
-    said.join("; ")
-}
-
-/// The innermost part that keeps a condition from holding.
-fn failing(condition: &Condition, seen: &Seen<'_>, aim: Aim) -> Option<Condition> {
-    if holds(condition, seen, aim) == Holds::Yes {
-        return None;
-    }
-    let inner = match condition {
-        Condition::All(parts) => parts.iter().find_map(|part| failing(part, seen, aim)),
-        Condition::Named(_, part) => failing(part, seen, aim),
-        _ => None,
-    };
-    Some(inner.unwrap_or_else(|| condition.clone()))
-}
-
 fn holds(condition: &Condition, seen: &Seen<'_>, aim: Aim) -> Holds {
     match condition {
-        Condition::AnyoneSignedIn => seen.person.is_some().into(),
+        // A program with a token of its own has not.
+        Condition::AnyoneSignedIn => (seen.person.is_some() && !seen.is_program()).into(),
+        // SECURITY: what a program is called may be somebody else's name, where its owner chose it (RFC
+        // 9068 section 5).
+        Condition::User(_) | Condition::Email(_) | Condition::EmailDomain(_)
+            if aim == Aim::Open && seen.is_program() =>
+        {
+            Holds::No
+        }
         Condition::User(subject) => of_person(seen, |one| *subject == one.key.subject),
         Condition::Group(group) => of_person(seen, |one| one.is_in(group)),
         Condition::Provider(name) => of_person(seen, |one| *name == one.provider),
+        Condition::Acr(_) | Condition::Amr(_) | Condition::MaxAge(_) if seen.anew => match aim {
+            Aim::Open => Holds::Yes,
+            Aim::Close => Holds::No,
+        },
+        Condition::Acr(acr) => of_person(seen, |_| proof::acr(seen) == Some(acr)),
+        Condition::Amr(amr) => of_person(seen, |_| proof::has_amr(seen, amr)),
+        Condition::MaxAge(age) => proof::is_recent(seen, age),
+        Condition::Scope(scope) => seen
+            .token
+            .is_some_and(|token| token.scopes.contains(scope))
+            .into(),
+        Condition::ServiceToken(name) => {
+            seen.service_token.is_some_and(|own| **name == *own).into()
+        }
         Condition::Claim { name, value } => of_person(seen, |one| has_claim(one, name, value)),
+        Condition::Email(_) | Condition::EmailDomain(_) if seen.service_token.is_some() => {
+            Holds::No
+        }
         Condition::Email(email) => {
             email_of(seen).map_or(Holds::Unknown, |own| own.eq_ignore_ascii_case(email).into())
         }
@@ -207,6 +302,11 @@ fn holds(condition: &Condition, seen: &Seen<'_>, aim: Aim) -> Holds {
         Condition::Ip(networks) => of_request(seen, |request| {
             let client = request.client.to_canonical();
             Some(networks.iter().any(|network| network.contains(&client)))
+        }),
+        // Of an address that is in no country it cannot be told.
+        Condition::Country(wanted) => of_request(seen, |request| {
+            let code = wanted.database.of(request.client)?;
+            Some(wanted.codes.iter().any(|one| **one == *code))
         }),
         Condition::Method(methods) => of_request(seen, |request| {
             let asked = request.method.as_str();
@@ -245,9 +345,13 @@ fn holds(condition: &Condition, seen: &Seen<'_>, aim: Aim) -> Holds {
     }
 }
 
+/// Of a program with a service token it is known that it is nobody.
 fn of_person(seen: &Seen<'_>, is: impl FnOnce(&Person) -> bool) -> Holds {
-    seen.person
-        .map_or(Holds::Unknown, |person| is(person).into())
+    match (seen.person, seen.service_token) {
+        (Some(person), _) => is(person).into(),
+        (None, Some(_)) => Holds::No,
+        (None, None) => Holds::Unknown,
+    }
 }
 
 fn of_request(seen: &Seen<'_>, is: impl FnOnce(&Circumstances<'_>) -> Option<bool>) -> Holds {
@@ -286,107 +390,6 @@ fn covers(rule: &PathRule, path: CanonicalPath<'_>, aim: Aim) -> bool {
     match aim {
         Aim::Open => rule.covers(path.as_str()),
         Aim::Close => rule.covers_folded(&path.folded()),
-    }
-}
-
-/// What one condition of a rule came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Traced {
-    /// `allow` or `deny`, and the line there, from 0.
-    pub list: &'static str,
-    /// As above.
-    pub line: usize,
-    /// How far inside the rule it stands; 0: it is the rule.
-    pub depth: usize,
-    /// The condition, as an operator writes it.
-    pub condition: String,
-    /// The value it was compared with.
-    pub saw: String,
-    /// What it came to.
-    pub holds: Holds,
-    /// The rule decides nothing.
-    pub report_only: bool,
-}
-
-/// What each condition of an application's rules comes to.
-#[must_use]
-pub(super) fn trace(access: &Access, seen: &Seen<'_>) -> Vec<Traced> {
-    let mut traced = Vec::new();
-    for (list, rules, aim) in [
-        ("deny", &access.deny, Aim::Close),
-        ("allow", &access.allow, Aim::Open),
-    ] {
-        for (line, rule) in rules.iter().enumerate() {
-            let at = (list, line, rule.report_only);
-            follow(&rule.condition, seen, aim, at, 0, &mut traced);
-        }
-    }
-    traced
-}
-
-fn follow(
-    condition: &Condition,
-    seen: &Seen<'_>,
-    aim: Aim,
-    at: (&'static str, usize, bool),
-    depth: usize,
-    traced: &mut Vec<Traced>,
-) {
-    let (list, line, report_only) = at;
-    traced.push(Traced {
-        list,
-        line,
-        depth,
-        condition: condition.to_string(),
-        saw: saw(condition, seen),
-        holds: holds(condition, seen, aim),
-        report_only,
-    });
-    let (parts, aim) = match condition {
-        Condition::All(parts) | Condition::Any(parts) => (&parts[..], aim),
-        Condition::Not(part) => (std::slice::from_ref(&**part), aim.turned()),
-        Condition::Named(_, part) => (std::slice::from_ref(&**part), aim),
-        _ => return,
-    };
-    for part in parts {
-        follow(part, seen, aim, at, depth + 1, traced);
-    }
-}
-
-/// The value that a condition is compared with.
-fn saw(condition: &Condition, seen: &Seen<'_>) -> String {
-    let of = |value: Option<String>| value.unwrap_or_else(|| "nothing".to_owned());
-    let (person, request) = (seen.person, seen.request.as_ref());
-    match condition {
-        Condition::AnyoneSignedIn | Condition::User(_) => {
-            of(person.map(|one| one.key.subject.to_string()))
-        }
-        Condition::Group(_) => of(person.map(|one| shown(&one.groups))),
-        Condition::Email(_) | Condition::EmailDomain(_) => of(email_of(seen).map(str::to_owned)),
-        Condition::Claim { name, .. } => {
-            of(person.and_then(|one| one.claim(name)).map(Value::to_string))
-        }
-        Condition::Provider(_) => of(person.map(|one| one.provider.to_string())),
-        Condition::Ip(_) => of(request.map(|one| one.client.to_canonical().to_string())),
-        Condition::Method(_) => of(request.map(|one| one.method.to_string())),
-        Condition::Path(_) => of(request.map(|one| one.path.as_str().to_owned())),
-        Condition::Time(_) => of(request.map(|one| one.now.to_rfc3339())),
-        Condition::All(_) | Condition::Any(_) | Condition::Not(_) | Condition::Named(..) => {
-            String::new()
-        }
-    }
-}
-
-fn shown(groups: &[Arc<str>]) -> String {
-    let more = groups.len().saturating_sub(MOST_GROUPS_SHOWN);
-    let mut all = groups[..groups.len() - more].join(", ");
-    match (groups.len(), more) {
-        (0, _) => "no groups".to_owned(),
-        (_, 0) => all,
-        (_, more) => {
-            all.push_str(&format!(" and {more} more"));
-            all
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What conditions come to, by a table and by properties.
 
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp as Moment;
 use proptest::prelude::*;
@@ -9,7 +10,7 @@ use serde_json::json;
 use super::*;
 use crate::config::GatewayConfig;
 use crate::http::canonical;
-use crate::model::PersonKey;
+use crate::model::{MaxAge, PersonKey};
 
 /// Rows of `testdata/access/cases.txt`.
 const ROWS: usize = 169;
@@ -76,7 +77,7 @@ applications:
 "
     );
     let config = GatewayConfig::from_text(Path::new("gateway.yaml"), &text).ok()?;
-    Some(config.applications[0].access.clone())
+    Some(config.applications[0].guard.access.clone())
 }
 
 /// `METHOD PATH ADDRESS TIME`.
@@ -141,10 +142,8 @@ fn conditions_come_to_what_the_table_says() {
             (Some(access), [who, asked, expected @ ..]) => {
                 let condition = &access.allow[0].condition;
                 let (person, asked) = (person(who), Asked::read(asked));
-                let seen = Seen {
-                    person: person.as_ref(),
-                    request: asked.as_ref().map(Asked::circumstances),
-                };
+                let request = asked.as_ref().map(Asked::circumstances);
+                let seen = Seen::person(person.as_ref(), request);
                 let come = [Aim::Open, Aim::Close].map(|aim| word(holds(condition, &seen, aim)));
                 (come.to_vec(), expected.to_vec())
             }
@@ -163,10 +162,7 @@ fn what_cannot_be_told_keeps_out() {
     let deny = self::access("{ email_domain: evil.example }").unwrap();
     access.deny = deny.allow;
     let (alice, bob) = (person("alice").unwrap(), person("bob").unwrap());
-    let of = |person| Seen {
-        person: Some(person),
-        request: None,
-    };
+    let of = |person| Seen::person(Some(person), None);
     assert!(judge(&access, &of(&alice)).is_ok());
     let denied = judge(&access, &of(&bob)).unwrap_err();
     assert_eq!(denied, Denied::Unknown("email_domain: evil.example".into()));
@@ -177,10 +173,7 @@ fn somebody_who_is_kept_out_is_told_by_which_condition_in_the_log() {
     let access = access("{ group: staff, ip: [192.0.2.0/24] }, { user: carol }").unwrap();
     let alice = person("alice").unwrap();
     let asked = Asked::read("GET / 203.0.113.1 0").unwrap();
-    let seen = Seen {
-        person: Some(&alice),
-        request: Some(asked.circumstances()),
-    };
+    let seen = Seen::person(Some(&alice), Some(asked.circumstances()));
     let denied = judge(&access, &seen).unwrap_err();
     assert_eq!(
         denied.to_string(),
@@ -192,22 +185,238 @@ fn somebody_who_is_kept_out_is_told_by_which_condition_in_the_log() {
 #[test]
 fn many_lines_and_many_groups_are_told_in_a_few_words() {
     let rule = |n: u32| AccessRule::new(Condition::Group(format!("g{n}").into()), false);
-    let access = Access {
-        allow: (0..10_000).map(rule).collect(),
-        deny: Vec::new(),
-    };
+    let access = Access::new((0..10_000).map(rule).collect(), Vec::new());
     let mut alice = person("alice").unwrap();
     let groups: std::collections::BTreeSet<Arc<str>> =
         (0..10_000).map(|n| format!("h{n}").into()).collect();
     alice.groups = groups.into_iter().collect();
-    let seen = Seen {
-        person: Some(&alice),
-        request: None,
-    };
+    let seen = Seen::person(Some(&alice), None);
     let denied = judge(&access, &seen).unwrap_err().to_string();
     assert!(denied.ends_with("; nor any of 9995 more"), "{denied}");
     assert!(denied.len() < 300, "{denied}");
     assert!(trace(&access, &seen)[0].saw.ends_with(" and 9980 more"));
+}
+
+fn max_age(seconds: u64) -> MaxAge {
+    MaxAge {
+        age: Duration::from_secs(seconds),
+        text: format!("{seconds}s").into(),
+    }
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn further_proof_is_asked_for_where_it_would_help() {
+    let rule = |text: &str| access(text).unwrap().allow[0].clone();
+    let asked = Asked::read("GET /admin 192.0.2.1 2026-11-30T12:00:00Z").unwrap();
+    let now = asked.now.0;
+    let with = |claims: Value| {
+        let mut alice = person("alice").unwrap();
+        let claims = claims.as_object().unwrap().clone();
+        alice.claims.extend(claims);
+        alice
+    };
+    let none = with(json!({}));
+    let silver = with(json!({ "acr": "silver", "amr": ["pwd"], "auth_time": now - 3600 }));
+    let gold = with(json!({ "acr": "gold", "amr": ["pwd", "mfa"], "auth_time": now - 60 }));
+    let wants = |acr: &[&str], max_age, anew| {
+        let acr_values = acr.iter().map(|one| (*one).into()).collect();
+        Some(StepUp {
+            acr_values,
+            max_age,
+            anew,
+        })
+    };
+    let (staff_gold, not_gold) = ("{ group: staff, acr: gold }", "{ not: { acr: gold } }");
+    for (allow, deny, who, let_in, expected) in [
+        (
+            staff_gold,
+            None,
+            &none,
+            false,
+            wants(&["gold"], None, false),
+        ),
+        (
+            staff_gold,
+            None,
+            &silver,
+            false,
+            wants(&["gold"], None, false),
+        ),
+        (staff_gold, None, &gold, true, None),
+        // Nothing helps.
+        ("{ group: nobody, acr: gold }", None, &none, false, None),
+        (
+            "anyone_signed_in",
+            Some("{ group: staff }"),
+            &none,
+            false,
+            None,
+        ),
+        (
+            "{ acr: gold, ip: [203.0.113.0/24] }",
+            None,
+            &none,
+            false,
+            None,
+        ),
+        (
+            "anyone_signed_in",
+            Some(not_gold),
+            &silver,
+            false,
+            wants(&["gold"], None, false),
+        ),
+        ("anyone_signed_in", Some(not_gold), &gold, true, None),
+        (
+            "anyone_signed_in",
+            Some("{ acr: silver }"),
+            &silver,
+            false,
+            wants(&[], None, true),
+        ),
+        ("{ amr: mfa }", None, &silver, false, wants(&[], None, true)),
+        ("{ amr: mfa }", None, &gold, true, None),
+        (
+            "{ max_age: 10m }",
+            None,
+            &silver,
+            false,
+            wants(&[], Some(600), false),
+        ),
+        (
+            "{ max_age: 10m }",
+            None,
+            &none,
+            false,
+            wants(&[], Some(600), false),
+        ),
+        ("{ max_age: 10m }", None, &gold, true, None),
+        (
+            "anyone_signed_in",
+            Some("{ not: { max_age: 10m } }"),
+            &none,
+            false,
+            wants(&[], Some(600), false),
+        ),
+        (
+            "{ any: [ { acr: gold }, { acr: phr } ] }",
+            None,
+            &silver,
+            false,
+            wants(&["gold", "phr"], None, false),
+        ),
+        (
+            "{ acr: gold, max_age: 10m }, { acr: silver, group: nobody }",
+            None,
+            &silver,
+            false,
+            wants(&["gold"], Some(600), false),
+        ),
+    ] {
+        let deny = deny.map(rule).into_iter().collect();
+        let access = Access::new(access(allow).unwrap().allow.to_vec(), deny);
+        let seen = Seen::person(Some(who), Some(asked.circumstances()));
+        assert_eq!(judge(&access, &seen).is_ok(), let_in, "{allow}");
+        let proof = step_up(&access, &seen).filter(|_| !let_in);
+        assert_eq!(proof, expected, "{allow}");
+    }
+    // Clocks may be a minute apart, and what lies in the future is no recent sign-in.
+    for (ago, expected) in [
+        (0, true),
+        (660, true),
+        (661, false),
+        (-60, true),
+        (-61, false),
+    ] {
+        let who = with(json!({ "auth_time": now - ago }));
+        let seen = Seen::person(Some(&who), Some(asked.circumstances()));
+        let access = access("{ max_age: 10m }").unwrap();
+        assert_eq!(judge(&access, &seen).is_ok(), expected, "{ago}");
+    }
+}
+
+#[test]
+fn programs_come_in_by_what_is_written_for_them() {
+    let rule = |condition| AccessRule::new(condition, false);
+    let ip = || Condition::Ip(["192.0.2.0/24".parse().unwrap()].into());
+    let named = |name: &str| Condition::ServiceToken(name.into());
+    let scope = |name: &str| Condition::Scope(name.into());
+    let not = |part| Condition::Not(Arc::new(part));
+    let asked = Asked::read("GET / 192.0.2.1 0").unwrap();
+    let user = token("alice", "read write", false);
+    let client = token("alice", "read", true);
+    let session = person("alice");
+    let circumstances = asked.circumstances();
+    let seen = [
+        Seen::person(session.as_ref(), Some(circumstances)),
+        Seen::token(&user, circumstances),
+        Seen::token(&client, circumstances),
+        Seen::service_token("ci", circumstances),
+    ];
+    for (condition, expected) in [
+        (Condition::AnyoneSignedIn, [true, true, false, false]),
+        (Condition::Group("staff".into()), [true, true, true, false]),
+        (Condition::User("alice".into()), [true, true, false, false]),
+        (
+            Condition::Email("alice@example.com".into()),
+            [true, true, false, false],
+        ),
+        (
+            not(Condition::User("bob".into())),
+            [true, true, true, false],
+        ),
+        (scope("read"), [false, true, true, false]),
+        (scope("write"), [false, true, false, false]),
+        (scope("writ"), [false; 4]),
+        (named("ci"), [false, false, false, true]),
+        (named("other"), [false; 4]),
+        // By a line that has not its name no service token comes in.
+        (ip(), [true, true, true, false]),
+        (
+            not(Condition::Group("robots".into())),
+            [true, true, true, false],
+        ),
+        (not(named("other")), [true, true, true, false]),
+        (
+            Condition::All([named("ci"), ip()].into()),
+            [false, false, false, true],
+        ),
+        (
+            Condition::Any([named("other"), ip()].into()),
+            [true, true, true, false],
+        ),
+        (
+            Condition::Any([named("ci"), Condition::AnyoneSignedIn].into()),
+            [true, true, false, true],
+        ),
+    ] {
+        let access = Access::new(vec![rule(condition.clone())], Vec::new());
+        let let_in = seen.map(|seen| judge(&access, &seen).is_ok());
+        assert_eq!(let_in, expected, "{condition}");
+    }
+    // What keeps people out keeps a program out only if it says so.
+    let allow = vec![rule(named("ci")), rule(Condition::AnyoneSignedIn)];
+    for (deny, expected) in [
+        (
+            Condition::Group("staff".into()),
+            [false, false, false, true],
+        ),
+        (
+            Condition::EmailDomain("evil.example".into()),
+            [true, true, false, true],
+        ),
+        (named("ci"), [true, true, false, false]),
+        (not(Condition::AnyoneSignedIn), [true, true, false, false]),
+        (ip(), [false; 4]),
+    ] {
+        let access = Access::new(allow.clone(), vec![rule(deny.clone())]);
+        let let_in = seen.map(|seen| judge(&access, &seen).is_ok());
+        assert_eq!(let_in, expected, "{deny}");
+    }
+    let access = Access::new(vec![rule(ip())], Vec::new());
+    let denied = judge(&access, &seen[3]).unwrap_err().to_string();
+    assert!(denied.contains("it takes one with `token: ci`"), "{denied}");
 }
 
 fn condition() -> impl Strategy<Value = Condition> {
@@ -218,6 +427,11 @@ fn condition() -> impl Strategy<Value = Condition> {
         r"(alice|bob)@example\.com".prop_map(|s| Condition::Email(s.into())),
         r"(example|evil)\.com".prop_map(|s| Condition::EmailDomain(s.into())),
         "(corp|partners)".prop_map(|s| Condition::Provider(s.into())),
+        "(read|write)".prop_map(|s| Condition::Scope(s.into())),
+        "(gold|silver)".prop_map(|s| Condition::Acr(s.into())),
+        "(mfa|pwd)".prop_map(|s| Condition::Amr(s.into())),
+        (60_u64..600).prop_map(|seconds| Condition::MaxAge(max_age(seconds))),
+        "(ci|other)".prop_map(|s| Condition::ServiceToken(s.into())),
         r"(192\.0\.2\.0|203\.0\.113\.0)/24"
             .prop_map(|s| Condition::Ip([s.parse().unwrap()].into())),
         "(GET|POST)".prop_map(|s| Condition::Method([s.parse().unwrap()].into())),
@@ -241,14 +455,57 @@ fn rules() -> impl Strategy<Value = Vec<AccessRule>> {
     prop::collection::vec(rule, 0..4)
 }
 
-/// Somebody or nobody, and a request or none.
-fn seen() -> impl Strategy<Value = (Option<Person>, Option<Asked>)> {
-    let who = "(alice|bob|sub|twice|nobody)".prop_map(|who| person(&who));
+/// Whoever sends something.
+#[derive(Debug)]
+enum Visitor {
+    Person(Option<Person>),
+    Token(AccessToken),
+    Program(&'static str),
+}
+
+impl Visitor {
+    fn seen<'a>(&'a self, request: Option<Circumstances<'a>>) -> Seen<'a> {
+        match (self, request) {
+            (Self::Person(person), request) => Seen::person(person.as_ref(), request),
+            (Self::Token(token), Some(request)) => Seen::token(token, request),
+            (Self::Program(name), Some(request)) => Seen::service_token(name, request),
+            // Such always want something.
+            (_, None) => Seen::person(None, None),
+        }
+    }
+
+    fn is_nobody(&self) -> bool {
+        matches!(self, Self::Person(None))
+    }
+}
+
+fn token(who: &str, scopes: &str, is_of_client: bool) -> AccessToken {
+    AccessToken {
+        person: person(who).unwrap(),
+        is_of_client,
+        issuer: "https://sso.example.com/".into(),
+        audiences: vec!["https://w.example.com".into()],
+        client: Some("cli".into()),
+        scopes: scopes.split(' ').map(Into::into).collect(),
+        expires: Timestamp(100),
+    }
+}
+
+/// Somebody, a program or nobody, and a request or none.
+fn seen() -> impl Strategy<Value = (Visitor, Option<Asked>)> {
+    let who = prop_oneof![
+        3 => "(alice|bob|sub|twice|nobody)".prop_map(|who| Visitor::Person(person(&who))),
+        1 => ("(alice|bob)", "(read|read write|other)", any::<bool>())
+            .prop_map(|(who, scopes, is)| Visitor::Token(token(&who, &scopes, is))),
+        1 => prop_oneof![Just("ci"), Just("backup")].prop_map(Visitor::Program),
+    ];
     let asked = r"(GET|POST) /{1,2}(a|A|b|%61|a;x)(/c)? (192\.0\.2\.1|203\.0\.113\.1) 0";
-    (
-        who,
-        prop::option::of(asked.prop_map(|asked| Asked::read(&asked).unwrap())),
-    )
+    let asked = prop::option::of(asked.prop_map(|asked| Asked::read(&asked).unwrap()));
+    (who, asked).prop_map(|(who, asked)| match (who, asked) {
+        (who @ Visitor::Person(_), asked) => (who, asked),
+        (who, None) => (who, Asked::read("GET /a 192.0.2.1 0")),
+        (who, asked) => (who, asked),
+    })
 }
 
 impl fmt::Debug for Asked {
@@ -262,13 +519,11 @@ proptest! {
     fn a_further_deny_opens_nothing(
         allow in rules(), deny in rules(), more in condition(), (who, asked) in seen(),
     ) {
-        let seen = Seen {
-            person: who.as_ref(),
-            request: asked.as_ref().map(Asked::circumstances),
-        };
-        let before = Access { allow, deny };
-        let mut after = before.clone();
-        after.deny.push(AccessRule::new(more, false));
+        let request = asked.as_ref().map(Asked::circumstances);
+        let seen = who.seen(request);
+        let before = Access::new(allow.clone(), deny.clone());
+        let more = [AccessRule::new(more, false)];
+        let after = Access::new(allow, [&deny[..], &more[..]].concat());
         if judge(&after, &seen).is_ok() {
             prop_assert!(judge(&before, &seen).is_ok());
         }
@@ -278,16 +533,16 @@ proptest! {
     fn what_only_reports_decides_nothing(
         allow in rules(), deny in rules(), (who, asked) in seen(),
     ) {
-        let seen = Seen {
-            person: who.as_ref(),
-            request: asked.as_ref().map(Asked::circumstances),
-        };
+        let request = asked.as_ref().map(Asked::circumstances);
+        let seen = who.seen(request);
         // Where nobody has to sign in an empty list means everybody.
-        prop_assume!(who.is_some() || allow.iter().any(|rule| !rule.report_only));
-        let all = Access { allow, deny };
-        let mut without = all.clone();
-        without.allow.retain(|rule| !rule.report_only);
-        without.deny.retain(|rule| !rule.report_only);
+        prop_assume!(!who.is_nobody() || allow.iter().any(|rule| !rule.report_only));
+        let decides = |rules: &[AccessRule]| {
+            let rules = rules.iter().filter(|rule| !rule.report_only);
+            rules.cloned().collect::<Vec<_>>()
+        };
+        let without = Access::new(decides(&allow), decides(&deny));
+        let all = Access::new(allow, deny);
         prop_assert_eq!(judge(&all, &seen).is_ok(), judge(&without, &seen).is_ok());
     }
 
@@ -295,28 +550,25 @@ proptest! {
     fn the_trace_says_what_the_verdict_says(
         allow in rules(), deny in rules(), (who, asked) in seen(),
     ) {
-        let seen = Seen {
-            person: who.as_ref(),
-            request: asked.as_ref().map(Asked::circumstances),
-        };
-        let access = Access { allow, deny };
+        let request = asked.as_ref().map(Asked::circumstances);
+        let seen = who.seen(request);
+        let access = Access::new(allow, deny);
         let traced = trace(&access, &seen);
         let decides = |list| {
             let lines = traced.iter().filter(move |line| line.depth == 0 && !line.report_only);
             lines.filter(move |line| line.list == list)
         };
         let denied = decides("deny").any(|line| line.holds != Holds::No);
-        let allowed = decides("allow").any(|line| line.holds == Holds::Yes);
-        let open = access.allow.is_empty() && who.is_none();
+        let may = |line: usize| seen.may_come_by(&access.allow[line]);
+        let allowed = decides("allow").any(|one| one.holds == Holds::Yes && may(one.line));
+        let open = access.allow.is_empty() && who.is_nobody();
         prop_assert_eq!(judge(&access, &seen).is_ok(), !denied && (allowed || open));
     }
 
     #[test]
     fn what_opens_would_close_as_well(is in condition(), (who, asked) in seen()) {
-        let seen = Seen {
-            person: who.as_ref(),
-            request: asked.as_ref().map(Asked::circumstances),
-        };
+        let request = asked.as_ref().map(Asked::circumstances);
+        let seen = who.seen(request);
         if holds(&is, &seen, Aim::Open) == Holds::Yes {
             prop_assert_eq!(holds(&is, &seen, Aim::Close), Holds::Yes);
         }
@@ -324,12 +576,55 @@ proptest! {
 
     #[test]
     fn who_may_might(allow in rules(), deny in rules(), (who, asked) in seen()) {
-        let access = Access { allow, deny };
+        let access = Access::new(allow, deny);
+        let Visitor::Person(Some(person)) = &who else {
+            return Ok(());
+        };
         let request = asked.as_ref().map(Asked::circumstances);
-        let seen = Seen { person: who.as_ref(), request };
-        let before = Seen { person: who.as_ref(), request: None };
-        if who.is_some() && judge(&access, &seen).is_ok() {
+        let seen = Seen::person(Some(person), request);
+        let before = Seen::person(Some(person), None);
+        if judge(&access, &seen).is_ok() {
             prop_assert!(might(&access, &before));
+        }
+    }
+
+    #[test]
+    fn the_first_line_decides_whether_it_is_found_by_its_group_or_not(
+        lines in prop::collection::vec("(group [a-f]|user (alice|bob))", 1..12), who in "(alice|bob)",
+        own in "[a-f]{0,4}",
+    ) {
+        let rules = lines.iter().map(|line| {
+            let condition = match line.split_once(' ').unwrap() {
+                ("group", group) => Condition::Group(group.into()),
+                (_, user) => Condition::User(user.into()),
+            };
+            AccessRule::new(condition, false)
+        });
+        let rules: Vec<_> = rules.collect();
+        let mut who = person(&who).unwrap();
+        let own: std::collections::BTreeSet<Arc<str>> = own.chars().map(|c| c.to_string().into()).collect();
+        who.groups = own.into_iter().collect();
+        let seen = Seen::person(Some(&who), None);
+        let first = rules.iter().find(|rule| holds(&rule.condition, &seen, Aim::Open) == Holds::Yes);
+        let first = first.map(|rule| Arc::clone(rule.text()));
+        let anyone = || AccessRule::new(Condition::AnyoneSignedIn, false);
+        let allow = Access::new(rules.clone(), Vec::new());
+        let by = judge(&allow, &seen).ok().map(|allowed| Arc::clone(allowed.by.unwrap()));
+        prop_assert_eq!(&by, &first);
+        let deny = Access::new(vec![anyone()], rules);
+        prop_assert_eq!(judge(&deny, &seen).err(), first.map(Denied::Named));
+    }
+
+    #[test]
+    fn who_is_sent_for_further_proof_would_be_let_in_with_the_best(
+        allow in rules(), deny in rules(), (who, asked) in seen(),
+    ) {
+        let access = Access::new(allow, deny);
+        let seen = who.seen(asked.as_ref().map(Asked::circumstances));
+        if step_up(&access, &seen).is_some() {
+            let anew = Seen { anew: true, ..seen };
+            prop_assert!(judge(&access, &anew).is_ok());
+            prop_assert!(seen.person.is_some());
         }
     }
 }

@@ -7,6 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::{Keys, Shared};
 use crate::store::{Change, Changed};
+use crate::telemetry::audit::{Actor, Record};
 
 /// Until the change log is read again where that failed.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -84,6 +85,10 @@ async fn take_in(
             Changed::SessionRevoked(id) => {
                 let cut = shared.memory.cut(&id);
                 tracing::info!(session = %id, cut, "session revoked");
+                Record::new("session_ended", Actor::Gateway)
+                    .with("session", id.as_str())
+                    .with("cause", "it was revoked")
+                    .write();
             }
             Changed::SessionsRevoked(name) => {
                 let cut = shared.memory.cut_named(&name);
@@ -96,7 +101,10 @@ async fn take_in(
                 let keys = Keys::load(&*shared.store, shared.clock.now()).await?;
                 shared.keys.store(Arc::new(keys));
             }
-            Changed::ConnectorRemoved(_) | Changed::Authorities | Changed::Unknown(_) => {}
+            Changed::ConnectorRemoved(_)
+            | Changed::Authorities
+            | Changed::ServiceTokens
+            | Changed::Unknown(_) => {}
         }
         shared.heard().0 = change.number;
     }

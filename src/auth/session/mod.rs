@@ -172,6 +172,10 @@ pub enum NoSession {
     /// Somebody ended it.
     #[error("the session was revoked")]
     Revoked,
+    /// The provider's access token, which the application is to have, has ended, and there is nothing to
+    /// get another with.
+    #[error("the access token has ended, and the provider gave nothing to get another with")]
+    AccessToken,
     /// It belongs to another host, scheme or port.
     #[error("the ticket is for another host")]
     OtherHost,

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use super::super::assertion::Kept;
 use crate::clock::Timestamp;
 use crate::model::{ExternalUrl, Host, Person, PersonKey};
 
@@ -52,6 +53,8 @@ pub struct SignIn {
     pub id_token: Option<SecretString>,
     /// What asks the provider again.
     pub refresh_token: Option<SecretString>,
+    /// What the person may do elsewhere, and until when, where an application is to have it.
+    pub access_token: Option<(SecretString, Timestamp)>,
     /// When the person proved who they are (`auth_time`).
     pub auth_time: Option<Timestamp>,
     /// How strongly (`acr`).
@@ -62,6 +65,8 @@ pub struct SignIn {
     pub checked: Timestamp,
     /// From when on it is to be asked again.
     pub fresh_until: Option<Timestamp>,
+    /// What was signed of it for applications lately.
+    pub asserted: Kept,
 }
 
 /// Without tokens and claims.
@@ -97,6 +102,9 @@ struct Stored {
     sid: Option<String>,
     id_token: Option<Secret>,
     refresh_token: Option<Secret>,
+    /// Beside it, so that versions that know of none read the rest.
+    access_token: Option<Secret>,
+    access_until: Option<i64>,
     auth_time: Option<i64>,
     acr: Option<String>,
     amr: Vec<String>,
@@ -105,12 +113,18 @@ struct Stored {
 }
 
 impl SignIn {
+    /// The access token, while it is good for something.
+    #[must_use]
+    pub fn living_access_token(&self, now: Timestamp) -> Option<&SecretString> {
+        let (token, until) = self.access_token.as_ref()?;
+        (now < *until).then_some(token)
+    }
+
     /// As octets, to be sealed; `None` where it cannot be written.
     pub(super) fn to_octets(&self) -> Option<Zeroizing<Vec<u8>>> {
-        let token = |token: &Option<SecretString>| {
-            let token = token.as_ref()?;
-            Some(Secret(Zeroizing::new(token.expose_secret().to_owned())))
-        };
+        let secret =
+            |text: &SecretString| Some(Secret(Zeroizing::new(text.expose_secret().to_owned())));
+        let token = |token: &Option<SecretString>| token.as_ref().and_then(secret);
         let stored = Stored {
             person: self.person.clone(),
             issuer: self.issuer.clone(),
@@ -118,6 +132,11 @@ impl SignIn {
             sid: self.sid.clone(),
             id_token: token(&self.id_token),
             refresh_token: token(&self.refresh_token),
+            access_token: self
+                .access_token
+                .as_ref()
+                .and_then(|(text, _)| secret(text)),
+            access_until: self.access_token.as_ref().map(|(_, until)| until.0),
             auth_time: self.auth_time.map(|time| time.0),
             acr: self.acr.clone(),
             amr: self.amr.clone(),
@@ -138,11 +157,13 @@ impl SignIn {
             sid: stored.sid,
             id_token: token(stored.id_token),
             refresh_token: token(stored.refresh_token),
+            access_token: token(stored.access_token).zip(stored.access_until.map(Timestamp)),
             auth_time: stored.auth_time.map(Timestamp),
             acr: stored.acr,
             amr: stored.amr,
             checked: Timestamp(stored.checked),
             fresh_until: stored.fresh_until.map(Timestamp),
+            asserted: Kept::default(),
         })
     }
 }

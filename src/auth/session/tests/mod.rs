@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::auth::assertion::Kept;
 use crate::model::{ExternalUrl, Host, Person, PersonKey};
 use crate::store::Fragile;
 
@@ -161,11 +162,13 @@ fn sign_in(name: &str) -> SignIn {
         sid: Some(format!("sid-{name}")),
         id_token: Some("the.id.token".into()),
         refresh_token: Some("refresh-0".into()),
+        access_token: Some(("access-0".into(), NOW.plus(HOUR))),
         auth_time: Some(NOW.minus(MINUTE)),
         acr: Some("mfa".into()),
         amr: vec!["pwd".into(), "otp".into()],
         checked: NOW,
         fresh_until: Some(NOW.plus(HOUR)),
+        asserted: Kept::default(),
     }
 }
 
