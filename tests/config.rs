@@ -27,8 +27,8 @@ use proptest::prelude::*;
 
 const VALID: &str = "testdata/config/valid";
 const INVALID: &str = "testdata/config/invalid";
-const VALID_FILES: usize = 24;
-const INVALID_FILES: usize = 117;
+const VALID_FILES: usize = 25;
+const INVALID_FILES: usize = 123;
 
 /// A word that stands in the invalid files wherever a secret might; it must never be repeated.
 const SECRET: &str = "hunter2";
@@ -381,7 +381,10 @@ fn every_key_of_a_gateway_has_its_value() {
         .map(|g| g.as_str())
         .collect();
     assert_eq!(groups, ["hq", "backup"]);
-    assert_eq!(wiki.pre_authentication, [PreAuthentication::Passthrough]);
+    assert_eq!(
+        wiki.guard.pre_authentication,
+        [PreAuthentication::Passthrough]
+    );
     assert_eq!(wiki.host_header, HostHeader::External);
     assert!(!wiki.link_translation.headers);
     let domains = wiki.link_translation.cookie_domains.iter();
@@ -583,6 +586,54 @@ fn an_absent_file_is_a_finding_that_names_it_and_the_flag() {
     }
     let folder = ConnectorConfig::load(Path::new("testdata")).unwrap_err();
     assert_eq!(folder[0].code, "file_unreadable");
+}
+
+#[test]
+fn whom_an_application_keeps_out_stays_out_of_its_paths() {
+    let text = "
+version: 1
+kind: gateway
+listen: { https: ['[::]:443'] }
+store: sqlite:x
+certificates: [{ chain: a, key: b }]
+sign_in: { url: 'https://login.example.com/' }
+identity_providers: [ { name: corp, issuer: 'https://sso.example.com/', client_id: x } ]
+applications:
+  - name: wiki
+    external_url: https://w.example.com/
+    internal_url: http://w.corp/
+    pre_authentication: [oidc]
+    access: { allow: [anyone_signed_in], deny: [ { ip: [203.0.113.0/24] }, { group: banned } ] }
+    paths:
+      - { path: /hook/, pre_authentication: [passthrough] }
+      - { path: /open/, pre_authentication: [passthrough], access: { deny: [ { method: [PUT] } ] } }
+      - { path: /api/, pre_authentication: [bearer] }
+      - { path: /own/, pre_authentication: [oidc], access: { allow: [ { group: own } ] } }
+";
+    let config = GatewayConfig::from_text(Path::new("gateway.yaml"), text).unwrap();
+    let mut seen = Vec::new();
+    for one in config.applications[0].paths.all() {
+        let lines = |rules: &[appproxy::model::AccessRule]| {
+            let lines: Vec<_> = rules.iter().map(ToString::to_string).collect();
+            lines.join("; ")
+        };
+        let access = &one.guard.access;
+        seen.push((one.path.as_str(), lines(&access.allow), lines(&access.deny)));
+    }
+    seen.sort_unstable();
+    let expected = [
+        (
+            "/api",
+            "anyone_signed_in",
+            "ip: [203.0.113.0/24]; group: banned",
+        ),
+        // Of nobody it cannot be told in which group they are.
+        ("/hook", "", "ip: [203.0.113.0/24]"),
+        ("/open", "", "ip: [203.0.113.0/24]; method: [PUT]"),
+        ("/own", "group: own", "ip: [203.0.113.0/24]; group: banned"),
+    ];
+    let expected = expected.map(|(path, allow, deny)| (path, allow.to_owned(), deny.to_owned()));
+    assert_eq!(seen, expected);
 }
 
 #[test]

@@ -9,20 +9,21 @@ use super::external;
 use super::field::Field;
 use super::file::did_you_mean;
 use super::front;
+use super::guard::guarding;
 use super::limits;
 use super::section::Section;
 use super::sign_in::Asked;
-use super::sign_on::people;
+use super::sign_on::sign_on;
 use super::translation;
 use crate::model::{
     Affinity, Application, ApplicationLimits, ApplicationName, BackendProtocol, BackendTimeouts,
     Connectors, Endpoint, ExternalUrl, GroupName, Host, HostHeader, HostPattern, InternalHost,
-    InternalUrl, LinkTranslation, Place, PreAuthentication, ProxyProtocol, Scheme, UrlError,
+    InternalUrl, LinkTranslation, Place, ProxyProtocol, UrlError,
 };
 
 /// Keys of an application that the documents describe, not built yet.
 const LATER: &[&str] = &[
-    "paths", "session", "cookies", "fragment", "log", "audit", "brand", "enabled",
+    "session", "cookies", "fragment", "log", "audit", "brand", "enabled",
 ];
 /// Keys of `defaults:` not built yet.
 const LATER_DEFAULTS: &[&str] = &[
@@ -36,7 +37,6 @@ const LATER_DEFAULTS: &[&str] = &[
     "cookies",
     "limits",
 ];
-const LATER_METHODS: &[&str] = &["bearer", "client_certificate"];
 const LATER_TIMEOUTS: &[&str] = &["websocket_idle"];
 
 /// Entra's `default` and `long`.
@@ -120,16 +120,13 @@ fn draft(section: &Section<'_>, common: &Common) -> Draft {
         .collect();
     let internal = balancing::internal_urls(section, |field| internal_url(field, &outsides));
     let connectors = connectors(section);
-    let pre_authentication = section
-        .required("pre_authentication", "[passthrough]")
-        .and_then(|field| methods(field, &common.sign_in));
-    let (access, sign_on) = people(
+    let guarding = guarding(section, &outsides, common);
+    let sign_on = sign_on(
         section,
-        pre_authentication.as_deref(),
+        &guarding,
         outside,
-        (&common.sign_in, &common.rules),
+        (&common.sign_in, &common.folder),
     );
-    check_secure(section, pre_authentication.as_deref(), &outsides);
     let host_header = match section.optional("host_header") {
         Some(field) => host_header(field),
         None => Some(HostHeader::Internal),
@@ -162,8 +159,9 @@ fn draft(section: &Section<'_>, common: &Common) -> Draft {
             alternates: urls?,
             internal: internal?,
             connectors: connectors?,
-            pre_authentication: pre_authentication?,
-            access: access?,
+            guard: guarding.guard?,
+            paths: guarding.paths?,
+            bearer: guarding.bearer?,
             sign_on: sign_on?,
             description: match description {
                 Some(read) => Some(read?.into()),
@@ -223,58 +221,6 @@ fn internal_url(field: Field<'_>, external: &[&ExternalUrl]) -> Option<InternalU
         );
     }
     Some(url)
-}
-
-/// The methods in order. SECURITY: `passthrough` beside another would open what that one closes.
-fn methods(field: Field<'_>, sign_in: &Asked) -> Option<Vec<PreAuthentication>> {
-    let methods = field.distinct(method)?;
-    if methods.len() > 1 && methods.contains(&PreAuthentication::Passthrough) {
-        return field.refuse(
-            "conflict",
-            "`passthrough` lets everybody in, whatever stands beside it",
-            "write `[passthrough]` alone, or remove it",
-        );
-    }
-    if methods.contains(&PreAuthentication::Oidc) {
-        sign_in.check(field)?;
-    }
-    Some(methods)
-}
-
-/// SECURITY: a session's cookie is for https alone.
-fn check_secure(
-    section: &Section<'_>,
-    methods: Option<&[PreAuthentication]>,
-    external: &[&ExternalUrl],
-) {
-    let signs_in = methods.is_some_and(|all| all.contains(&PreAuthentication::Oidc));
-    let plain = external.iter().find(|url| url.scheme == Scheme::Http);
-    if let Some(url) = plain.filter(|_| signs_in) {
-        section.error_at_key(
-            "pre_authentication",
-            "conflict",
-            &format!("`{url}` is http, where whoever listens could use a person's session"),
-            "publish it with https",
-        );
-    }
-}
-
-fn method(field: Field<'_>) -> Option<PreAuthentication> {
-    let text = field.text()?;
-    match text {
-        "passthrough" => Some(PreAuthentication::Passthrough),
-        "oidc" => Some(PreAuthentication::Oidc),
-        _ if LATER_METHODS.contains(&text) => field.not_built(text),
-        _ => field.refuse(
-            "bad_value",
-            format!("`{text}` is no kind of pre-authentication"),
-            did_you_mean(
-                text,
-                &["passthrough", "oidc", "bearer", "client_certificate"],
-            )
-            .unwrap_or_else(|| "write `[passthrough]`".to_owned()),
-        ),
-    }
 }
 
 fn host_header(field: Field<'_>) -> Option<HostHeader> {

@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::findings::Findings;
-use super::secret::SecretSource;
 use super::section::Section;
 use super::tree::{Entry, Node, Value};
 use super::units;
-use crate::model::{Endpoint, Place, UrlError};
+use crate::model::{Endpoint, Place, SecretSource, UrlError};
 
 /// How a secret's place is named.
 const SECRET_FORMS: &str = "name its place: `{ file: PATH }`, `{ env: NAME }` or \
@@ -311,6 +310,18 @@ impl<'a> Field<'a> {
             (entry.name.as_str(), value)
         };
         Some(self.entries()?.iter().map(field))
+    }
+
+    /// The value of one key ahead of the others, where there is such a key: whoever reads the section says
+    /// what is wrong with it otherwise.
+    pub(super) fn key(self, name: &str) -> Option<Field<'a>> {
+        match &self.node.value {
+            Value::Map(entries) => {
+                let entry = entries.iter().find(|entry| entry.name == name)?;
+                Some(Field::new(&entry.node, self.findings))
+            }
+            _ => None,
+        }
     }
 
     /// Keys with values as they stand; for [`Section`], which sees to it that each is known.

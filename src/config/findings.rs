@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::model::{Finding, Place};
 
 /// More than this of a sentence helps nobody; a pasted file must not fill the screen.
-const LONGEST_SENTENCE: usize = 400;
+const LONGEST_SENTENCE: usize = 800;
 
 /// The problems found so far. Readers share it, so that none of them has to stop at the first.
 #[derive(Default)]
@@ -77,6 +77,6 @@ mod tests {
     fn what_was_written_cannot_drive_the_terminal() {
         assert_eq!(printable("a\u{1b}[31m\nb"), "a\\u{1b}[31m\\nb");
         assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
-        assert_eq!(printable(&"x".repeat(1000)).chars().count(), 401);
+        assert_eq!(printable(&"x".repeat(1000)).chars().count(), 801);
     }
 }

@@ -26,13 +26,7 @@ use super::{
 use crate::model::{ApplicationLimits, Finding, Host};
 
 /// Keys the documents describe, not built yet.
-const LATER: &[&str] = &[
-    "audit",
-    "trusted_proxies",
-    "store_grace",
-    "metrics",
-    "admin",
-];
+const LATER: &[&str] = &["trusted_proxies", "store_grace", "metrics", "admin"];
 
 const LATER_CERTIFICATE: &[&str] = &["pfx", "password", "acme"];
 
@@ -96,17 +90,18 @@ fn common(
     let closed = root.optional("maintenance").map(front::maintenance);
     defaults.front.maintenance = closed.flatten().flatten();
     let asked = people.asked();
-    let rules = root
-        .optional("access_rules")
-        .map(|field| access::named_rules(field, &asked));
-    let are_read = !matches!(rules, Some(None));
+    let countries = root.optional("country_database");
+    let countries = countries.map(|field| access::countries(field, folder));
+    let no_countries = matches!(countries, Some(None));
+    let rules = access::named_rules(root.optional("access_rules"), &asked, countries);
+    let are_read = rules.is_some() && !no_countries;
     let common = Common {
         domain: root.optional("default_domain").map(domain),
         defaults,
         limits,
         serves_http,
         sign_in: asked,
-        rules: rules.flatten().unwrap_or_default(),
+        rules: rules.unwrap_or_default(),
         folder: folder.to_owned(),
     };
     (common, are_read)
@@ -130,7 +125,7 @@ fn read(
     let workers = file::workers(root);
     let reload = root.optional("reload").map(reload);
     let at_log = root.optional("log");
-    let log = at_log.map(|field| log::read(field, folder, true));
+    let log = log::of_gateway(at_log, root.optional("audit"), folder);
     let tunnel = root.optional("tunnel").map(tunnel::gateway);
     let congestion = root.optional("congestion").map(tunnel::congestion);
     let drain = root.optional("drain").map(drain::gateway);
@@ -147,7 +142,7 @@ fn read(
     };
     let mut applications = applications::read(root, folder, &common, findings, &mut sources);
     if let Some(applications) = &mut applications {
-        sign_on::delete_everywhere(applications);
+        sign_on::complete(applications, people.host.as_ref().and_then(Option::as_ref));
     }
 
     people.check(root, applications.as_deref());
@@ -171,7 +166,7 @@ fn read(
             store_key: at_store_key.or(at_store)?.place().clone(),
         },
         sources,
-        log: log.unwrap_or_else(|| Some(Default::default()))?,
+        log: log?,
         listen: listen?.listen,
         store: store?,
         store_key: store_key.map_or(Some(None), |read| read.map(Some))?,

@@ -33,7 +33,36 @@ pub(super) fn read(field: Field<'_>, folder: &Path, knows_people: bool) -> Optio
             },
             to: to.unwrap_or_else(|| Some(LogTarget::default()))?,
             person: people.unwrap_or_else(|| Some(LogPerson::default()))?,
+            audit: None,
         })
+    })?
+}
+
+/// Reads `log` and `audit` of a gateway.
+pub(super) fn of_gateway(
+    log: Option<Field<'_>>,
+    at_audit: Option<Field<'_>>,
+    folder: &Path,
+) -> Option<LogSettings> {
+    let log = log.map_or_else(
+        || Some(LogSettings::default()),
+        |field| read(field, folder, true),
+    );
+    let audit = at_audit.map(|field| audit(field, folder));
+    Some(LogSettings {
+        audit: match audit {
+            Some(read) => Some(read?),
+            None => None,
+        },
+        ..log?
+    })
+}
+
+/// Reads `audit`: where its records go.
+fn audit(field: Field<'_>, folder: &Path) -> Option<LogTarget> {
+    field.section(&[], |section| {
+        let to = section.required("to", "{ file: /var/log/appproxy/audit.log }");
+        target(to?, folder)
     })?
 }
 

@@ -30,6 +30,7 @@ mod file;
 mod findings;
 mod front;
 mod gateway;
+mod guard;
 mod limits;
 mod log;
 mod provider;
@@ -74,6 +75,7 @@ pub fn connector_command(command: &str, file: &Path) -> String {
 
 pub use crate::model::CertificateFiles;
 
+pub use crate::model::SecretSource;
 pub use allow::{Allow, AllowHosts};
 pub use backend_tls::BadPin;
 pub use described::{Change, Described, What};
@@ -81,7 +83,7 @@ pub use provider::{ClientAuthentication, ClientSecret, IdentityProvider};
 pub use proxy::{Proxies, ProxyConfig, ProxySetting};
 pub use reload::{Reload, Sources};
 pub use schema::{SchemaOf, schema};
-pub use secret::{SecretError, SecretSource};
+pub use secret::SecretError;
 pub use start_only::StartOnly;
 
 /// A gateway's configuration, checked whole.

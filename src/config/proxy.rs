@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::ConnectorConfig;
 use super::field::Field;
-use super::secret::SecretSource;
 use crate::model::{
     Endpoint, Finding, Host, Place, Proxy, ProxyCredentials, ProxyException, ProxyScheme,
+    SecretSource,
 };
 
 /// What a proxy key says.

@@ -1,30 +1,10 @@
 //! Where a secret is read from; its value is never kept in the configuration.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-/// A secret's place: never its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretSource {
-    /// A file; one trailing newline is trimmed.
-    File(PathBuf),
-    /// An environment variable.
-    Env(String),
-    /// A systemd credential: a file of this name in `$CREDENTIALS_DIRECTORY`.
-    Credential(String),
-}
-
-impl fmt::Display for SecretSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "the file {}", path.display()),
-            Self::Env(name) => write!(f, "the environment variable {name}"),
-            Self::Credential(name) => write!(f, "the credential {name}"),
-        }
-    }
-}
+use crate::model::SecretSource;
 
 /// Why a secret could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -42,10 +42,13 @@ impl<'a> Section<'a> {
     /// The value of a key that may be absent.
     pub(super) fn optional(&self, name: &'static str) -> Option<Field<'a>> {
         self.known.borrow_mut().push(name);
-        self.entries
-            .iter()
-            .find(|e| e.name == name)
-            .map(|e| Field::new(&e.node, self.findings))
+        self.peek(name)
+    }
+
+    /// The value of a key that somebody else reads.
+    pub(super) fn peek(&self, name: &str) -> Option<Field<'a>> {
+        let entry = self.entries.iter().find(|e| e.name == name)?;
+        Some(Field::new(&entry.node, self.findings))
     }
 
     /// The value of a key that must be there; `example` shows how it may look.

@@ -60,7 +60,7 @@ impl Asked {
         };
         field.refuse(
             "no_sign_in",
-            "nobody can sign in at this gateway",
+            "no identity provider says who somebody is at this gateway",
             format!("add {missing} at the top of the file"),
         )
     }

@@ -2,18 +2,15 @@
 
 use std::sync::Arc;
 
-use http::Method;
-use ipnet::IpNet;
-
 use super::super::field::Field;
 use super::super::file::did_you_mean;
-use super::super::front;
 use super::super::section::{Section, nearest};
+use super::values::{
+    anyone, claim, country, domain, email, max_age, methods, networks, path, scope, service_token,
+    time, word,
+};
 use super::{Known, NamedRules};
-use crate::model::{Condition, Host, PathRule, Week, WeekError};
-
-/// Conditions that the documents describe, not built yet.
-const LATER: &[&str] = &["country", "acr", "amr", "max_age", "scope", "token"];
+use crate::model::Condition;
 
 /// The keys of a condition, for whoever wrote none.
 const KEYS: &[&str] = &[
@@ -24,7 +21,13 @@ const KEYS: &[&str] = &[
     "email_domain",
     "claim",
     "provider",
+    "acr",
+    "amr",
+    "max_age",
+    "scope",
+    "token",
     "ip",
+    "country",
     "method",
     "path",
     "time",
@@ -34,8 +37,21 @@ const KEYS: &[&str] = &[
     "rule",
 ];
 
+/// What each identity provider says of people of its own.
+const OF_PROVIDERS: &[&str] = &[
+    "group",
+    "user",
+    "claim",
+    "email",
+    "email_domain",
+    "acr",
+    "amr",
+    "max_age",
+    "scope",
+];
+
 const ANYONE: &str = "anyone_signed_in";
-const FORMS: &str =
+pub(super) const FORMS: &str =
     "write `anyone_signed_in`, `{ group: staff }`, `{ user: 00u1a2b3 }` or another condition";
 
 /// Conditions inside conditions: more is nobody's intention.
@@ -87,7 +103,7 @@ pub(super) fn condition(field: Field<'_>, known: &Known<'_>, at: At<'_>) -> Opti
         let remedy = did_you_mean(word, &[ANYONE]).unwrap_or_else(|| FORMS.to_owned());
         return field.refuse("bad_value", format!("`{word}` names nobody"), remedy);
     }
-    field.section(LATER, |section| parts(field, section, known, at))?
+    field.section(&[], |section| parts(field, section, known, at))?
 }
 
 /// Conditions side by side: all of them.
@@ -132,9 +148,15 @@ fn parts(
     take("provider", &|field| {
         known.asked.provider(field).map(Condition::Provider)
     });
+    take("acr", &|field| word(field).map(Condition::Acr));
+    take("amr", &|field| word(field).map(Condition::Amr));
+    take("max_age", &|field| max_age(field).map(Condition::MaxAge));
+    take("scope", &|field| scope(field).map(Condition::Scope));
+    take("token", &service_token);
     take("ip", &|field| {
         networks(field).map(|all| Condition::Ip(all.into()))
     });
+    take("country", &|field| country(field, known));
     take("method", &|field| {
         methods(field).map(|all| Condition::Method(all.into()))
     });
@@ -149,23 +171,19 @@ fn parts(
     });
     take("rule", &|field| named(field, known.rules));
     // SECURITY: another provider's group of this name is another group.
-    for key in ["group", "user", "claim", "email", "email_domain"] {
+    for key in OF_PROVIDERS {
         if section.has(key) && !has_provider && known.asked.has_several() {
             section.error_at_key(
                 "provider",
                 "ambiguous",
-                "several identity providers have groups and users of this name",
-                "say which of the identity providers, by its `name`: each has groups and users of \
-                 its own",
+                "several identity providers could say this, each of people of its own",
+                "say which of the identity providers, by its `name`",
             );
             return None;
         }
     }
-    let is_later = LATER.iter().any(|name| section.has(name));
     let mut whole = read.into_iter().collect::<Option<Vec<_>>>()?;
     match whole.len() {
-        // It is said already that this version has not built it.
-        _ if is_later => None,
         0 => {
             let remedy = format!("write one or more of: {}", KEYS.join(", "));
             field.refuse("bad_value", "there is no condition here", remedy)
@@ -175,149 +193,14 @@ fn parts(
     }
 }
 
-fn anyone(field: Field<'_>) -> Option<Condition> {
-    match field.boolean()? {
-        true => Some(Condition::AnyoneSignedIn),
-        false => field.refuse("bad_value", "only `true` says something here", FORMS),
-    }
-}
-
-fn email(field: Field<'_>) -> Option<Arc<str>> {
-    let text = field.text()?;
-    let whole = text.split_once('@').is_some_and(|(name, domain)| {
-        !name.is_empty() && !domain.is_empty() && !domain.contains('@')
-    });
-    match whole && text.is_ascii() {
-        true => Some(text.into()),
-        false => field.refuse(
-            "bad_value",
-            format!("`{text}` is no e-mail address"),
-            "write one, such as `alice@example.com`",
-        ),
-    }
-}
-
-fn domain(field: Field<'_>) -> Option<Arc<str>> {
-    const FORM: &str = "write what stands behind the `@`, such as `example.com`";
-    let text = field.text()?;
-    match Host::parse(text) {
-        Ok(Host::Name(name)) => Some(name.to_string().into()),
-        Ok(Host::Address(_)) => field.refuse("bad_host", "an address is no mail domain", FORM),
-        Err(error) => field.refuse("bad_host", error.to_string(), FORM),
-    }
-}
-
-fn claim(field: Field<'_>) -> Option<Condition> {
-    field.section(&[], |section| {
-        let name = section.required("name", "department");
-        let value = section.required("value", "sales");
-        if let Some(field) = name.filter(|field| field.is_word("email")) {
-            return field.refuse(
-                "unverified",
-                "the claim itself may be whatever somebody typed",
-                "write `email: alice@example.com` or `email_domain: example.com`: they go by the address \
-                 that the provider is trusted with",
-            );
-        }
-        let (name, value) = (name.and_then(Field::text), value.and_then(Field::text));
-        Some(Condition::Claim {
-            name: name?.into(),
-            value: value?.into(),
-        })
-    })?
-}
-
-fn networks(field: Field<'_>) -> Option<Vec<IpNet>> {
-    field.distinct(front::network)
-}
-
-fn methods(field: Field<'_>) -> Option<Vec<Method>> {
-    field.distinct(|item| {
-        const FORM: &str = "write methods as they are sent, such as `[GET, HEAD]`";
-        let text = item.text()?;
-        let known = text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-');
-        match Method::from_bytes(text.as_bytes()) {
-            Ok(method) if known && method != Method::CONNECT => Some(method),
-            _ => item.refuse("bad_value", format!("`{text}` is no method"), FORM),
-        }
-    })
-}
-
-fn path(field: Field<'_>) -> Option<PathRule> {
-    let text = field.text()?;
-    match PathRule::new(text) {
-        Some(rule) => Some(rule),
-        None => field.refuse(
-            "bad_path",
-            format!("`{text}` is no path that a rule can go by"),
-            "write it as the browser's address has it, such as `/admin/`: it begins with `/`, is not \
-             `/` alone, and has no `%`, `;`, `?`, `#`, empty or dot segments",
-        ),
-    }
-}
-
-fn time(field: Field<'_>) -> Option<Week> {
-    field.section(&[], |section| {
-        let days = section.optional("days").map(|field| {
-            let days = field.distinct(|item| item.text().map(str::to_owned));
-            days.map(|days| (days, field))
-        });
-        let text = |field: Option<Field<'_>>, usual: &'static str| match field {
-            Some(field) => field.text().map(str::to_owned),
-            None => Some(usual.to_owned()),
-        };
-        let (at_from, at_to) = (section.optional("from"), section.optional("to"));
-        let at_zone = section.required("zone", "Europe/Berlin");
-        let (from, to) = (text(at_from, "00:00"), text(at_to, "24:00"));
-        let zone = at_zone.and_then(|field| field.text());
-        let (days, at_days) = match days {
-            Some(read) => {
-                let (days, at) = read?;
-                (days, Some(at))
-            }
-            None => (Vec::new(), None),
-        };
-        let (from, to, zone) = (from?, to?, zone?);
-        let days: Vec<&str> = days.iter().map(String::as_str).collect();
-        let error = match Week::new(&days, &from, &to, zone) {
-            Ok(week) => return Some(week),
-            Err(error) => error,
-        };
-        let (at, remedy) = match &error {
-            WeekError::Day(_) => (
-                at_days,
-                "write days as `[mon, tue, wed, thu, fri, sat, sun]`",
-            ),
-            WeekError::Zone(_) => (
-                at_zone,
-                "write a name of the time zone database, such as `Europe/Berlin` or `UTC`",
-            ),
-            WeekError::Time(text) if *text == to && *text != from => (
-                at_to,
-                "write hours and minutes in quotes, such as \"18:00\"",
-            ),
-            WeekError::Time(_) => (
-                at_from,
-                "write hours and minutes in quotes, such as \"08:00\"",
-            ),
-            WeekError::Empty => (
-                None,
-                "write another `to`: an end before `from` is on the next day",
-            ),
-        };
-        at.unwrap_or(field)
-            .refuse("bad_time", error.to_string(), remedy)
-    })?
-}
-
 fn named(field: Field<'_>, rules: &NamedRules) -> Option<Condition> {
     let name = field.text()?;
-    match rules.0.get(name) {
+    match rules.named.get(name) {
         Some(Some(condition)) => Some(Condition::Named(name.into(), Arc::clone(condition))),
         // What is wrong with it is said where it stands.
         Some(None) => None,
         None => {
-            let names: Vec<_> = rules.0.keys().map(String::as_str).collect();
+            let names: Vec<_> = rules.named.keys().map(String::as_str).collect();
             let remedy = match (nearest(name, names.iter().copied()), &names[..]) {
                 (Some(near), _) => format!("did you mean `{near}`?"),
                 (None, []) => {

@@ -1,14 +1,16 @@
 //! Who may use an application.
 
 mod condition;
+mod values;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::field::Field;
 use super::section::Section;
 use super::sign_in::Asked;
-use crate::model::{Access, AccessRule, Condition, PathPrefix, PreAuthentication};
+use crate::model::{Access, AccessRule, Condition, Countries, PathPrefix, PreAuthentication};
 use condition::{At, condition};
 
 /// What conditions may refer to.
@@ -17,47 +19,207 @@ pub(in crate::config) struct Known<'k> {
     pub(super) rules: &'k NamedRules,
 }
 
-/// `access_rules`, by their names; `None` for what was refused.
+/// What rules refer to that stands elsewhere in the file.
 #[derive(Debug, Default)]
-pub(in crate::config) struct NamedRules(BTreeMap<String, Option<Arc<Condition>>>);
-
-/// Reads `access_rules`.
-pub(super) fn named_rules(field: Field<'_>, asked: &Asked) -> Option<NamedRules> {
-    let none = NamedRules::default();
-    let known = Known {
-        asked,
-        rules: &none,
-    };
-    let rules = field.names()?.map(|(name, field)| {
-        let read = condition(field, &known, At::ruled());
-        (name.to_owned(), read.map(Arc::new))
-    });
-    Some(NamedRules(rules.collect()))
+pub(in crate::config) struct NamedRules {
+    /// `access_rules`, by their names; `None` for what was refused.
+    named: BTreeMap<String, Option<Arc<Condition>>>,
+    /// `country_database`: absent, or written and refused, or good.
+    countries: Option<Option<Arc<Countries>>>,
 }
 
-/// Who may use an application. SECURITY: where people sign in nothing opens by omission (DESIGN 8, rule
-/// 21); where nobody does, `pre_authentication: [passthrough]` has said so.
+/// The largest database that is read, in octets: of all cities of the world they have a tenth of it.
+const LARGEST: u64 = 512 * 1024 * 1024;
+
+/// Reads `country_database`.
+pub(super) fn countries(field: Field<'_>, folder: &Path) -> Option<Arc<Countries>> {
+    let path = field.path(folder)?;
+    let refuse = |why: String| {
+        let what = format!("{} cannot be used: {why}", path.display());
+        let remedy = "bring a database of countries in the form of MaxMind, such as GeoLite2 Country, \
+                      and make it readable for the account appproxy runs as";
+        field.refuse("country_database", what, remedy)
+    };
+    let length = std::fs::metadata(&path).map(|found| found.len());
+    let octets = match length {
+        Ok(length) if length > LARGEST => return refuse("it is larger than 512 MiB".to_owned()),
+        Ok(_) => std::fs::read(&path),
+        Err(error) => Err(error),
+    };
+    let octets = match octets {
+        Ok(octets) => octets,
+        Err(error) => return refuse(error.to_string()),
+    };
+    match Countries::from_octets(octets) {
+        Ok(countries) => Some(Arc::new(countries)),
+        Err(error) => refuse(error.to_string()),
+    }
+}
+
+/// Reads `access_rules`, where it is written.
+pub(super) fn named_rules(
+    field: Option<Field<'_>>,
+    asked: &Asked,
+    countries: Option<Option<Arc<Countries>>>,
+) -> Option<NamedRules> {
+    let mut rules = NamedRules {
+        countries,
+        ..NamedRules::default()
+    };
+    if let Some(field) = field {
+        let known = Known {
+            asked,
+            rules: &rules,
+        };
+        let named = field.names()?.map(|(name, field)| {
+            let read = condition(field, &known, At::ruled());
+            (name.to_owned(), read.map(Arc::new))
+        });
+        let named = named.collect();
+        rules.named = named;
+    }
+    Some(rules)
+}
+
+/// For what `access` is read.
+pub(in crate::config) struct Guarded<'a> {
+    /// The methods in front of what it is for; `None` where they cannot be read.
+    pub(super) methods: Option<&'a [PreAuthentication]>,
+    /// Those of the whole application.
+    pub(super) all: Option<&'a [PreAuthentication]>,
+    /// For a path: what the application's own says, as far as it could be read.
+    pub(super) usual: Option<Option<&'a Access>>,
+}
+
+impl Guarded<'_> {
+    fn knows(&self) -> Option<bool> {
+        let open = PreAuthentication::Passthrough;
+        let methods = self.methods?;
+        Some(methods.iter().any(|method| *method != open))
+    }
+
+    fn has(&self, method: PreAuthentication) -> bool {
+        self.methods.is_some_and(|all| all.contains(&method))
+    }
+
+    /// Whether no part of the application has a method.
+    fn nowhere(&self, method: PreAuthentication) -> bool {
+        self.all.is_some_and(|all| !all.contains(&method))
+    }
+}
+
+/// Who may use an application, or a path of it. SECURITY: where people sign in nothing opens by omission
+/// (DESIGN 8, rule 21); where nobody does, `pre_authentication: [passthrough]` has said so.
 pub(super) fn access(
     section: &Section<'_>,
-    methods: Option<&[PreAuthentication]>,
+    guarded: &Guarded<'_>,
     known: &Known<'_>,
 ) -> Option<Access> {
     let field = section.optional("access");
     // Whatever else is wrong, every fault is told at once.
-    let signs_in = methods.map(|methods| methods.contains(&PreAuthentication::Oidc));
-    let access = field.map(|field| read(field, known, signs_in != Some(false)));
-    match (access, signs_in?) {
-        (Some(access), _) => access,
-        (None, true) => {
+    let knows = guarded.knows();
+    let access = field.map(|field| {
+        let access = read(field, known, knows != Some(false))?;
+        fits(field, &access, guarded).then_some(access)
+    });
+    // SECURITY: whom the application keeps out stays out of its paths.
+    let with_deny = |access: Access| {
+        let Some(Some(usual)) = guarded.usual else {
+            return access;
+        };
+        let holds = |rule: &&AccessRule| knows == Some(true) || !rule.condition.needs_person();
+        let mut deny: Vec<_> = usual.deny.iter().filter(holds).cloned().collect();
+        deny.extend(access.deny.iter().cloned());
+        Access::new(access.allow.to_vec(), deny)
+    };
+    let access = match (access, knows?, guarded.usual) {
+        (Some(access), _, _) => with_deny(access?),
+        (None, false, _) => return Some(with_deny(Access::default())),
+        // What is wrong with that is said there.
+        (None, true, Some(None)) => return None,
+        (None, true, Some(Some(usual))) if !usual.allow.is_empty() => usual.clone(),
+        (None, true, _) => {
+            let only_tokens = guarded.methods == Some(&[PreAuthentication::ServiceToken]);
             section.missing(
                 "access",
-                "say who may use it, such as `access: { allow: [{ group: staff }] }`; \
-                 `access: { allow: [anyone_signed_in] }` lets in everybody who can sign in",
+                match only_tokens {
+                    true => "say which tokens may, such as `access: { allow: [{ token: ci }] }`",
+                    false => {
+                        "say who may use it, such as `access: { allow: [{ group: staff }] }`; \
+                         `access: { allow: [anyone_signed_in] }` lets in everybody who can sign in"
+                    }
+                },
             );
-            None
+            return None;
         }
-        (None, false) => Some(Access::default()),
+    };
+    somebody_may(section, &access, guarded).then_some(access)
+}
+
+/// Whether each method has a line that can let somebody in who comes by it.
+fn somebody_may(section: &Section<'_>, access: &Access, guarded: &Guarded<'_>) -> bool {
+    use PreAuthentication as P;
+    let decides = || access.allow.iter().filter(|rule| !rule.report_only);
+    let of_tokens = decides().any(|rule| !rule.condition.service_tokens().is_empty());
+    let of_people = |by_scope: bool| {
+        decides().any(|rule| {
+            let condition = &rule.condition;
+            !condition.is_only_for(&|part| {
+                matches!(part, Condition::ServiceToken(_))
+                    || (!by_scope && matches!(part, Condition::Scope(_)))
+            })
+        })
+    };
+    let says = |what: &str, remedy: &str| {
+        section.error_at_key("access", "nobody_allowed", what, remedy);
+        false
+    };
+    if guarded.has(P::ServiceToken) && !of_tokens {
+        return says(
+            "no line of `allow` has `token`, so no service token is let in",
+            "add one for each token, such as `{ token: ci }`; `gateway service-token create --name ci` \
+             makes it",
+        );
     }
+    if guarded.has(P::Bearer) && !of_people(true) {
+        return says(
+            "every line of `allow` wants a service token, so nobody is let in with an access token",
+            "add a line such as `{ scope: wiki.read }` or `{ group: staff }`, or remove `bearer`",
+        );
+    }
+    if guarded.has(P::Oidc) && !of_people(false) {
+        return says(
+            "every line of `allow` wants a token, so nobody is let in who signs in",
+            "add a line such as `{ group: staff }`, or remove `oidc`",
+        );
+    }
+    true
+}
+
+/// Whether everything that rules ask for can be there.
+fn fits(field: Field<'_>, access: &Access, guarded: &Guarded<'_>) -> bool {
+    type Named = fn(&Condition) -> Vec<&Arc<str>>;
+    let wants: [(&str, PreAuthentication, Named); 2] = [
+        (
+            "token",
+            PreAuthentication::ServiceToken,
+            Condition::service_tokens,
+        ),
+        ("scope", PreAuthentication::Bearer, Condition::scopes),
+    ];
+    let mut fits = true;
+    for (key, method, named) in wants {
+        let names = access.conditions().flat_map(named).next();
+        if let Some(name) = names.filter(|_| guarded.nowhere(method)) {
+            fits = false;
+            field.refuse::<()>(
+                "conflict",
+                format!("`{key}: {name}` is never so: no `pre_authentication` here is `{method}`"),
+                format!("write `{method}` into `pre_authentication`, or remove the condition"),
+            );
+        }
+    }
+    fits
 }
 
 fn read(field: Field<'_>, known: &Known<'_>, signs_in: bool) -> Option<Access> {
@@ -89,14 +251,13 @@ fn read(field: Field<'_>, known: &Known<'_>, signs_in: bool) -> Option<Access> {
             );
         }
         let (allow, deny) = (allow.map(rules), deny.map(rules));
-        Some(Access {
-            allow: match allow {
-                Some(read) => read?,
-                None if signs_in => return None,
-                None => Vec::new(),
-            },
-            deny: deny.unwrap_or_else(|| Some(Vec::new()))?,
-        })
+        let allow = match allow {
+            Some(read) => read?,
+            None if signs_in => return None,
+            None => Vec::new(),
+        };
+        let deny = deny.unwrap_or_else(|| Some(Vec::new()))?;
+        Some(Access::new(allow, deny))
     })??;
     // Where all only report, nobody would know who may.
     if !access.allow.is_empty() && access.allow.iter().all(|rule| rule.report_only) {
@@ -125,8 +286,8 @@ fn rule(
                 "`{condition}` asks who somebody is, and nobody is known where `pre_authentication` asks \
                  nobody to sign in"
             ),
-            "write `pre_authentication: [oidc]`, or conditions of the network, the path, the method \
-             and the time alone",
+            "write the method that tells it, such as `pre_authentication: [oidc]` or, for `token`, \
+             `[service_token]`; or conditions of the network, the path, the method and the time alone",
         );
     }
     Some(AccessRule::new(condition, report_only))
@@ -137,9 +298,7 @@ fn rule(
 pub(super) fn check_paths(section: &Section<'_>, access: &Access, external: &PathPrefix) {
     let published = external.as_str().trim_end_matches('/');
     for path in access.conditions().flat_map(Condition::paths) {
-        let below = path.as_str().strip_prefix(published);
-        let below = below.is_some_and(|rest| rest.starts_with('/'));
-        if !below && !path.covers(published) {
+        if !path.is_inside(published) && !path.covers(published) {
             let path = path.as_str();
             section.error_at_key(
                 "access",

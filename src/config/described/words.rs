@@ -1,9 +1,9 @@
 //! The settings of a configuration, each with its values.
 
-use super::rules::{allowed, only_reported, rules, told};
-use super::{EVERYBODY, EXTERNAL_URLS, INTERNAL_URLS, Opens, Setting, Settings};
 use std::sync::Arc;
 
+use super::rules::{guarded, guarded_paths, told};
+use super::{EVERYBODY, EXTERNAL_URLS, INTERNAL_URLS, Opens, Setting, Settings};
 use crate::config::{GatewayConfig, IdentityProvider};
 use crate::model::{
     Affinity, Application, BackendProtocol, Brand, Cors, HostHeader, LogFormat, LogTarget,
@@ -11,10 +11,10 @@ use crate::model::{
 };
 
 /// Puts settings together; one without a value is not there.
-struct Writing(Settings);
+pub(super) struct Writing(Settings);
 
 impl Writing {
-    fn put<V: ToString>(
+    pub(super) fn put<V: ToString>(
         &mut self,
         key: &str,
         opens: Opens,
@@ -28,7 +28,11 @@ impl Writing {
     }
 
     /// What lets nobody in, whatever it is.
-    fn say<V: ToString>(&mut self, key: &str, values: impl IntoIterator<Item = V>) -> &mut Self {
+    pub(super) fn say<V: ToString>(
+        &mut self,
+        key: &str,
+        values: impl IntoIterator<Item = V>,
+    ) -> &mut Self {
         self.put(key, Opens::Never, values)
     }
 }
@@ -83,21 +87,23 @@ pub(super) fn gateway(config: &GatewayConfig) -> Settings {
         .say("log.person", [log.person.as_str()])
         .say("log.level", log.level.as_deref())
         .say("log.format", log.format.map(LogFormat::as_str))
-        .say(
-            "log.to",
-            [match &log.to {
-                LogTarget::Stderr => "stderr".to_owned(),
-                LogTarget::Stdout => "stdout".to_owned(),
-                LogTarget::File(path) => format!("file {}", path.display()),
-                LogTarget::Syslog(path) => format!("syslog {}", path.display()),
-            }],
-        )
+        .say("log.to", [target(&log.to)])
+        .put("audit.to", Opens::Any, log.audit.as_ref().map(target))
         .put("store", Opens::Any, [store.display()])
         .say("certificates", certificates);
     people(&mut settings, config);
     limits(&mut settings, config);
     brand(&mut settings, &config.brand);
     settings.0
+}
+
+fn target(target: &LogTarget) -> String {
+    match target {
+        LogTarget::Stderr => "stderr".to_owned(),
+        LogTarget::Stdout => "stdout".to_owned(),
+        LogTarget::File(path) => format!("file {}", path.display()),
+        LogTarget::Syslog(path) => format!("syslog {}", path.display()),
+    }
 }
 
 /// Who signs in where, and for how long.
@@ -217,8 +223,10 @@ pub(super) fn application(application: &Application) -> Settings {
         alternates: _,
         internal,
         connectors,
-        pre_authentication,
-        access,
+        guard,
+        // See `guarded`.
+        paths: _,
+        bearer: _,
         sign_on,
         description,
         host_header,
@@ -235,15 +243,11 @@ pub(super) fn application(application: &Application) -> Settings {
         front,
     } = application;
     let mut settings = Writing(Settings::new());
+    guarded(&mut settings, "", guard);
     settings
         .put(EXTERNAL_URLS, Opens::More, application.external_urls())
         .put(INTERNAL_URLS, Opens::More, internal.all())
         .put("connector_groups", Opens::More, connectors.groups())
-        .put("pre_authentication", Opens::Any, pre_authentication)
-        .put("access.allow", Opens::More, allowed(application))
-        .put("access.deny", Opens::Fewer, rules(&access.deny, false))
-        .say("access (only reported)", only_reported(access))
-        .put("single_sign_on.headers", Opens::Any, told(sign_on))
         .say("description", description.as_deref())
         .put(
             "open_for",
@@ -276,6 +280,8 @@ pub(super) fn application(application: &Application) -> Settings {
             [format!("{:?}", timeouts.first_byte)],
         )
         .say("timeouts.idle", [format!("{:?}", timeouts.idle)]);
+    guarded_paths(&mut settings, application);
+    told(&mut settings, sign_on);
     spoken(&mut settings, application);
     fronted(&mut settings, application);
     settings.0
@@ -378,11 +384,10 @@ fn fronted(settings: &mut Writing, application: &Application) {
 fn open_for(maintenance: Option<&Maintenance>) -> Vec<String> {
     match maintenance {
         None => vec![EVERYBODY.to_owned()],
-        Some(closed) => {
-            let some = closed.allow.iter().map(ToString::to_string);
-            // Closed is not the same as not written.
-            std::iter::once("nobody".to_owned()).chain(some).collect()
-        }
+        // Closed is not the same as not written.
+        Some(closed) => (std::iter::once("nobody".to_owned()))
+            .chain(closed.allow.iter().map(ToString::to_string))
+            .collect(),
     }
 }
 

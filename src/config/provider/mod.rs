@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::AuthorityFile;
 use super::proxy::ProxySetting;
-use super::secret::SecretSource;
 use crate::clock::Timestamp;
 use crate::model::{
-    ClaimNames, Finding, Place, Preset, Prompt, ProviderName, Proxy, SigningAlgorithm, UserinfoUse,
+    ClaimNames, Finding, Place, Preset, Prompt, ProviderName, Proxy, SecretSource,
+    SigningAlgorithm, UserinfoUse,
 };
 
 pub(in crate::config) use read::read;
@@ -97,6 +97,37 @@ pub struct ClientSecret {
 }
 
 impl IdentityProvider {
+    /// One that nobody has configured: a program asks it for a token for itself, and has no secret there.
+    #[must_use]
+    pub fn of_program(
+        issuer: Arc<str>,
+        client_id: Arc<str>,
+        extra_ca: Option<AuthorityFile>,
+    ) -> Option<Self> {
+        Some(Self {
+            place: Place::default(),
+            name: ProviderName::new("provider").ok()?,
+            display_name: Arc::clone(&issuer),
+            preset: None,
+            issuer,
+            tenants: Vec::new(),
+            client_id,
+            authentication: ClientAuthentication::Public,
+            scopes: Vec::new(),
+            claims: ClaimNames::default(),
+            trust_email: false,
+            allowed_algorithms: SigningAlgorithm::ALL.to_vec(),
+            max_age: None,
+            prompt: None,
+            acr_values: Vec::new(),
+            userinfo: UserinfoUse::Never,
+            proxy: ProxySetting::Unsaid,
+            extra_ca,
+            recheck: None,
+            timeout: read::TIMEOUT,
+        })
+    }
+
     /// The proxy on the way to the provider, its password read. Where no key says how it is reached,
     /// the environment does, as it does for tunnels.
     ///

@@ -20,7 +20,7 @@ use crate::model::{
 };
 
 /// How long one exchange with the provider may take where nothing is said: somebody waits for it.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longer than anybody waits for a page.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(60);
