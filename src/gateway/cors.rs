@@ -167,7 +167,7 @@ mod tests {
     fn with(cors: Option<Arc<Cors>>, method: PreAuthentication) -> Application {
         let mut some = (*application("wiki", "https://w.example.com/", "http://w.corp/")).clone();
         some.front.cors = cors;
-        some.pre_authentication = vec![method];
+        some.guard.pre_authentication = vec![method];
         some
     }
 

@@ -127,9 +127,9 @@ impl Current {
 impl Current {
     /// Whether the provider that said who somebody is, where one did, is still believed.
     pub(super) fn vouches_for(&self, identity: &Identity) -> bool {
+        let by_provider = matches!(identity, Identity::Session(_) | Identity::Bearer(_));
         let desk = self.desk.as_ref();
-        let holds = |session| desk.is_some_and(|desk| desk.vouches_for(session));
-        identity.session().is_none_or(|session| holds(session))
+        !by_provider || desk.is_some_and(|desk| desk.vouches_for(identity))
     }
 }
 
@@ -198,6 +198,7 @@ impl Gateway {
         self.enrolment.set_gateways(config.listen.public.clone());
         self.current.store(Arc::clone(&next));
         self.probe(&next);
+        self.signer.look();
         before.superseded.cancel();
         Ok(Applied {
             generation: next.generation,

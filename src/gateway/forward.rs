@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE,
-    WWW_AUTHENTICATE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, UPGRADE, WWW_AUTHENTICATE,
 };
 use http::uri::{PathAndQuery, Scheme as UriScheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -22,11 +22,11 @@ use super::limits::Ticket;
 use super::pins::Pins;
 use super::published::Published;
 use super::respond::{self, Failure};
-use super::sign_on;
+use super::sign_on::{self, Told};
 use super::upload::Upload;
 use crate::auth::Permit;
 use crate::http::{self as rules, Body, Guard, Upgrade};
-use crate::model::{Affinity, Captured, Ends, ErrorCode, Host, Person, RequestId, Scheme};
+use crate::model::{Affinity, Captured, Ends, ErrorCode, Host, RequestId, Scheme};
 use crate::telemetry::AccessLine;
 use crate::translate::{self, UrlMap};
 use crate::tunnel::wire;
@@ -120,7 +120,11 @@ pub(super) async fn forward(
         .clients
         .admit(application, &errand.published.load, errand.facts.client)?;
     let upload = Upload::default();
-    let request = compose(request, errand, &map, permit.person(), is_websocket)?
+    if permit.hides_authorization() {
+        request.headers_mut().remove(AUTHORIZATION);
+    }
+    let told = sign_on::prepare(gateway, errand.published, &permit).await?;
+    let request = compose(request, errand, &map, told, is_websocket)?
         .map(|body| body.with_limit(application.limits.body))
         .map(|body| upload.follow(respond::count(access, body)))
         .map(|body| body.with_lease(lease));
@@ -181,7 +185,7 @@ fn compose(
     request: Request<Incoming>,
     errand: &Errand<'_>,
     map: &UrlMap<'_>,
-    person: Option<&Person>,
+    told: Told<'_>,
     is_websocket: bool,
 ) -> Result<Request<Body>, Failure> {
     let application = map.application();
@@ -192,7 +196,7 @@ fn compose(
     rules::join_cookies(fields);
     translate::remove_own_cookies(fields);
     fields.remove(HOST);
-    sign_on::tell(fields, &application.sign_on, person, errand.id);
+    sign_on::tell(fields, &application.sign_on, told, errand.id);
     errand.facts.set(fields);
     put(fields, wire::APPLICATION, application.name.as_str())?;
     put(fields, wire::REQUEST_ID, errand.id.as_str())?;

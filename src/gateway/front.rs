@@ -77,7 +77,7 @@ pub(super) fn after<B>(
         None => {}
     }
     let fields = response.headers_mut();
-    if published.application.signs_in() && !front.is_cached_for_all {
+    if published.application.is_guarded() && !front.is_cached_for_all {
         hold_private(fields);
     }
     match (&published.hsts, scheme) {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use http::Method;
 use http::uri::PathAndQuery;
 use tokio::time::sleep;
@@ -21,6 +22,7 @@ use crate::auth::{self, Circumstances, Identity, InUse, Permit};
 use crate::clock::Timestamp;
 use crate::http::{self as rules, BodyError};
 use crate::model::{ApplicationName, ErrorCode, Host, RequestId, Scheme};
+use crate::telemetry::audit::{Actor, Record};
 
 /// How long a session's end is believed to be as far away as it was.
 const LOOK: Duration = Duration::from_secs(60);
@@ -53,6 +55,8 @@ pub(super) struct Granted {
     path: PathAndQuery,
     application: ApplicationName,
     identity: Identity,
+    /// Who that is, as the log is to say it.
+    said_of: Option<Arc<str>>,
     /// As rules look at it.
     method: Method,
     /// Its place among the requests of its session.
@@ -70,7 +74,7 @@ impl Granted {
         facts: &auth::Facts<'_>,
         at: (Scheme, u16, &PathAndQuery),
         permit: &Permit,
-        (identity, in_use): (Identity, Option<InUse>),
+        (identity, said_of, in_use): (Identity, Option<Arc<str>>, Option<InUse>),
     ) -> Arc<Self> {
         let (scheme, port, path) = at;
         Arc::new(Self {
@@ -83,11 +87,12 @@ impl Granted {
             path: path.clone(),
             look_at: permit
                 .application()
-                .access
-                .needs_time()
+                .guards()
+                .any(|guard| guard.access.needs_time())
                 .then(|| next_minute(facts.now)),
             application: permit.application().name.clone(),
             identity,
+            said_of,
             method: facts.circumstances().method.clone(),
             is_said: AtomicBool::new(false),
         })
@@ -115,7 +120,7 @@ impl Granted {
                 }
                 match &application.front.maintenance {
                     Some(closed) if !closed.is_open_for(self.client) => Err(ErrorCode::Maintenance),
-                    _ => Ok(application.access.needs_time()),
+                    _ => Ok(application.guards().any(|guard| guard.access.needs_time())),
                 }
             }
             // Another application has its place; nobody was let in to that.
@@ -128,6 +133,7 @@ impl Granted {
 pub(super) const fn told(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::SignInRequired => "signed out",
+        ErrorCode::TokenRequired => "the token has ended",
         ErrorCode::Denied => "no longer allowed",
         _ => "no longer published",
     }
@@ -175,38 +181,35 @@ impl Lease {
             Duration::from_secs(u64::try_from(left).unwrap_or_default()).min(LOOK)
         };
         let by_clock = self.look_at.map(until);
-        let Some(session) = self.granted.identity.session() else {
-            return match by_clock {
-                None => Box::pin(superseded.cancelled_owned()),
-                Some(left) => Box::pin(async move {
-                    tokio::select! {
-                        () = superseded.cancelled() => {}
-                        () = sleep(left) => {}
-                    }
-                }),
-            };
-        };
-        let revoked = session.revoked().clone();
-        let news = session.says_something_new();
+        let identity = &self.granted.identity;
         // Clocks are set, and machines sleep: it is looked again in between.
-        let left = until(session.ends());
-        let left = by_clock.map_or(left, |by_clock| by_clock.min(left));
+        let left = identity.ends().map(until).into_iter().chain(by_clock).min();
+        let Some(left) = left else {
+            return Box::pin(superseded.cancelled_owned());
+        };
+        let revoked = identity.revoked().cloned().unwrap_or_default();
+        let news = identity
+            .session()
+            .map(|session| session.says_something_new());
+        let news = OptionFuture::from(news);
         Box::pin(async move {
             tokio::select! {
                 () = superseded.cancelled() => {}
                 () = revoked.cancelled() => {}
-                () = news => {}
+                Some(()) = news => {}
                 () = sleep(left) => {}
             }
         })
     }
 
-    /// Whether the session, if it goes by one, has ended. One that is used is not idle: its end
-    /// moves on.
+    /// Whether the session or the token, if it goes by one, has ended. A session that is used is not
+    /// idle: its end moves on.
     fn has_ended(&self) -> bool {
-        self.granted.identity.session().is_some_and(|session| {
-            session.revoked().is_cancelled() || session.ends() <= self.gateway.clock.now()
-        })
+        let identity = &self.granted.identity;
+        let now = self.gateway.clock.now();
+        let revoked = identity.revoked();
+        revoked.is_some_and(|revoked| revoked.is_cancelled())
+            || identity.ends().is_some_and(|ends| ends <= now)
     }
 
     /// Asks the rules in force.
@@ -226,12 +229,14 @@ impl Lease {
             self.current.desk.as_ref(),
             &self.granted.identity,
         );
-        let holds = match self.has_ended() {
-            true => Err(ErrorCode::SignInRequired),
-            false if !self.current.vouches_for(&self.granted.identity) => {
-                Err(ErrorCode::SignInRequired)
-            }
-            false => self.holds(),
+        let identity = &self.granted.identity;
+        let holds = if self.has_ended() || !self.current.vouches_for(identity) {
+            Err(match identity.session() {
+                Some(_) => ErrorCode::SignInRequired,
+                None => ErrorCode::TokenRequired,
+            })
+        } else {
+            self.holds()
         };
         if let Err(code) = holds
             && !self.granted.is_said.swap(true, Ordering::Relaxed)
@@ -240,10 +245,21 @@ impl Lease {
                 id, application, ..
             } = &*self.granted;
             let why = match code {
-                ErrorCode::SignInRequired => "cut: its session has ended",
-                _ => "cut: the rules do not let it in any more",
+                ErrorCode::SignInRequired => "its session has ended",
+                ErrorCode::TokenRequired => "its token has ended",
+                _ => "the rules do not let it in any more",
             };
-            tracing::info!(request_id = %id, %application, %code, "{why}");
+            tracing::info!(request_id = %id, %application, %code, "cut: {why}");
+            let who = self.granted.said_of.as_deref();
+            Record::new("cut", who.map_or(Actor::Nobody, Actor::Known))
+                .failed()
+                .client(self.granted.client)
+                .reference(id)
+                .with("application", application.as_str())
+                .with("path", self.granted.path.path())
+                .with("code", code.as_str())
+                .with("cause", why)
+                .write();
         }
         holds
     }
@@ -287,7 +303,7 @@ mod tests {
         let admin = || application("admin", "https://w.example.com/admin/", "http://a.corp/");
         let closed = || {
             let mut closed = (*wiki()).clone();
-            closed.pre_authentication = Vec::new();
+            closed.guard.pre_authentication = Vec::new();
             Arc::new(closed)
         };
         let maintained = |allow: &str| {
@@ -308,6 +324,7 @@ mod tests {
             path: PathAndQuery::from_static(path),
             application: wiki().name.clone(),
             identity: Identity::Anonymous,
+            said_of: None,
             method: Method::GET,
             look_at: None,
             _in_use: None,

@@ -7,9 +7,10 @@ use futures_util::FutureExt as _;
 use crate::clock::Timestamp;
 use crate::model::{ConnectorId, SessionId};
 use crate::store::{
-    AuthorityRecord, Change, ConnectorRecord, Lease, ListedSession, NewSessionRecord, NewToken,
-    Once, Reply, SecretOctets, Seen, SessionName, SessionRecord, SessionRefusal, SessionStore,
-    SharedSecret, SpendRefusal, SpendToken, Store, StoreError, TokenRecord, Used,
+    AuthorityRecord, Change, ConnectorRecord, Lease, ListedSession, NewServiceToken,
+    NewSessionRecord, NewToken, Once, Reply, SecretOctets, Seen, ServiceTokenRecord,
+    ServiceTokenStore, SessionName, SessionRecord, SessionRefusal, SessionStore, SharedSecret,
+    SpendRefusal, SpendToken, Store, StoreError, TokenRecord, Used,
 };
 
 /// A store in memory, as far as enrolment needs one.
@@ -24,6 +25,7 @@ struct State {
     authorities: Vec<AuthorityRecord>,
     tokens: Vec<(TokenRecord, [u8; 32])>,
     connectors: Vec<(ConnectorRecord, [u8; 32])>,
+    service_tokens: Vec<ServiceTokenRecord>,
 }
 
 impl Memory {
@@ -181,6 +183,48 @@ impl Store for Memory {
     }
     fn changed(&self) -> Reply<'_, ()> {
         std::future::pending().boxed()
+    }
+}
+
+impl ServiceTokenStore for Memory {
+    fn create_service_token(&self, new: NewServiceToken) -> Reply<'_, ()> {
+        let record = ServiceTokenRecord {
+            id: new.id,
+            name: new.name,
+            secret_hash: new.secret_hash,
+            applications: new.applications,
+            paths: new.paths,
+            created: new.created,
+            expires: new.expires,
+            revoked: None,
+            last_used: None,
+        };
+        self.with(|s| s.service_tokens.insert(0, record))
+    }
+    fn service_tokens(&self) -> Reply<'_, Vec<ServiceTokenRecord>> {
+        self.with(|s| s.service_tokens.clone())
+    }
+    fn revoke_service_tokens<'a>(&'a self, which: &'a str, now: Timestamp) -> Reply<'a, u64> {
+        self.with(|s| {
+            let all = s.service_tokens.iter_mut();
+            let named = all.filter(|one| one.id == which || one.name == which);
+            let mut revoked = 0;
+            for one in named.filter(|one| one.revoked.is_none()) {
+                one.revoked = Some(now);
+                revoked += 1;
+            }
+            revoked
+        })
+    }
+    fn touch_service_tokens(&self, used: Vec<(String, Timestamp)>) -> Reply<'_, ()> {
+        self.with(|s| {
+            for (id, at) in used {
+                let found = s.service_tokens.iter_mut().find(|one| one.id == id);
+                if let Some(one) = found {
+                    one.last_used = Some(at);
+                }
+            }
+        })
     }
 }
 

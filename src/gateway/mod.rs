@@ -18,6 +18,7 @@ mod failover;
 mod forward;
 mod front;
 mod health;
+mod identify;
 mod issuer;
 mod kept;
 mod lease;
@@ -61,6 +62,8 @@ use tokio::sync::Notify;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::assertion::Signer;
+use crate::auth::service_token::ServiceTokens;
 use crate::auth::{SessionSettings, Sessions};
 use crate::certs::{AuthorityError, LoadedCertificate};
 use crate::clock::Clock;
@@ -94,6 +97,7 @@ pub(crate) use memory::Memory;
 pub use question::{Explanation, NoQuestion, Question, Step};
 pub use respond::pages::LogoError;
 pub use sign_in::{LINK as LINK_PATH, look_at_providers};
+pub use sign_on::look_at_passwords;
 
 /// What a gateway is made of: everything that can be wrong has been looked at.
 #[derive(Debug)]
@@ -159,8 +163,14 @@ pub struct Gateway {
     store: Arc<dyn Store>,
     /// Who is signed in.
     sessions: Arc<Sessions>,
+    /// Programs that show a token of the gateway's own.
+    service_tokens: ServiceTokens,
+    /// Signs what applications are told of people.
+    signer: Signer,
     /// Sign-ins whose answer has come.
     spent: sign_in::Spent,
+    /// Who was asked for further proof.
+    stepped: sign_in::Stepped,
     /// Sign-ins that begin again as soon as they are done.
     loops: sign_in::Loops,
     enrolment: Enrolment,
@@ -217,9 +227,13 @@ impl Gateway {
         let config = &current.config;
         let sessions =
             Sessions::open(Arc::clone(&store), clock.clone(), session_settings(config)).await?;
+        let service_tokens = ServiceTokens::open(Arc::clone(&store), clock.clone()).await?;
         let gateway = Arc::new(Self {
             sessions,
+            service_tokens,
+            signer: Signer::new(Arc::clone(&store), clock.clone()),
             spent: sign_in::Spent::default(),
+            stepped: sign_in::Stepped::default(),
             loops: sign_in::Loops::new(clock.now()),
             tunnels: Tunnels::default(),
             clients: Clients::new(config.requests_per_address, config.requests_total),
@@ -258,6 +272,7 @@ impl Gateway {
         presence::begin(&gateway).await;
         tokio::spawn(presence::watch(Arc::clone(&gateway)));
         tokio::spawn(issuer::follow(Arc::clone(&gateway)));
+        tokio::spawn(sign_on::follow(Arc::clone(&gateway)));
         gateway.probe(&current);
         for (listeners, door) in [
             (https, Door::Https),

@@ -1,6 +1,7 @@
 //! The life of a request, stage by stage, in one screen: route → authenticate → authorise →
 //! forward → respond. A stage leaves what the next one demands, so none can be skipped.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{CONNECTION, EXPECT, ORIGIN};
@@ -16,12 +17,14 @@ use super::connection::Transport;
 use super::crowd::Busy;
 use super::forward::{self, Errand, Forwarded, WebSocket};
 use super::front;
+use super::identify::{self, Wanted, identify};
 use super::lease::{self, Granted, Lease};
 use super::published::Published;
 use super::respond::{self, Asked, Failure};
 use super::route::{Candidates, Found, Match};
-use super::sign_in::{self, Visit};
-use crate::auth::{self, Challenge, Identity, Permit};
+use super::sign_in::Visit;
+use crate::auth;
+use crate::clock::Timestamp;
 use crate::http::{self as rules, Body, Fault, HeaderLimits, Paced, RequestHost};
 use crate::model::{Application, Captured, ConnectorId, ErrorCode, Host, RequestId, Scheme, Side};
 use crate::telemetry::{AccessLine, Ended};
@@ -80,6 +83,9 @@ pub(super) async fn handle(
         Err(failure) => {
             if !failure.is_said() {
                 log(&failure, &access);
+            }
+            if failure.denies() {
+                identify::record(&failure, &access, routed.as_deref());
             }
             access.failed(failure.code());
             // A body that was not asked for does not come, or comes all the same.
@@ -212,40 +218,6 @@ fn check_head(request: &Request<Incoming>) -> Result<RequestHost, Failure> {
     rules::request_host(request).map_err(|why| bad(&why))
 }
 
-/// Who sent a request, by the word of a provider that is still believed; or how to find out: the answer,
-/// and none for a form, which is not lost if it can be helped.
-async fn identify(
-    visit: &Visit<'_>,
-    facts: &auth::Facts<'_>,
-    application: &Application,
-    request: &Request<Incoming>,
-    access: &mut AccessLine,
-) -> Result<Identity, Option<Result<Response<Body>, Failure>>> {
-    let identity = match visit.identity(application, facts).await {
-        Ok(identity) => identity,
-        Err(Challenge::SignIn(why)) => {
-            let asked = sign_in::Asked::of(facts.method, facts.is_websocket, facts.fields);
-            return Err(match asked {
-                sign_in::Asked::Form => None,
-                _ => Some(visit.challenge(facts, asked, why.as_ref(), request)),
-            });
-        }
-        Err(challenge) => return Err(Some(Err(challenge.into()))),
-    };
-    if let Some(person) = visit.said_of(&identity) {
-        access.of_person(person);
-    }
-    Ok(identity)
-}
-
-/// What a rule would have done that only reports.
-fn report(permit: &Permit, id: &RequestId) {
-    if let Some(rule) = permit.would_deny() {
-        let application = &permit.application().name;
-        tracing::info!(request_id = %id, %application, %rule, "a rule that only reports would deny this");
-    }
-}
-
 /// What a request asks for, as it is forwarded.
 fn errand<'a>(
     published: &'a Arc<Published>,
@@ -272,6 +244,26 @@ fn errand<'a>(
     }
 }
 
+/// What a decision looks at.
+fn facts_of<'a>(
+    request: &'a Request<Incoming>,
+    path: rules::CanonicalPath<'a>,
+    (client, host, now): (IpAddr, &'a Host, Timestamp),
+    application: &'a Application,
+) -> auth::Facts<'a> {
+    auth::Facts {
+        client,
+        method: request.method(),
+        is_websocket: rules::websocket_upgrade(request) != rules::Upgrade::None,
+        path,
+        query: request.uri().query(),
+        now,
+        fields: request.headers(),
+        external: &application.external,
+        host,
+    }
+}
+
 async fn decide(
     gateway: &Arc<Gateway>,
     mut about: About<'_>,
@@ -294,8 +286,7 @@ async fn decide(
         Err(answer) => return answer.map(Answer::Own),
     };
     let candidates = current.table.host(&target.host).ok_or_else(no_route)?;
-    let raw = request.uri().path();
-    let path = rules::canonical(raw, candidates.path_sensitive());
+    let path = rules::canonical(request.uri().path(), candidates.path_sensitive());
     let clear = path.map_err(|why| bad(&why))?;
     let path = clear.as_str();
     if is_ours(path) {
@@ -303,6 +294,9 @@ async fn decide(
         let path = path.to_owned();
         let answer = visit.at_application_host(external, &path, request).await;
         return answer.map(Answer::Own);
+    }
+    if let Some(own) = identify::metadata(&current, &candidates, at, &request, id) {
+        return Ok(Answer::Own(own));
     }
     let found = match candidates.find(transport.scheme, port, path) {
         Found::Application(found) => found,
@@ -322,17 +316,15 @@ async fn decide(
     }
 
     // Authenticate, authorise.
-    let facts = auth::Facts {
-        client,
-        method: request.method(),
-        is_websocket: rules::websocket_upgrade(&request) != rules::Upgrade::None,
-        path: clear,
-        now: gateway.clock.now(),
-        fields: request.headers(),
-        external: &application.external,
-        host: &target.host,
+    let from = (client, &target.host, gateway.clock.now());
+    let facts = facts_of(&request, clear, from, application);
+    let guard = auth::guard_of(application, clear)?;
+    let wanted = Wanted {
+        application,
+        guard,
+        facts: &facts,
     };
-    let identity = match identify(&visit, &facts, application, &request, about.access).await {
+    let identity = match identify(&visit, wanted, &request, about.access).await {
         Ok(identity) => identity,
         Err(Some(answer)) => return answer.map(Answer::Own),
         Err(None) => {
@@ -341,12 +333,14 @@ async fn decide(
             return answer.map(Answer::Own);
         }
     };
-    let permit = auth::authorise(&identity, application, &facts)?;
-    report(&permit, id);
+    let permit = match wanted.authorise(&visit, &identity, &request, id) {
+        Ok(permit) => permit,
+        Err(answer) => return (*answer).map(Answer::Own),
+    };
     let path = request.uri().path_and_query().ok_or_else(no_route)?;
-    let at = (transport.scheme, port, path);
     let in_use = admit::place_of(&identity, current.config.requests_per_session)?;
-    let granted = Granted::new(id, &facts, at, &permit, (identity, in_use));
+    let whose = (identity, about.access.person().map(Into::into), in_use);
+    let granted = Granted::new(id, &facts, (transport.scheme, port, path), &permit, whose);
     let mut lease = Lease::new(gateway, &current, &granted);
     // What a client sends goes on when its answer has come, and may end for itself.
     let of_upload = Lease::new(gateway, &current, &granted);

@@ -10,6 +10,7 @@ use super::failover::Failover;
 use super::limits::Load;
 use super::probing::Probe;
 use super::rates::Rates;
+use super::sign_on::Password;
 use crate::model::{Affinity, Application, ExternalUrl};
 use crate::telemetry::RequestMeter;
 use crate::tunnel::{Profile, ProfileHash};
@@ -38,6 +39,8 @@ pub(crate) struct Published {
     pub(super) shares_host: bool,
     /// How it is asked whether it is alive, if it is.
     pub(super) probe: Option<Probe>,
+    /// With what people come to it, if it is one for all.
+    pub(super) password: Option<Arc<Password>>,
     /// The log was told that it asks for NTLM or Negotiate.
     pub(super) asks_for_connections: Arc<AtomicBool>,
 }
@@ -95,6 +98,7 @@ impl Published {
                 .front
                 .hsts
                 .and_then(|hsts| HeaderValue::try_from(hsts.value()).ok()),
+            password: Password::of(application),
             asks_for_connections: Arc::default(),
             shares_host,
             profile: text,
@@ -118,6 +122,7 @@ impl Published {
             load: Arc::clone(&self.load),
             rates: Arc::clone(&self.rates),
             hsts: self.hsts.clone(),
+            password: self.password.clone(),
             asks_for_connections: Arc::clone(&self.asks_for_connections),
             shares_host,
             // It is asked once.

@@ -6,7 +6,7 @@ use http::{Method, Request, Uri};
 use serde::{Deserialize, Serialize};
 
 use crate::auth;
-use crate::model::{Application, Person, Scheme};
+use crate::model::{Guard, Person, Scheme};
 
 /// A request that nobody sends; where somebody is named it is theirs, as if they had signed in.
 #[derive(Debug)]
@@ -83,11 +83,11 @@ impl Question {
 
 /// What each condition of an application's rules comes to.
 pub(super) fn rule_steps(
-    application: &Application,
+    guard: &Guard,
     person: Option<&Person>,
     facts: &auth::Facts<'_>,
 ) -> Vec<Step> {
-    let traced = auth::explain_rules(application, person, facts).into_iter();
+    let traced = auth::explain_rules(guard, person, facts).into_iter();
     let steps = traced.map(|traced| {
         let saw = match traced.saw.as_str() {
             "" => String::new(),

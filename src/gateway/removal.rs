@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::Gateway;
 use super::tunnels::Tunnel;
+use crate::auth::assertion;
 use crate::certs::PeerConnector;
 use crate::store::Changed;
+use crate::telemetry::audit::{Actor, Record};
 use crate::tunnel::control::Down;
 
 /// Until the change log is read again where that failed.
@@ -48,12 +50,19 @@ pub(super) async fn watch(gateway: Arc<Gateway>, mut after: u64) {
                         Changed::ConnectorRemoved(id) => {
                             let tunnels = gateway.tunnels.cut(&id);
                             tracing::info!(connector = %id, tunnels, "connector removed, tunnels cut");
+                            Record::new("connector_removed", Actor::Gateway)
+                                .with("connector", id.as_str())
+                                .write();
                         }
                         Changed::Authorities => gateway.rotated.notify_one(),
                         // Whoever keeps sessions follows the log for himself.
+                        Changed::SecretRotated(name) if name == assertion::SECRET => {
+                            gateway.signer.look();
+                        }
                         Changed::SessionRevoked(_)
                         | Changed::SessionsRevoked(_)
                         | Changed::SecretRotated(_)
+                        | Changed::ServiceTokens
                         | Changed::Unknown(_) => {}
                     }
                 }

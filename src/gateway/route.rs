@@ -112,15 +112,10 @@ impl RouteTable {
                 |a: &Arc<Published>| std::cmp::Reverse(a.application.external.path.as_str().len());
             site.applications.sort_by_key(length);
             site.path_sensitive = site.applications.len() > 1
-                || site.applications.iter().any(|published| {
-                    let Application {
-                        internal,
-                        external,
-                        access,
-                        ..
-                    } = &*published.application;
-                    !internal.path().is_root() || !external.path.is_root() || access.needs_path()
-                });
+                || site
+                    .applications
+                    .iter()
+                    .any(|published| published.application.goes_by_path());
         }
         table
     }
@@ -213,23 +208,23 @@ impl Candidates<'_> {
         bare.map_or(Found::Nothing, Found::Bare)
     }
 
+    /// The applications under this scheme and port.
+    pub(crate) fn at(&self, scheme: Scheme, port: u16) -> impl Iterator<Item = &Application> {
+        let all = self.site.applications.iter();
+        all.map(|published| &*published.application)
+            .filter(move |one| one.external.scheme == scheme && one.external.port == port)
+    }
+
     /// An external URL under this scheme and port whose application signs people in.
     pub(crate) fn signs_in_at(&self, scheme: Scheme, port: u16) -> Option<&ExternalUrl> {
-        let applications = self.site.applications.iter();
-        let mut all = applications.map(|published| &*published.application);
-        all.find(|one| one.signs_in() && one.external.scheme == scheme && one.external.port == port)
-            .map(|one| &one.external)
+        let found = self.at(scheme, port).find(|one| one.signs_in());
+        found.map(|one| &one.external)
     }
 
     /// Whether search engines are told to stay away from the host, though nothing is published where
     /// they ask: one of its applications wants that.
     pub(crate) fn denies_robots(&self, scheme: Scheme, port: u16) -> bool {
-        self.site.applications.iter().any(|published| {
-            let Application {
-                external, front, ..
-            } = &*published.application;
-            front.denies_robots && external.scheme == scheme && external.port == port
-        })
+        self.at(scheme, port).any(|one| one.front.denies_robots)
     }
 
     /// Where a request over plain HTTP is sent: the https application of this path, whatever its
@@ -268,8 +263,12 @@ pub(super) mod tests {
             external: ExternalUrl::parse(external).unwrap(),
             internal: InternalUrls::new(vec![InternalUrl::parse(internal).unwrap()]).unwrap(),
             connectors: Connectors::new(vec![GroupName::new("default").unwrap()]).unwrap(),
-            pre_authentication: vec![PreAuthentication::Passthrough],
-            access: crate::model::Access::default(),
+            guard: crate::model::Guard::new(
+                vec![PreAuthentication::Passthrough],
+                crate::model::Access::default(),
+            ),
+            paths: crate::model::GuardedPaths::default(),
+            bearer: Arc::default(),
             sign_on: crate::model::SignOn::default(),
             description: None,
             host_header: HostHeader::Internal,

@@ -22,6 +22,7 @@ use crate::certs::{ConnectorRequest, random};
 use crate::clock::Clock;
 use crate::model::{ConnectorId, Endpoint};
 use crate::store::{SpendRefusal, SpendToken, Store};
+use crate::telemetry::audit::{Actor, Record};
 use crate::telemetry::metrics::ENROLMENTS;
 use crate::telemetry::printable;
 use crate::tunnel::enrol::{
@@ -204,6 +205,14 @@ impl Enrolment {
             %address,
             "enrolment"
         );
+        Record::new(
+            "connector_enrolled",
+            Actor::Connector(connector.id.as_str()),
+        )
+        .client(address)
+        .with("group", connector.group.as_str())
+        .with("token", &*token)
+        .write();
         Answer::Enrolled(Enrolled {
             chain: issued.pem,
             authorities: self.issuer.authorities().pem(),
@@ -219,6 +228,13 @@ impl Enrolment {
 fn refuse(address: IpAddr, token: Option<&str>, code: RefusalCode, message: &str) -> Answer {
     ENROLMENTS.count(&[code.as_str()]);
     tracing::warn!(outcome = code.as_str(), token, %address, "enrolment");
+    Record::new("connector_enrolled", Actor::Nobody)
+        .failed()
+        .client(address)
+        .maybe("token", token)
+        .with("code", code.as_str())
+        .with("cause", message)
+        .write();
     Answer::Refused(Refused {
         code,
         message: message.to_owned(),

@@ -54,6 +54,8 @@ pub(crate) struct Failure {
     again: Option<Duration>,
     closed: Option<Arc<Maintenance>>,
     sign_in: Option<String>,
+    challenge: Option<String>,
+    denies: bool,
 }
 
 impl Failure {
@@ -67,6 +69,8 @@ impl Failure {
             again: None,
             closed: None,
             sign_in: None,
+            challenge: None,
+            denies: false,
         }
     }
 
@@ -99,6 +103,23 @@ impl Failure {
     pub(crate) fn signing_in_at(mut self, url: String) -> Self {
         self.sign_in = Some(url);
         self
+    }
+
+    /// Programs are told what they have to show (RFC 9110 section 11.6.1).
+    pub(crate) fn challenging(mut self, challenge: Option<String>) -> Self {
+        self.challenge = challenge.or(self.challenge);
+        self
+    }
+
+    /// Somebody was not let in, which is recorded; nothing went wrong.
+    pub(crate) const fn denying(mut self) -> Self {
+        self.denies = true;
+        self
+    }
+
+    /// Whether somebody was not let in.
+    pub(crate) const fn denies(&self) -> bool {
+        self.denies
     }
 
     /// Another attempt makes sense after this time.
@@ -142,7 +163,7 @@ impl From<Challenge> for Failure {
 
 impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
-        Self::new(denied.code(), denied.to_string())
+        Self::new(denied.code(), denied.to_string()).denying()
     }
 }
 
@@ -206,8 +227,13 @@ pub(crate) fn failure(
     if let Some(seconds) = retry_after.or_else(|| words::retry_after(code).map(u64::from)) {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if code == ErrorCode::SignInRequired {
+    let is_unknown = words::status(code) == StatusCode::UNAUTHORIZED;
+    if is_unknown && (code == ErrorCode::SignInRequired || failure.challenge.is_none()) {
         challenge(&mut response);
+    }
+    let said = failure.challenge.as_deref().map(HeaderValue::try_from);
+    if let Some(Ok(said)) = said {
+        response.headers_mut().append(WWW_AUTHENTICATE, said);
     }
     response
 }
@@ -293,6 +319,26 @@ pub(crate) fn robots(method: &Method, id: &RequestId) -> Response<Body> {
     headers.insert(CONTENT_LENGTH, HeaderValue::from(TEXT.len()));
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     headers.insert(CONTENT_TYPE, kind);
+    response
+}
+
+/// Public keys (RFC 7517 section 8.5.2). They are nobody's secret and change once a month, a day before
+/// they are needed; whoever verifies may keep them for a while.
+pub(crate) fn jwks(text: String, method: &Method, id: &RequestId) -> Response<Body> {
+    let length = HeaderValue::from(text.len());
+    let body = match *method {
+        Method::HEAD => Body::empty(),
+        _ => Body::full(text),
+    };
+    let mut response = own(StatusCode::OK, body, id);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, length);
+    for (name, value) in [
+        (CONTENT_TYPE, "application/jwk-set+json"),
+        (CACHE_CONTROL, "public, max-age=300"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     response
 }
 

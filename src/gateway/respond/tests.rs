@@ -43,6 +43,7 @@ fn statuses_are_those_of_the_documents() {
         (403, "denied"),
         (403, "cross_origin"),
         (401, "sign_in_required"),
+        (401, "token_required"),
         (431, "too_large"),
         (413, "body_too_large"),
         (408, "request_timeout"),

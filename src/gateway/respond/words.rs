@@ -10,7 +10,7 @@ pub(super) const fn status(code: ErrorCode) -> StatusCode {
     use ErrorCode as E;
     match code {
         E::BadRequest => StatusCode::BAD_REQUEST,
-        E::SignInRequired => StatusCode::UNAUTHORIZED,
+        E::SignInRequired | E::TokenRequired => StatusCode::UNAUTHORIZED,
         E::Denied | E::CrossOrigin | E::SignInFailed => StatusCode::FORBIDDEN,
         E::NoRoute => StatusCode::NOT_FOUND,
         E::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -72,6 +72,7 @@ pub(super) const fn message(code: ErrorCode) -> Word {
         E::Denied => Word::ErrorDenied,
         E::CrossOrigin => Word::ErrorCrossOrigin,
         E::SignInRequired => Word::ErrorSignInRequired,
+        E::TokenRequired => Word::ErrorTokenRequired,
         E::TooLarge => Word::ErrorTooLarge,
         E::BodyTooLarge => Word::ErrorBodyTooLarge,
         E::RequestTimeout => Word::ErrorRequestTimeout,
@@ -106,6 +107,7 @@ pub(super) const fn remedy(code: ErrorCode) -> Word {
         E::Denied => Word::RemedyAskAccess,
         E::CrossOrigin => Word::RemedyStartThere,
         E::SignInRequired => Word::RemedyOwnWindow,
+        E::TokenRequired => Word::RemedyToken,
         E::TooLarge => Word::RemedyDeleteCookies,
         E::BodyTooLarge => Word::RemedySendLess,
         E::RequestTimeout => Word::RemedyCheckConnection,

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::loops::{Began, Lacking};
 use crate::auth::provider::SignInSecrets;
-use crate::auth::{LogMark, NonceHash, SessionError, SessionHost, Sessions, SignInId, StateError};
+use crate::auth::{
+    LogMark, NonceHash, SessionError, SessionHost, Sessions, SignInId, StateError, StepUp,
+};
 use crate::model::SessionId;
 
 /// How long somebody may take to sign in, with a forgotten password and a new telephone.
@@ -31,6 +33,17 @@ pub(super) struct Wanted {
     pub(super) began: Began,
     /// What was wrong with the session there.
     pub(super) lacking: Lacking,
+    /// The further proof that is wanted of who it is.
+    pub(super) step_up: Option<Stepping>,
+}
+
+/// A sign-in of which further proof is wanted. SECURITY: of another one nothing is, or a link could have
+/// somebody else's sign-in end for a new one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Stepping {
+    /// Its identifier.
+    pub(super) of: String,
+    pub(super) wanted: StepUp,
 }
 
 impl Wanted {
@@ -81,6 +94,12 @@ impl UnderWay {
             wanted,
             after,
         }
+    }
+
+    /// The further proof that is wanted.
+    pub(super) fn step_up(&self) -> Option<&StepUp> {
+        let stepping = self.wanted.as_ref()?.step_up.as_ref()?;
+        Some(&stepping.wanted)
     }
 
     pub(super) fn secrets(&self) -> SignInSecrets {

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret as _;
 
 use super::super::respond::Failure;
 use super::super::respond::pages::{OwnPath, Page, Stopped};
-use super::carried::{self, WITHIN, Wanted};
+use super::carried::{self, Stepping, WITHIN, Wanted};
 use super::form::Parameters;
 use super::loops::Lacking;
 use super::settling::settle;
@@ -66,7 +66,7 @@ fn said<'a>(fields: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 pub(crate) fn challenge<B>(
     visit: &AtDesk<'_>,
     external: &ExternalUrl,
-    (asked, lacking): (Asked, Lacking),
+    (asked, lacking, step_up): (Asked, Lacking, Option<Stepping>),
     request: &Request<B>,
 ) -> Result<Response<Body>, Failure> {
     let (method, fields) = (request.method(), request.headers());
@@ -75,6 +75,11 @@ pub(crate) fn challenge<B>(
     let failed = |error: &dyn std::fmt::Display| Failure::internal(error.to_string());
     let own = format!("{}{target}", visit.host);
     match asked {
+        // What asks for further proof asks for it in a window too.
+        Asked::Data if step_up.is_some() => {
+            let detail = "further proof is wanted of who it is";
+            Err(Failure::new(ErrorCode::SignInRequired, detail).signing_in_at(own))
+        }
         // The application's own address signs in where it is opened in a window.
         Asked::Data => {
             let url = format!("{}{}", visit.host, external.path.as_str());
@@ -103,6 +108,7 @@ pub(crate) fn challenge<B>(
                 nonce: NonceHash::of(cookie.expose_secret().as_bytes()),
                 began: visit.gateway.loops.begin(),
                 lacking,
+                step_up,
             };
             let wanted = wanted.seal(sessions).map_err(|e| failed(&e))?;
             let to = format!("{}{SIGN_IN}?request={wanted}", visit.desk.origin());

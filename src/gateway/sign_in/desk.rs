@@ -1,13 +1,13 @@
 //! The sign-in host and its identity providers, as one configuration has them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::auth::provider::Provider;
-use crate::auth::{Session, SessionHost};
+use crate::auth::{Identity, SessionHost};
 use crate::clock::Clock;
 use crate::config::{GatewayConfig, IdentityProvider};
-use crate::model::{ExternalUrl, Finding, SignIn};
+use crate::model::{ExternalUrl, Finding, Person, SignIn};
 use crate::net::{Dialler, Resolver};
 
 /// The sign-in host and its providers.
@@ -16,6 +16,8 @@ pub(crate) struct Desk {
     settings: SignIn,
     host: SessionHost,
     providers: Vec<Arc<Provider>>,
+    /// Those whose access tokens applications are to have.
+    passed_on: BTreeSet<Arc<str>>,
 }
 
 impl Desk {
@@ -34,7 +36,10 @@ impl Desk {
         };
         let url = ExternalUrl::parse(&format!("{}/", settings.origin()));
         let url = url.map_err(|e| vec![Finding::error("bad_url", e.to_string(), "correct it")])?;
+        let applications = config.applications.iter();
+        let tokens = applications.filter_map(|one| one.sign_on.access_token.as_ref());
         Ok(Some(Self {
+            passed_on: tokens.map(|one| Arc::clone(&one.provider)).collect(),
             host: SessionHost::of(&url, &settings.host),
             settings: settings.clone(),
             providers: providers(before, &config.identity_providers, clock)?,
@@ -63,12 +68,26 @@ impl Desk {
         all.find(|provider| provider.config().name.as_str() == name)
     }
 
+    /// Whether an application is to have the access tokens of this provider.
+    pub(super) fn passes_tokens_of(&self, name: &str) -> bool {
+        self.passed_on.contains(name)
+    }
+
     /// Whether the provider that vouched for somebody still does: one of this name with this issuer is
     /// configured, or with this tenant.
-    pub(crate) fn vouches_for(&self, session: &Session) -> bool {
-        let sign_in = session.sign_in();
-        let provider = self.provider(&sign_in.person.provider);
-        provider.is_some_and(|provider| provider.config().is_issuer(&sign_in.issuer))
+    pub(crate) fn vouches_for(&self, identity: &Identity) -> bool {
+        let of = |person: &Person| self.provider(&person.provider);
+        match identity {
+            Identity::Session(session) => {
+                let sign_in = session.sign_in();
+                of(&sign_in.person).is_some_and(|one| one.config().is_issuer(&sign_in.issuer))
+            }
+            Identity::Bearer(token) => {
+                of(&token.person).is_some_and(|one| one.may_issue(&token.issuer))
+            }
+            // Nobody's word but the gateway's own.
+            _ => true,
+        }
     }
 
     /// What is registered at each provider.

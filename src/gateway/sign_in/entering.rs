@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
-use secrecy::ExposeSecret as _;
 
 use super::super::respond::Failure;
 use super::super::respond::pages::{Choice, Link, OwnPath, Page, Stopped};
-use super::carried::{UnderWay, WITHIN, Wanted};
+use super::carried::{UnderWay, Wanted};
 use super::form::Parameters;
 use super::fresh;
 use super::handing_over::hand_over;
+use super::outward::{Beginning, refused, to_provider};
+use super::tokens::{self, Worth};
 use super::{AtDesk, SIGN_IN, in_log, redirect, web};
-use crate::auth::provider::{Begin, Callback, Provider, ProviderError, SignInSecrets, SignedIn};
+use crate::auth::assertion::Kept;
+use crate::auth::provider::{Callback, Provider, SignedIn};
 use crate::auth::{
-    Found, NewSession, NonceHash, OwnCookies, Session, SessionError, SignIn, SignInId, StateError,
-    end_sign_in_cookie, set_session_cookie,
+    Found, Identity, NewSession, NonceHash, OwnCookies, Session, SessionError, SignIn, StateError,
+    StepUp, end_sign_in_cookie, set_session_cookie,
 };
 use crate::http::Body;
 use crate::model::ErrorCode;
@@ -47,7 +49,11 @@ pub(super) async fn session_of(
         return Ok(None);
     };
     match visit.gateway.sessions.find(&visit.host, ticket).await {
-        Found::Live(session) if visit.desk.vouches_for(&session) => {
+        Found::Live(session)
+            if visit
+                .desk
+                .vouches_for(&Identity::Session(Arc::clone(&session))) =>
+        {
             let stands = fresh::still_stands(visit.gateway, visit.desk, &session).await;
             Ok(stands.then_some(session))
         }
@@ -79,10 +85,24 @@ pub(super) async fn begin(
         Some(Ok(wanted)) => Some(wanted),
         Some(Err(error)) => return Ok(stale(visit, error, method, fields)),
     };
+    let mut same = None;
     if let Some(session) = session_of(visit, fields).await? {
-        return hand_over(visit, &session, wanted, (method, fields)).await;
+        // Another one than that of which more is wanted is judged there.
+        let wants_more = wanted.as_ref().is_some_and(|wanted| {
+            let of = wanted.step_up.as_ref().map(|stepping| &*stepping.of);
+            of == Some(session.sign_in_id().as_str())
+        });
+        match tokens::worth(wanted.as_ref(), &session, visit.gateway.clock.now()) {
+            Worth::Enough if !wants_more => {
+                return hand_over(visit, &session, wanted, (method, fields)).await;
+            }
+            Worth::Never => return Ok(tokens::stopped(visit, (method, fields))),
+            // Whoever said who it is says so again.
+            _ => same = visit.desk.provider(&session.sign_in().person.provider),
+        }
     }
     let chosen = match (parameters.one("provider"), visit.desk.providers()) {
+        (None, _) if same.is_some() => same,
         (Some(name), _) => visit.desk.provider(name),
         (None, [only]) => Some(only),
         (None, _) => None,
@@ -130,81 +150,6 @@ fn choose(
         providers: &choices,
     };
     Ok(visit.page(&page, method, fields))
-}
-
-/// What a sign-in begins with.
-pub(super) struct Beginning<'a> {
-    /// The application's host that wants to know.
-    pub(super) wanted: Option<Wanted>,
-    /// Where to go on where there is none; one of ours.
-    pub(super) after: Option<String>,
-    /// Who it will be.
-    pub(super) login_hint: Option<&'a str>,
-}
-
-/// On to an identity provider.
-pub(super) async fn to_provider(
-    visit: &AtDesk<'_>,
-    provider: &Provider,
-    beginning: Beginning<'_>,
-    (method, fields): (&Method, &HeaderMap),
-) -> Result<Response<Body>, Failure> {
-    let sessions = &visit.gateway.sessions;
-    let random = |error: crate::certs::RandomError| Failure::internal(error.to_string());
-    let id = SignInId::new(visit.gateway.clock.now()).map_err(random)?;
-    let secrets = SignInSecrets::new().map_err(random)?;
-    let cookie: secrecy::SecretString = SignInSecrets::new().map_err(random)?.nonce.into();
-    let under_way = UnderWay::new(
-        id.clone(),
-        NonceHash::of(cookie.expose_secret().as_bytes()),
-        provider.config().name.as_str(),
-        &secrets,
-        sessions.mark(),
-        (beginning.wanted, beginning.after),
-    );
-    let state = under_way.seal(sessions).map_err(failure)?;
-    let redirect_uri = visit.desk.redirect_uri();
-    let begin = Begin {
-        redirect_uri: &redirect_uri,
-        state: &state,
-        secrets: &secrets,
-        prompt: None,
-        max_age: None,
-        acr_values: &[],
-        login_hint: beginning.login_hint,
-    };
-    let url = match provider.begin(&begin).await {
-        Ok(url) => url,
-        Err(error) => return refused(visit, provider, &error, (method, fields)),
-    };
-    let mut response = redirect(url.as_str(), visit.id)?;
-    let own = OwnCookies::read(fields);
-    own.begin_sign_in(response.headers_mut(), &id, &cookie, WITHIN);
-    Ok(response)
-}
-
-/// What a provider's fault comes to: its own page where the person can do something, and the page of
-/// the error list where the provider cannot be reached.
-fn refused(
-    visit: &AtDesk<'_>,
-    provider: &Provider,
-    error: &ProviderError,
-    (method, fields): (&Method, &HeaderMap),
-) -> Result<Response<Body>, Failure> {
-    let name = provider.config().name.as_str();
-    let detail = format!(
-        "identity provider {name}: [{}] {error}; {}",
-        error.code(),
-        error.remedy()
-    );
-    if error.is_unavailable() {
-        return Err(Failure::new(error.error_code(), detail));
-    }
-    let stopped = match error.code() == "access_denied" {
-        true => Stopped::Cancelled,
-        false => Stopped::Provider,
-    };
-    Ok(visit.stopped(stopped, (error.code(), &detail), (method, fields)))
 }
 
 /// A state that was altered, or is too old.
@@ -302,7 +247,7 @@ async fn signed_in<'a>(
         issuer,
         secrets: &under_way.secrets(),
         redirect_uri: &redirect_uri,
-        max_age: None,
+        max_age: under_way.step_up().and_then(StepUp::max_age),
     };
     match provider.finish(&callback).await {
         Ok(signed_in) => Ok(Ok((provider, signed_in))),
@@ -315,17 +260,14 @@ async fn enter(
     visit: &AtDesk<'_>,
     provider: &Provider,
     under_way: &UnderWay,
-    signed_in: SignedIn,
+    mut signed_in: SignedIn,
     asked: (&Method, &HeaderMap),
 ) -> Result<Response<Body>, Failure> {
     let sessions = &visit.gateway.sessions;
     let owned = |text: &Arc<str>| text.to_string();
     let now = visit.gateway.clock.now();
     let config = provider.config();
-    let has_token = signed_in.refresh_token.is_some();
-    if config.recheck.is_some() && !has_token {
-        tracing::warn!(provider = %config.name, "`recheck` has nothing to ask with: the identity provider gave no refresh token; many give one for the scope `offline_access`");
-    }
+    let (access_token, fresh_until) = tokens::of_sign_in(visit.desk, config, &mut signed_in, now);
     let new = NewSession {
         host: visit.desk.host().clone(),
         sign_in: SignIn {
@@ -339,7 +281,9 @@ async fn enter(
             acr: signed_in.acr.as_ref().map(owned),
             amr: signed_in.amr.iter().map(owned).collect(),
             checked: now,
-            fresh_until: fresh::until(config.recheck, (has_token, signed_in.access_expires), now),
+            fresh_until,
+            access_token,
+            asserted: Kept::default(),
         },
         device: visit.device(asked.1),
         began: under_way.began,
@@ -356,6 +300,9 @@ async fn enter(
         revoked.map_err(|e| Failure::new(ErrorCode::StoreUnavailable, e.to_string()))?;
     }
     let (ticket, session) = sessions.create(new).await.map_err(failure)?;
+    if let Some(wanted) = under_way.step_up() {
+        visit.gateway.stepped.note(session.sign_in_id(), wanted);
+    }
     let person = &session.sign_in().person;
     tracing::info!(
         request_id = %visit.id,
@@ -365,6 +312,10 @@ async fn enter(
         client = %visit.client,
         "signed in"
     );
+    visit
+        .record_of("signed_in", person)
+        .with("session", session.id().as_str())
+        .write();
     let mut response = go_on(visit, &session, under_way, asked).await?;
     set_session_cookie(response.headers_mut(), &ticket);
     Ok(response)

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use super::super::Gateway;
 use super::desk::Desk;
+use super::tokens;
 use crate::auth::provider::{NotRefreshed, Provider};
 use crate::auth::{Asked, Identity, Refreshed, Session, SignIn};
 use crate::clock::{Clock, Timestamp};
 use crate::model::Person;
+use crate::telemetry::audit::{Actor, Record};
 
 /// When a provider is asked again that says nothing of how long its word holds.
 const USUAL: Duration = Duration::from_secs(3600);
@@ -48,13 +50,16 @@ pub(super) async fn still_stands(gateway: &Gateway, desk: &Desk, session: &Sessi
     if !session.is_due(gateway.clock.now()) {
         return true;
     }
+    ask_again(gateway, desk, session).await != Refreshed::Ended
+}
+
+/// Asks, and waits for the answer as long as a request may.
+pub(super) async fn ask_again(gateway: &Gateway, desk: &Desk, session: &Session) -> Refreshed {
     let Some(provider) = desk.provider(&session.sign_in().person.provider) else {
-        return true;
+        return Refreshed::Old;
     };
-    let asking = gateway
-        .sessions
-        .refresh(session, ask(provider, &gateway.clock));
-    asking.await != Refreshed::Ended
+    let ask = ask(provider, desk, &gateway.clock);
+    gateway.sessions.refresh(session, ask).await
 }
 
 /// Asks where it is time, and does not wait: what goes on by the session is judged again in a moment.
@@ -65,19 +70,21 @@ pub(in crate::gateway) fn look_again(gateway: &Gateway, desk: Option<&Desk>, ide
     if session.is_due(gateway.clock.now())
         && let Some(provider) = desk.provider(&session.sign_in().person.provider)
     {
-        let ask = ask(provider, &gateway.clock);
+        let ask = ask(provider, desk, &gateway.clock);
         drop(gateway.sessions.begin_refresh(session, ask));
     }
 }
 
 fn ask(
     provider: &Arc<Provider>,
+    desk: &Desk,
     clock: &Clock,
 ) -> impl FnOnce(Arc<SignIn>) -> std::pin::Pin<Box<dyn Future<Output = Asked> + Send>> + Send + use<>
 {
+    let passes_tokens = desk.passes_tokens_of(provider.config().name.as_str());
     let (provider, clock) = (Arc::clone(provider), clock.clone());
     // In a box: rare beside requests.
-    move |known| Box::pin(async move { answer(&provider, &clock, &known).await })
+    move |known| Box::pin(async move { answer(&provider, passes_tokens, &clock, &known).await })
 }
 
 /// Somebody of whom userinfo alone was heard. SECURITY: a claim that only ID tokens have is not gone by
@@ -91,7 +98,7 @@ fn with_claims_of(mut person: Person, known: &Person) -> Person {
     person
 }
 
-async fn answer(provider: &Provider, clock: &Clock, known: &SignIn) -> Asked {
+async fn answer(provider: &Provider, passes_tokens: bool, clock: &Clock, known: &SignIn) -> Asked {
     let name = provider.config().name.as_str();
     let Some(token) = &known.refresh_token else {
         return Asked::Failed;
@@ -101,6 +108,8 @@ async fn answer(provider: &Provider, clock: &Clock, known: &SignIn) -> Asked {
             let now = clock.now();
             let refresh_token = new.refresh_token.or_else(|| known.refresh_token.clone());
             let fresh_until = until(provider.config().recheck, (true, new.access_expires), now);
+            let given = (new.access_token, new.access_expires);
+            let access_token = tokens::kept(name, passes_tokens, given, now);
             let person = match (new.person, &new.id_token) {
                 (None, _) => known.person.clone(),
                 (Some(person), Some(_)) => person,
@@ -110,13 +119,17 @@ async fn answer(provider: &Provider, clock: &Clock, known: &SignIn) -> Asked {
                 person,
                 id_token: new.id_token.or_else(|| known.id_token.clone()),
                 refresh_token,
+                fresh_until: tokens::due(fresh_until, access_token.as_ref(), now),
+                access_token,
                 checked: now,
-                fresh_until,
                 ..known.clone()
             }))
         }
         Err(NotRefreshed { error, .. }) if error.denies_person() => {
             tracing::info!(provider = name, code = error.code(), %error, "the identity provider does not let a person in any more: signed out");
+            Record::new("signed_out", Actor::Provider(name))
+                .with("cause", error.to_string())
+                .write();
             Asked::Refused
         }
         Err(NotRefreshed { error, next }) => {

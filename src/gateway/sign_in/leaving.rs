@@ -18,6 +18,7 @@ use crate::auth::{
 };
 use crate::http::Body;
 use crate::model::ErrorCode;
+use crate::telemetry::audit::Actor;
 
 /// How long a logout token is remembered: longer than one is taken after it was made.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -104,6 +105,11 @@ pub(super) async fn sign_out(
     let revoked = sessions.revoke(session.sign_in_id()).await;
     revoked.map_err(|e| Failure::new(ErrorCode::StoreUnavailable, e.to_string()))?;
     tracing::info!(request_id = %visit.id, session = %session.sign_in_id(), "signed out");
+    visit
+        .record_of("signed_out", &session.sign_in().person)
+        .with("session", session.sign_in_id().as_str())
+        .with("cause", "by themselves")
+        .write();
     let sign_in = session.sign_in();
     let at_provider = match visit.desk.provider(&sign_in.person.provider) {
         // The provider knows nothing of what an operator's link began.
@@ -179,6 +185,11 @@ pub(super) async fn front_channel(
     let ended = ended.map_err(|e| Failure::new(ErrorCode::StoreUnavailable, e.to_string()))?;
     if ended > 0 {
         tracing::info!(request_id = %visit.id, provider = name, ended, "signed out by the identity provider, through the browser");
+        visit
+            .record("signed_out", Actor::Provider(name))
+            .with("sessions", ended.to_string())
+            .with("cause", "front-channel logout")
+            .write();
     }
     Ok(respond::plain(StatusCode::OK, visit.id))
 }
@@ -225,5 +236,9 @@ pub(super) async fn back_channel(
         .await;
     let ended = ended.map_err(|e| Failure::new(ErrorCode::StoreUnavailable, e.to_string()))?;
     tracing::info!(request_id = %visit.id, provider = name, ?ended, "signed out by the identity provider");
+    visit
+        .record("signed_out", Actor::Provider(name))
+        .with("cause", "back-channel logout")
+        .write();
     Ok(respond::plain(StatusCode::OK, visit.id))
 }

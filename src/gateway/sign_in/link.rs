@@ -95,6 +95,11 @@ pub(super) async fn enter(
         made,
         "signed in by an operator's one-time link, without the identity provider"
     );
+    visit
+        .record_of("signed_in", person)
+        .with("session", settled.session.id().as_str())
+        .with("cause", "an operator's one-time link")
+        .write();
     let mut response = redirect(target.as_str(), visit.id)?;
     settled.clear(response.headers_mut());
     settled.tell(fields, response.headers_mut());

@@ -39,6 +39,10 @@ pub(super) enum Lacking {
     Alive,
     /// It was the ticket of another host.
     Host,
+    /// The rules want further proof of who it is.
+    Proof,
+    /// It is alive, and the application's access token is not.
+    Token,
 }
 
 impl Lacking {
@@ -48,6 +52,7 @@ impl Lacking {
             Some(NoSession::Forged | NoSession::Unknown) => Self::Known,
             Some(NoSession::Expired | NoSession::Revoked) => Self::Alive,
             Some(NoSession::OtherHost) => Self::Host,
+            Some(NoSession::AccessToken) => Self::Token,
         }
     }
 
@@ -58,6 +63,8 @@ impl Lacking {
             Self::Known => "loop_unknown_session",
             Self::Alive => "loop_session_ends",
             Self::Host => "loop_other_host",
+            Self::Proof => "loop_proof",
+            Self::Token => "loop_access_token",
         }
     }
 
@@ -76,6 +83,13 @@ impl Lacking {
                 "the session has ended as soon as it is made: clocks of gateways differ, or something ends it"
             }
             Self::Host => "the cookie that comes back is of another host, scheme or port",
+            Self::Proof => {
+                "the provider does not say what the rules want to hear (`acr`, `amr`, `auth_time`)"
+            }
+            Self::Token => {
+                "the application is to have an access token, and the identity provider gives none that lives, \
+                 nor a refresh token: many give one for the scope `offline_access`"
+            }
         }
     }
 }

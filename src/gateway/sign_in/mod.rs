@@ -16,12 +16,14 @@
 //! | forms and parameters | `form` |
 //! | asking the provider again | `fresh` |
 //! | on the hosts of applications | `challenge`, `expired`, `link`, `settling` |
-//! | sign-ins that count once, and those that never end | `spent`, `loops` |
-//! | on the sign-in host | `entering`, `initiated`, `handing_over`, `launcher`, `leaving` |
+//! | keys and tokens for applications, on both | `signed`, `tokens` |
+//! | sign-ins that count once, and those that never end | `spent`, `loops`, `stepped` |
+//! | on the sign-in host | `entering`, `outward`, `initiated`, `handing_over`, `launcher`, `leaving` |
 //!
 //! What leads from one host to the other is made of the configuration and of what is sealed, never of
 //! a parameter that anybody could write (DESIGN 8, rule 10).
 
+mod at_desk;
 mod carried;
 mod challenge;
 mod desk;
@@ -35,27 +37,33 @@ mod launcher;
 mod leaving;
 mod link;
 mod loops;
+mod outward;
 mod settling;
+mod signed;
 mod spent;
+mod stepped;
+mod tokens;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{HeaderName, LOCATION, STRICT_TRANSPORT_SECURITY, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::header::{HeaderName, LOCATION, STRICT_TRANSPORT_SECURITY};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::Gateway;
 use super::current::Current;
 use super::front;
-use super::respond::pages::{self, Explained, Language, Link, Look, Page, Stopped};
+use super::respond::pages::{self, Link};
 use super::respond::{self, Failure};
-use crate::auth::{self, Challenge, Device, Facts, Identity, NoSession, SessionHost};
+use crate::auth::{self, Challenge, Facts, Identity, NoSession, SessionHost, StepUp};
 use crate::http::{self as rules, Body};
 use crate::model::{
-    Application, ErrorCode, ExternalUrl, Host, LogPerson, PersonKey, RequestId, Scheme,
+    Application, ErrorCode, ExternalUrl, Guard, Host, LogPerson, Person, PersonKey, RequestId,
+    Scheme,
 };
 
+use carried::Stepping;
 pub(super) use challenge::Asked;
 use challenge::challenge;
 pub(super) use desk::Desk;
@@ -64,6 +72,7 @@ pub(super) use fresh::look_again;
 use loops::Lacking;
 pub(super) use loops::Loops;
 pub(super) use spent::Spent;
+pub(super) use stepped::Stepped;
 
 /// Whether a page shares its window with what opened it (HTML Standard, cross-origin opener policies).
 static OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
@@ -195,6 +204,9 @@ impl<'a> Visit<'a> {
         if let Ok(asset) = self.asset(&path, &request) {
             return Ok(asset);
         }
+        if let Some(keys) = self.keys_at(&path, &request, true).await {
+            return keys;
+        }
         at_sign_in_host(&self.at(desk, desk.host().clone()), &path, request).await
     }
 
@@ -226,6 +238,9 @@ impl<'a> Visit<'a> {
                 }
                 _ => {}
             }
+            if let Some(keys) = self.keys_at(path, &request, false).await {
+                return keys;
+            }
         }
         self.asset(path, &request)
     }
@@ -234,10 +249,15 @@ impl<'a> Visit<'a> {
     pub(super) async fn identity(
         &self,
         application: &Application,
+        guard: &Guard,
         facts: &Facts<'_>,
     ) -> Result<Identity, Challenge> {
-        let sessions = &self.gateway.sessions;
-        let identity = auth::authenticate(application, facts, sessions).await?;
+        let known = auth::Known {
+            sessions: &self.gateway.sessions,
+            providers: self.current.desk.as_ref().map_or(&[], Desk::providers),
+            service_tokens: &self.gateway.service_tokens,
+        };
+        let identity = auth::authenticate(application, guard, facts, known).await?;
         if !self.current.vouches_for(&identity) {
             return Err(Challenge::SignIn(None));
         }
@@ -248,13 +268,18 @@ impl<'a> Visit<'a> {
         {
             return Err(Challenge::SignIn(Some(NoSession::Revoked)));
         }
+        self.with_token(application, &identity).await?;
         Ok(identity)
     }
 
     /// What the log says of the person a request is from.
     pub(super) fn said_of(&self, identity: &Identity) -> Option<Arc<str>> {
-        let sign_in = identity.session()?.sign_in();
-        in_log(self.gateway, self.current, &sign_in.person.key)
+        let said = |person: &Person| in_log(self.gateway, self.current, &person.key);
+        match identity {
+            Identity::Session(session) => said(&session.sign_in().person),
+            Identity::Bearer(token) => said(&token.person),
+            _ => None,
+        }
     }
 
     /// What somebody gets who has no session where one is asked for.
@@ -267,7 +292,32 @@ impl<'a> Visit<'a> {
     ) -> Result<Response<Body>, Failure> {
         let desk = self.current.desk.as_ref().ok_or_else(nothing)?;
         let visit = self.at(desk, SessionHost::of(facts.external, facts.host));
-        challenge(&visit, facts.external, (asked, Lacking::of(why)), request)
+        let lacking = Lacking::of(why);
+        challenge(&visit, facts.external, (asked, lacking, None), request)
+    }
+
+    /// What somebody with a session gets of whom further proof is wanted; `None` where they come from
+    /// there, or would lose what they sent.
+    pub(super) fn step_up(
+        &self,
+        facts: &Facts<'_>,
+        wanted: &StepUp,
+        identity: &Identity,
+        request: &Request<Incoming>,
+    ) -> Option<Result<Response<Body>, Failure>> {
+        let desk = self.current.desk.as_ref()?;
+        let session = identity.session()?;
+        let asked = Asked::of(facts.method, facts.is_websocket, facts.fields);
+        if asked == Asked::Form || self.gateway.stepped.has(session.sign_in_id(), wanted) {
+            return None;
+        }
+        let visit = self.at(desk, SessionHost::of(facts.external, facts.host));
+        let stepping = Stepping {
+            of: session.sign_in_id().to_string(),
+            wanted: wanted.clone(),
+        };
+        let how = (asked, Lacking::Proof, Some(stepping));
+        Some(challenge(&visit, facts.external, how, request))
     }
 
     /// What somebody gets who sent a form where a session is asked for, and has none.
@@ -301,46 +351,6 @@ fn in_log(gateway: &Gateway, current: &Current, person: &PersonKey) -> Option<Ar
 
 fn nothing() -> Failure {
     Failure::new(ErrorCode::NoRoute, "there is nothing of ours")
-}
-
-impl AtDesk<'_> {
-    fn look(&self, fields: &HeaderMap) -> Look<'_> {
-        Look {
-            language: Language::of(fields),
-            theme: &self.current.theme,
-            id: self.id,
-        }
-    }
-
-    fn page(&self, page: &Page<'_>, method: &Method, fields: &HeaderMap) -> Response<Body> {
-        pages::page(page, &self.look(fields), method)
-    }
-
-    fn device(&self, fields: &HeaderMap) -> Device {
-        let agent = fields.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
-        Device {
-            user_agent: agent.unwrap_or_default().to_owned(),
-            address: self.client,
-        }
-    }
-
-    /// A page that says why a sign-in stopped; the log has the rest under the same reference.
-    fn stopped(
-        &self,
-        stopped: Stopped<'_>,
-        (finding, detail): (&str, &str),
-        (method, fields): (&Method, &HeaderMap),
-    ) -> Response<Body> {
-        // Anybody can bring it about.
-        tracing::info!(request_id = %self.id, host = %self.host, finding, detail, "a sign-in stopped");
-        let again = web(&format!("{}/", self.desk.origin()));
-        let explained = Explained {
-            stopped,
-            finding,
-            again: again.as_ref(),
-        };
-        self.page(&Page::Explained(explained), method, fields)
-    }
 }
 
 /// What is at the sign-in host.

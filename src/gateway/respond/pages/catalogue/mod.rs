@@ -102,6 +102,7 @@ catalogue! {
     ErrorDenied = "error.denied";
     ErrorCrossOrigin = "error.cross_origin";
     ErrorSignInRequired = "error.sign_in_required";
+    ErrorTokenRequired = "error.token_required";
     ErrorTooLarge = "error.too_large";
     ErrorBodyTooLarge = "error.body_too_large";
     ErrorRequestTimeout = "error.request_timeout";
@@ -129,6 +130,7 @@ catalogue! {
     RemedyAskAccess = "remedy.ask_access";
     RemedyStartThere = "remedy.start_there";
     RemedyOwnWindow = "remedy.own_window";
+    RemedyToken = "remedy.token";
     RemedyDeleteCookies = "remedy.delete_cookies";
     RemedySendLess = "remedy.send_less";
     RemedyCheckConnection = "remedy.check_connection";

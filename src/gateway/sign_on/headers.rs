@@ -1,29 +1,14 @@
-//! What an application is told of whoever signed in.
+//! Fields of templates.
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::http as rules;
 use crate::model::{Person, Rendered, RequestId, SignOn};
 
 /// The longest value: one that is longer says nothing, and the log why.
 const LONGEST: usize = 8 * 1024;
 
-/// Sets an application's own fields. SECURITY: whatever a client sent under the names of any application
-/// goes first, in every spelling, whether there is something to say or not (DESIGN 8, rules 5 and 6): a
-/// claim that is not there leaves no field.
-pub(super) fn tell(
-    fields: &mut HeaderMap,
-    sign_on: &SignOn,
-    person: Option<&Person>,
-    id: &RequestId,
-) {
-    // All go before any is set: one may be another's spelling to an application.
-    for name in sign_on.deleted.iter() {
-        rules::remove_spellings(fields, name);
-    }
-    let Some(person) = person else {
-        return;
-    };
+/// Sets those of an application: a claim that is not there leaves no field (DESIGN 8, rule 6).
+pub(super) fn set(fields: &mut HeaderMap, sign_on: &SignOn, person: &Person, id: &RequestId) {
     for header in &sign_on.headers {
         let all = match header.value.render(person) {
             Rendered::Nothing => continue,
@@ -59,6 +44,7 @@ mod tests {
 
     use serde_json::json;
 
+    use super::super::{Told, tell};
     use super::*;
     use crate::model::{PersonKey, SignOnHeader, Template};
 
@@ -83,18 +69,18 @@ mod tests {
                 value: Arc::new(Template::parse("{upn}").unwrap()),
             }],
             deleted: Arc::new(["x-user".parse().unwrap()]),
+            ..SignOn::default()
         };
         let mut fields = HeaderMap::new();
         for (name, value) in sent {
             let name: http::HeaderName = name.parse().unwrap();
             fields.append(name, value.parse().unwrap());
         }
-        tell(
-            &mut fields,
-            &sign_on,
-            Some(&person),
-            &RequestId::from_random([1; 8]),
-        );
+        let told = Told {
+            person: Some(&person),
+            more: Vec::new(),
+        };
+        tell(&mut fields, &sign_on, told, &RequestId::from_random([1; 8]));
         let said = fields.iter();
         said.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
             .collect()

@@ -1,18 +1,18 @@
 //! What would become of a request, decision by decision, each by what decides it in earnest.
 
+mod people;
+
 use super::published::Published;
 use super::question::{Explanation, Question, Step, rule_steps};
 use super::respond::Failure;
 use super::route::{Candidates, Found, Match, RouteTable};
 use super::tunnels::Tunnels;
 use super::{Gateway, front, pipeline};
-use crate::auth::{self, Challenge};
+use crate::auth::{self, Challenge, Credentials, Identity};
 use crate::clock::Timestamp;
 use crate::config::GatewayConfig;
 use crate::http::{self as rules, RequestHost};
-use crate::model::{
-    Application, ErrorCode, Host, Person, PreAuthentication, RequestId, Scheme, SignIn,
-};
+use crate::model::{ErrorCode, Host, PreAuthentication, RequestId, Scheme, SignIn};
 use crate::translate::UrlMap;
 
 impl Gateway {
@@ -147,28 +147,33 @@ impl<'q> Telling<'q> {
             method: request.method(),
             is_websocket: false,
             path: clear,
+            query: request.uri().query(),
             now: self.now,
             fields: request.headers(),
             external: &application.external,
             host: &target.host,
         };
-        let methods = application.pre_authentication.iter();
+        let guard = self.guard(application, clear)?;
+        let methods = guard.pre_authentication.iter();
         let methods: Vec<_> = methods.map(|method| method.to_string()).collect();
-        let identity = match (auth::method(application), person) {
-            (Ok(auth::Method::Known(identity)), _) => Ok(identity),
-            (Ok(auth::Method::Session), Some(person)) => {
-                self.of_person(application, person, &facts)?;
+        let by_person = guard.has(PreAuthentication::Oidc) || guard.has(PreAuthentication::Bearer);
+        let identity = match (auth::credentials(guard, &facts), person) {
+            (Err(_), Some(person)) if by_person => {
+                self.of_person(guard, person, &facts)?;
                 self.way(published)?;
                 return self.inside(&found, &target.host);
             }
+            (Ok(Credentials::Nothing), _) => Ok(Identity::Anonymous),
+            #[cfg(test)]
+            (Ok(Credentials::Assumed), _) => Ok(Identity::Assumed),
             // Whose the request would be is not known here.
-            (Ok(auth::Method::Session), None) => Err(Challenge::SignIn(None)),
+            (Ok(_), _) => Err(Challenge::NoMethod),
             (Err(challenge), _) => Err(challenge),
         };
         let identity = identity.map_err(Failure::from);
         let identity = self.decided("pre_authentication", methods.join(", "), identity)?;
         self.conclude(identity.to_string());
-        self.steps.extend(rule_steps(application, None, &facts));
+        self.steps.extend(rule_steps(guard, None, &facts));
         let permit = auth::authorise(&identity, application, &facts).map_err(Failure::from);
         let value = format!("{identity}, {} {path}, from {client}", request.method());
         let permit = self.decided("access", value, permit)?;
@@ -176,26 +181,6 @@ impl<'q> Telling<'q> {
 
         self.way(published)?;
         self.inside(&found, &target.host)
-    }
-
-    /// What would be decided of a request of somebody who has signed in.
-    fn of_person(
-        &mut self,
-        application: &Application,
-        person: &Person,
-        facts: &auth::Facts<'_>,
-    ) -> Result<(), End> {
-        let who = format!("{} at {}", person.key.subject, person.provider);
-        let method = PreAuthentication::Oidc.to_string();
-        self.step("pre_authentication", method, format!("signed in: {who}"));
-        self.steps
-            .extend(rule_steps(application, Some(person), facts));
-        let rule = auth::would_allow(application, Some(person), facts);
-        let (method, path) = (facts.method, facts.path.as_str());
-        let value = format!("{who}, {method} {path}, from {}", facts.client);
-        let rule = self.decided("access", value, rule.map_err(Failure::from))?;
-        self.conclude(format!("allowed by the rule {rule}"));
-        Ok(())
     }
 
     /// What is answered at the sign-in host, which is no application's.
