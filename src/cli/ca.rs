@@ -31,6 +31,16 @@ pub(super) struct Rotate {
 }
 
 impl CaCommand {
+    /// What it does that is recorded, and to what.
+    pub(super) fn recorded(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Rotate(args) => {
+                let what = if args.finish { "finished" } else { "begun" };
+                Some(("authority_rotated", what.to_owned()))
+            }
+        }
+    }
+
     /// The configuration to load.
     pub(super) fn config(&self) -> &Path {
         let Self::Rotate(args) = self;

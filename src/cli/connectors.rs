@@ -47,6 +47,14 @@ pub(super) struct ConnectorRemove {
 }
 
 impl ConnectorCommand {
+    /// What it does that is recorded, and to what.
+    pub(super) fn recorded(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Remove(args) => Some(("connector_removed", args.id.to_string())),
+            Self::List(_) => None,
+        }
+    }
+
     /// The configuration to load.
     #[must_use]
     pub(super) fn config(&self) -> &std::path::Path {

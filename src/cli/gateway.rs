@@ -22,6 +22,7 @@ use crate::net;
 use crate::shutdown::{Signals, Told};
 use crate::store::{self, Store, StoreError, StoreKeys};
 use crate::telemetry;
+use crate::telemetry::audit::{Actor, Record};
 
 /// For what still runs when everything is done.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -84,6 +85,7 @@ pub(super) fn run(config: &Path, local_connector: bool) -> Result<(), Exit> {
             metrics = on_metrics,
             "gateway ready"
         );
+        record_start(&gateway);
         service.ready(&status(&gateway, "serving"));
         let followed = Arc::clone(&gateway);
         let _follows = Arc::clone(&service).follow(move || {
@@ -150,6 +152,13 @@ async fn stop(gateway: &Gateway, signals: &mut Signals) {
     tracing::info!("gateway stopped");
 }
 
+fn record_start(gateway: &Gateway) {
+    Record::new("started", Actor::Operator("start"))
+        .with("about", gateway.config().file.display().to_string())
+        .with("version", env!("CARGO_PKG_VERSION"))
+        .write();
+}
+
 /// Reads the configuration again with each SIGHUP.
 async fn hear(mut hangups: Told, reloader: Arc<Reloader>) {
     loop {
@@ -199,6 +208,7 @@ pub(super) fn prepare(file: &Path, clock: &Clock) -> Result<Prepared, Exit> {
             .into_iter()
             .flatten(),
     );
+    findings.extend(gateway::look_at_passwords(&config));
     if let Err(error) = telemetry::check_log(&config.log) {
         findings.push(unusable(&config.places.log, error.to_string()));
     }

@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use secrecy::ExposeSecret as _;
 
 use super::token::GATEWAY_CONFIG;
+use crate::auth::assertion::Kept;
 use crate::auth::{
     Device, HandOver, Identity, LINK_CLAIM, NewSession, NonceHash, SessionHost, SessionSettings,
     Sessions, SignIn, might_allow,
@@ -55,6 +56,12 @@ pub(super) struct SessionCreate {
 }
 
 impl SessionCreate {
+    /// Whom it is for, where and why.
+    pub(super) fn about(&self) -> String {
+        let reason = self.reason.as_deref().unwrap_or("no reason given");
+        format!("{} at {}: {reason}", self.user, self.app)
+    }
+
     /// Makes the session, and prints the link that opens it once.
     ///
     /// # Errors
@@ -157,11 +164,13 @@ impl SessionCreate {
             sid: None,
             id_token: None,
             refresh_token: None,
+            access_token: None,
             auth_time: None,
             acr: None,
             amr: Vec::new(),
             checked: clock.now(),
             fresh_until: None,
+            asserted: Kept::default(),
         }
     }
 }

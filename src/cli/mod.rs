@@ -11,11 +11,13 @@ mod follow;
 mod gateway;
 mod generate;
 mod link;
+mod login;
 mod orders;
 mod register;
 mod reload;
 mod reread;
 mod service;
+mod service_token;
 mod session;
 mod status;
 mod store;
@@ -80,6 +82,8 @@ enum Command {
     },
     /// Register this connector with a one-time token (the same as `connector register`)
     Register(register::Register),
+    /// Print an access token for an application, by signing in with any browser
+    Login(login::Login),
     /// Show the whole product on this machine, without root and without a network
     Demo(demo::DemoArgs),
     Completions(generate::Completions),
@@ -130,6 +134,9 @@ enum GatewayCommand {
     /// Who is signed in
     #[command(subcommand)]
     Session(session::SessionCommand),
+    /// Tokens that programs show in place of a sign-in
+    #[command(subcommand)]
+    ServiceToken(service_token::ServiceTokenCommand),
     /// The gateways' own authority, which vouches for gateways and connectors
     #[command(subcommand)]
     Ca(ca::CaCommand),
@@ -238,6 +245,9 @@ fn run(command: Command) -> Result<(), Exit> {
             GatewayCommand::Token(command) => store::run(&StoreCommand::Token(&command)),
             GatewayCommand::Connector(command) => store::run(&StoreCommand::Connector(&command)),
             GatewayCommand::Session(command) => store::run(&StoreCommand::Session(&command)),
+            GatewayCommand::ServiceToken(command) => {
+                store::run(&StoreCommand::ServiceToken(&command))
+            }
             GatewayCommand::Ca(command) => store::run(&StoreCommand::Ca(&command)),
         },
         Command::Connector {
@@ -257,6 +267,7 @@ fn run(command: Command) -> Result<(), Exit> {
             command: Some(ConnectorCommand::Status(args)),
             ..
         } => status::run(&args),
+        Command::Login(args) => login::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Completions(args) => generate::completions(&args),
         Command::Schema(args) => generate::schema(&args),

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::{Change, GatewayConfig};
 use crate::gateway::{Applied, ApplyError, Gateway};
 use crate::telemetry;
+use crate::telemetry::audit::{Actor, Record};
 
 /// Lines in the log about changes that let nobody in; those that do are all there.
 const LINES: usize = 100;
@@ -194,6 +195,13 @@ impl Reloader {
                 refused.clear();
                 say(&changes);
                 let wider = changes.iter().filter(|change| change.wider).count();
+                for change in &changes {
+                    Record::new("configuration_changed", Actor::Operator(cause.as_str()))
+                        .with("cause", change.to_string())
+                        .with("wider", if change.wider { "yes" } else { "no" })
+                        .with("generation", generation.to_string())
+                        .write();
+                }
                 tracing::info!(
                     generation,
                     by = cause.as_str(),
@@ -222,6 +230,10 @@ impl Reloader {
                     for finding in &findings {
                         tracing::error!(finding, "configuration refused");
                     }
+                    Record::new("configuration_changed", Actor::Operator(cause.as_str()))
+                        .failed()
+                        .with("cause", findings.join("; "))
+                        .write();
                     tracing::error!(
                         generation,
                         by = cause.as_str(),

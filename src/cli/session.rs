@@ -61,6 +61,19 @@ pub(super) struct SessionRevoke {
 }
 
 impl SessionCommand {
+    /// What it does that is recorded, and to what.
+    pub(super) fn recorded(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Create(args) => Some(("link_created", args.about())),
+            Self::Revoke(args) => {
+                let id = args.id.as_ref().map(|id| format!("session {id}"));
+                let user = || format!("user {}", args.user.as_deref().unwrap_or_default());
+                Some(("session_revoked", id.unwrap_or_else(user)))
+            }
+            Self::List(_) => None,
+        }
+    }
+
     /// The configuration to load.
     #[must_use]
     pub(super) fn config(&self) -> &Path {

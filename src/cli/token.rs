@@ -67,6 +67,15 @@ pub(super) struct TokenRevoke {
 }
 
 impl TokenCommand {
+    /// What it does that is recorded, and to what.
+    pub(super) fn recorded(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Create(args) => Some(("token_created", format!("group {}", args.group))),
+            Self::Revoke(args) => Some(("token_revoked", args.id.clone())),
+            Self::List(_) => None,
+        }
+    }
+
     /// The configuration to load.
     #[must_use]
     pub(super) fn config(&self) -> &std::path::Path {

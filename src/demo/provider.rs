@@ -37,7 +37,7 @@ use crate::http::Body;
 /// How long an ID token is good for.
 const LIFE: Duration = Duration::from_secs(300);
 
-/// How long an access token is, which is of no use: so soon it is asked again what is known of somebody.
+/// How long an access token is at first: so soon it is asked again what is known of somebody.
 const ACCESS: Duration = Duration::from_secs(10);
 
 /// Refresh tokens that are remembered.
@@ -80,6 +80,10 @@ struct People {
     /// In place of the groups they have at first; `None`: not known any more.
     groups: HashMap<usize, Option<Vec<String>>>,
     refresh_tokens: HashMap<String, usize>,
+    /// In place of the life that access tokens have at first.
+    access: Option<Duration>,
+    /// Nobody is given what asks again.
+    asks_once: bool,
 }
 
 struct Code {
@@ -137,6 +141,16 @@ impl IdentityProvider {
     /// Forgets a person: whoever asks again is told so.
     pub fn forget(&self, name: &str) {
         self.change(name, None);
+    }
+
+    /// Gives access tokens this life from now on.
+    pub fn let_tokens_live(&self, life: Duration) {
+        self.people().access = Some(life);
+    }
+
+    /// Gives no refresh tokens from now on.
+    pub fn give_no_refresh_tokens(&self) {
+        self.people().asks_once = true;
     }
 
     fn change(&self, name: &str, groups: Option<Vec<String>>) {
@@ -301,16 +315,18 @@ impl IdentityProvider {
             Some(None) => return refuse("invalid_grant"),
             None => groups.iter().map(|&group| group.to_owned()).collect(),
         };
-        let Ok(refresh_token) = certs::random::<32>() else {
+        let word = || certs::random::<32>().map(|octets| URL_SAFE_NO_PAD.encode(octets));
+        let (Ok(refresh_token), Ok(access_token)) = (word(), word()) else {
             return refuse("server_error");
         };
-        let refresh_token = URL_SAFE_NO_PAD.encode(refresh_token);
         let mut people = self.people();
         // Of a demonstration that runs for weeks the first ones are forgotten.
         if people.refresh_tokens.len() >= MOST_TOKENS {
             people.refresh_tokens.clear();
         }
         people.refresh_tokens.insert(refresh_token.clone(), person);
+        let access = people.access.unwrap_or(ACCESS);
+        let asks_again = !people.asks_once;
         drop(people);
         let now = self.shared.clock.now();
         let mut claims = json!({
@@ -334,16 +350,19 @@ impl IdentityProvider {
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some("demo".to_owned());
         match jsonwebtoken::encode(&header, &claims, &self.shared.key) {
-            Ok(token) => json_of(
-                StatusCode::OK,
-                &json!({
-                    "access_token": "of no use",
+            Ok(token) => {
+                let mut given = json!({
+                    // Whose it is can be read off it, which is all that it is good for.
+                    "access_token": format!("{subject}.{access_token}"),
                     "token_type": "Bearer",
-                    "expires_in": ACCESS.as_secs(),
-                    "refresh_token": refresh_token,
+                    "expires_in": access.as_secs(),
                     "id_token": token,
-                }),
-            ),
+                });
+                if asks_again {
+                    given["refresh_token"] = refresh_token.into();
+                }
+                json_of(StatusCode::OK, &given)
+            }
             Err(_) => refuse("server_error"),
         }
     }
