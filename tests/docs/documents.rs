@@ -2,7 +2,7 @@
 
 use std::fs;
 
-pub(crate) const DOCUMENTS: [&str; 20] = [
+pub(crate) const DOCUMENTS: [&str; 21] = [
     "docs/access.md",
     "docs/capacity.md",
     "docs/operate.md",
@@ -18,6 +18,7 @@ pub(crate) const DOCUMENTS: [&str; 20] = [
     "CHANGELOG.md",
     "docs/identity.md",
     "docs/performance.md",
+    "docs/programs.md",
     "docs/publish.md",
     "docs/translation.md",
     "docs/out-of-scope.md",

@@ -50,7 +50,7 @@ pub(crate) const TARGETS: [(&str, &str); 9] = [
 ];
 
 /// Words that begin like a command and are not run at all, and why.
-pub(crate) const LEFT_OUT: [(&str, &str); 8] = [
+pub(crate) const LEFT_OUT: [(&str, &str); 10] = [
     (
         "apt purge",
         "names no package; examples/service/debian/postrm is what it does",
@@ -67,6 +67,14 @@ pub(crate) const LEFT_OUT: [(&str, &str); 8] = [
         "sysctl net.ipv4.tcp_available_congestion_control",
         "asks the kernel alone",
     ),
+    (
+        "appproxy login",
+        "wants a person; tests/e2e/machines.rs has one",
+    ),
+    (
+        "appproxy login URL",
+        "wants a person; tests/e2e/machines.rs has one",
+    ),
     ("systemctl edit", "names no unit"),
     (
         "systemctl restart",
@@ -80,13 +88,18 @@ pub(crate) const LEFT_OUT: [(&str, &str); 8] = [
 ];
 
 /// What a table names short, and what it takes to run it.
-pub(crate) const SHORT: [(&str, &str); 6] = [
+pub(crate) const SHORT: [(&str, &str); 8] = [
     ("appproxy completions", "bash"),
     ("appproxy gateway connector remove", "ID"),
     (
         "appproxy gateway session create",
         "--user alice --app wiki --group staff",
     ),
+    (
+        "appproxy gateway service-token create",
+        "--name ci --app wiki",
+    ),
+    ("appproxy gateway service-token revoke", "ci"),
     ("appproxy gateway session revoke", "ID"),
     ("appproxy gateway token create", "--group default"),
     ("appproxy gateway token revoke", "ID"),

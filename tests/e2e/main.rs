@@ -18,6 +18,7 @@
 mod access;
 mod affinity;
 mod attacks;
+mod audit;
 mod backends;
 mod backup;
 mod beds;
@@ -45,6 +46,7 @@ mod identity;
 mod limits;
 mod load;
 mod local;
+mod machines;
 mod ownership;
 mod passed_on;
 mod pinning;

@@ -2,11 +2,13 @@
 
 mod browser;
 mod conformance;
+mod folding;
 mod grpc;
 mod heavy;
 mod http2;
-mod sign_in;
+pub(crate) mod sign_in;
 mod socketio;
+mod step_up;
 mod tls;
 mod webdav;
 
