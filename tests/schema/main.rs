@@ -2,7 +2,7 @@
 //!
 //! No list of keys is kept here. Each place that the schema describes, and one list and one set of keys
 //! beyond, is put to the readers with a key that there cannot be: what they say of it is which keys
-//! they take there.
+//! they take there. Files that somebody has spoilt are put to the readers beside it.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +12,7 @@
 )]
 
 mod checker;
+mod mangled;
 mod probe;
 
 use std::collections::BTreeSet;
