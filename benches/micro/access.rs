@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
-use appproxy::auth::{Facts, would_allow};
+use appproxy::auth::{Facts, ShownCertificate, would_allow};
 use appproxy::clock::Timestamp;
 use appproxy::config::GatewayConfig;
 use appproxy::http::canonical;
@@ -74,6 +74,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             query: None,
             now: Timestamp(1_800_000_000),
             fields: &fields,
+            certificate: &ShownCertificate::None,
             external: &application.external,
             host: &host,
         };

@@ -5,8 +5,10 @@ use http::header::{AUTHORIZATION, HeaderName};
 
 use super::bearer::BearerError;
 use super::service_token::ServiceTokenError;
-use super::{Duplicate, Facts, NoSession, OwnCookies};
-use crate::model::{ErrorCode, Guard, PreAuthentication};
+use super::{Duplicate, Facts, NoSession, OwnCookies, ShownCertificate};
+use crate::model::{ClientCertificate, ErrorCode, Guard, PreAuthentication};
+
+use std::sync::Arc;
 
 /// Where programs show a service token: `Authorization` is the application's own.
 pub static SERVICE_TOKEN: HeaderName = HeaderName::from_static("appproxy-authorization");
@@ -27,6 +29,9 @@ pub enum Challenge {
     /// There is no service token; where there was one, what is wrong with it.
     #[error("there is no service token that is taken here{}", because(.0.as_ref()))]
     ServiceToken(Option<ServiceTokenError>),
+    /// The client has shown no certificate; where there was one, why it does not count.
+    #[error("{}", .0.as_deref().unwrap_or("the client has shown no certificate"))]
+    Certificate(Option<Arc<str>>),
     /// The browser sent two tickets, of which one may be somebody else's.
     #[error(transparent)]
     Cookies(#[from] Duplicate),
@@ -62,6 +67,7 @@ impl Challenge {
             Self::NoMethod => ErrorCode::Denied,
             Self::SignIn(_) => ErrorCode::SignInRequired,
             Self::Bearer(_) | Self::ServiceToken(_) => ErrorCode::TokenRequired,
+            Self::Certificate(_) => ErrorCode::CertificateRequired,
             Self::Cookies(_) | Self::Several(..) | Self::Malformed(_) | Self::InQuery => {
                 ErrorCode::BadRequest
             }
@@ -83,6 +89,8 @@ pub enum Credentials<'a> {
     Bearer(&'a str),
     /// A token of the gateway's own.
     ServiceToken(&'a str),
+    /// A certificate.
+    Certificate(&'a Arc<ClientCertificate>),
     /// Whatever the test says.
     #[cfg(test)]
     Assumed,
@@ -104,6 +112,8 @@ pub fn credentials<'a>(guard: &Guard, facts: &Facts<'a>) -> Result<Credentials<'
         };
     }
     let mut found: Option<(&'static str, Credentials<'a>)> = None;
+    // A connection has its certificate for everything: it does not contradict what is shown beside it.
+    let mut certificate = None;
     for method in &guard.pre_authentication {
         let shown = match method {
             P::Passthrough => return Err(Challenge::NoMethod),
@@ -124,6 +134,10 @@ pub fn credentials<'a>(guard: &Guard, facts: &Facts<'a>) -> Result<Credentials<'
                 }
                 token.map(|token| ("a service token", Credentials::ServiceToken(token)))
             }
+            P::ClientCertificate => {
+                certificate = facts.certificate.verified().filter(|_| found.is_none());
+                None
+            }
             #[cfg(test)]
             P::Assumed => return Ok(Credentials::Assumed),
         };
@@ -132,6 +146,16 @@ pub fn credentials<'a>(guard: &Guard, facts: &Facts<'a>) -> Result<Credentials<'
             (Some(shown), None) => found = Some(shown),
             (None, _) => {}
         }
+    }
+    if let Some(certificate) = certificate {
+        return match found {
+            // SECURITY: a token beside it is a word of its own, which nobody has checked, and which an
+            // application might believe.
+            Some((name, Credentials::Bearer(_) | Credentials::ServiceToken(_))) => {
+                Err(Challenge::Several("a client certificate", name))
+            }
+            _ => Ok(Credentials::Certificate(certificate)),
+        };
     }
     if let Some((_, shown)) = found {
         return Ok(shown);
@@ -143,6 +167,10 @@ pub fn credentials<'a>(guard: &Guard, facts: &Facts<'a>) -> Result<Credentials<'
         Some(P::Oidc) => Challenge::SignIn(None),
         Some(P::Bearer) => Challenge::Bearer(None),
         Some(P::ServiceToken) => Challenge::ServiceToken(None),
+        Some(P::ClientCertificate) => Challenge::Certificate(match facts.certificate {
+            ShownCertificate::Refused(why) => Some(Arc::clone(why)),
+            ShownCertificate::None | ShownCertificate::Verified(_) => None,
+        }),
         _ => Challenge::NoMethod,
     })
 }
@@ -198,22 +226,81 @@ mod tests {
     const SESSION: (&str, &str) = ("cookie", "__Host-appproxy=ticket");
 
     fn what(methods: &[PreAuthentication], fields: &[(&str, &str)], query: Option<&str>) -> String {
+        what_with(methods, fields, query, &ShownCertificate::None)
+    }
+
+    fn what_with(
+        methods: &[PreAuthentication],
+        fields: &[(&str, &str)],
+        query: Option<&str>,
+        certificate: &ShownCertificate,
+    ) -> String {
         let mut map = HeaderMap::new();
         for (name, value) in fields {
             let name: HeaderName = name.parse().unwrap();
             map.append(name, value.parse().unwrap());
         }
         let guard = Guard::new(methods.to_vec(), Access::default());
-        facts_of(&map, query, |facts| match credentials(&guard, facts) {
-            Ok(Credentials::Nothing) => "nothing".to_owned(),
-            Ok(Credentials::Ticket(ticket)) => {
-                format!("ticket {}", String::from_utf8_lossy(ticket))
+        facts_of(&map, query, |facts| {
+            match credentials(
+                &guard,
+                &Facts {
+                    certificate,
+                    ..*facts
+                },
+            ) {
+                Ok(Credentials::Nothing) => "nothing".to_owned(),
+                Ok(Credentials::Ticket(ticket)) => {
+                    format!("ticket {}", String::from_utf8_lossy(ticket))
+                }
+                Ok(Credentials::Bearer(token)) => format!("bearer {token}"),
+                Ok(Credentials::ServiceToken(token)) => format!("service {token}"),
+                Ok(Credentials::Certificate(one)) => one.to_string(),
+                Ok(Credentials::Assumed) => "assumed".to_owned(),
+                Err(challenge) => format!("{:?}", challenge.code()),
             }
-            Ok(Credentials::Bearer(token)) => format!("bearer {token}"),
-            Ok(Credentials::ServiceToken(token)) => format!("service {token}"),
-            Ok(Credentials::Assumed) => "assumed".to_owned(),
-            Err(challenge) => format!("{:?}", challenge.code()),
         })
+    }
+
+    #[test]
+    fn a_certificate_counts_where_its_method_is_the_first_that_is_shown() {
+        use PreAuthentication::{Bearer, ClientCertificate as Shown, Oidc};
+        let bearer = ("authorization", "Bearer a");
+        let certificate = crate::model::ClientCertificate {
+            parts: Vec::new(),
+            not_after: 0,
+            der: Box::new([]),
+            chain: Vec::new(),
+        };
+        let good = ShownCertificate::Verified(Arc::new(certificate));
+        let bad = ShownCertificate::Refused("it has expired".into());
+        let none = ShownCertificate::None;
+        for (methods, fields, shown, expected) in [
+            (&[Shown][..], &[][..], &good, "certificate"),
+            (&[Shown], &[], &none, "CertificateRequired"),
+            (&[Shown], &[], &bad, "CertificateRequired"),
+            (&[Shown], &[SESSION, bearer], &none, "CertificateRequired"),
+            (&[Shown, Oidc], &[], &none, "SignInRequired"),
+            (&[Shown, Oidc], &[], &bad, "SignInRequired"),
+            (&[Shown, Oidc], &[SESSION], &bad, "ticket ticket"),
+            // It goes with every request of its connection, so it contradicts nothing.
+            (&[Shown, Oidc], &[SESSION], &good, "certificate"),
+            (&[Oidc, Shown], &[SESSION], &good, "ticket ticket"),
+            (&[Oidc, Shown], &[], &good, "certificate"),
+            // A token is a word of its own, and nobody has checked it.
+            (&[Shown, Bearer], &[bearer], &good, "BadRequest"),
+            (&[Shown, Bearer], &[], &good, "certificate"),
+            (&[Bearer, Shown], &[bearer], &good, "bearer a"),
+            (&[Oidc], &[], &good, "SignInRequired"),
+        ] {
+            let seen = what_with(methods, fields, None, shown);
+            let seen = seen
+                .split(' ')
+                .next()
+                .filter(|_| seen.starts_with("cert"))
+                .unwrap_or(&seen);
+            assert_eq!(seen, expected, "{methods:?} {fields:?} {shown:?}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::Session;
 use super::bearer::AccessToken;
 use super::service_token::ServiceToken;
 use crate::clock::Timestamp;
+use crate::model::ClientCertificate;
 
 /// The outcome of authenticate.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub enum Identity {
     Bearer(Arc<AccessToken>),
     /// A program that showed a token of the gateway's own.
     ServiceToken(Arc<ServiceToken>),
+    /// Whoever has the key of a certificate that counts.
+    Certificate(Arc<ClientCertificate>),
     /// Somebody with a session, by the word of a test.
     #[cfg(test)]
     Assumed,
@@ -45,6 +48,7 @@ impl fmt::Display for Identity {
                 )
             }
             Self::ServiceToken(token) => write!(f, "the service token {}", token.name),
+            Self::Certificate(certificate) => write!(f, "the {certificate}"),
             #[cfg(test)]
             Self::Assumed => f.write_str("assumed"),
         }
@@ -58,7 +62,7 @@ impl Identity {
     pub const fn is_proven_by_browser(&self) -> bool {
         match self {
             Self::Anonymous | Self::Bearer(_) | Self::ServiceToken(_) => false,
-            Self::Session(_) => true,
+            Self::Session(_) | Self::Certificate(_) => true,
             #[cfg(test)]
             Self::Assumed => true,
         }
@@ -69,7 +73,9 @@ impl Identity {
     pub const fn session(&self) -> Option<&Arc<Session>> {
         match self {
             Self::Session(session) => Some(session),
-            Self::Anonymous | Self::Bearer(_) | Self::ServiceToken(_) => None,
+            Self::Anonymous | Self::Bearer(_) | Self::ServiceToken(_) | Self::Certificate(_) => {
+                None
+            }
             #[cfg(test)]
             Self::Assumed => None,
         }
@@ -83,6 +89,8 @@ impl Identity {
             Self::Session(session) => Some(session.ends()),
             Self::Bearer(token) => Some(token.expires),
             Self::ServiceToken(token) => Some(token.expires),
+            // It counts to the end of its last second (RFC 5280 section 4.1.2.5).
+            Self::Certificate(one) => Some(Timestamp(one.not_after.saturating_add(1))),
             #[cfg(test)]
             Self::Assumed => None,
         }
@@ -94,7 +102,7 @@ impl Identity {
         match self {
             Self::Session(session) => Some(session.revoked()),
             Self::ServiceToken(token) => Some(&token.revoked),
-            Self::Anonymous | Self::Bearer(_) => None,
+            Self::Anonymous | Self::Bearer(_) | Self::Certificate(_) => None,
             #[cfg(test)]
             Self::Assumed => None,
         }

@@ -5,6 +5,7 @@
 //! leaves behind is a [`Permit`], and nothing is forwarded without one. Whatever is not known to
 //! be allowed is denied: both stages end in an arm that refuses.
 
+mod asker;
 pub mod assertion;
 pub mod bearer;
 mod cookie;
@@ -24,10 +25,11 @@ use http::HeaderMap;
 
 use crate::clock::Timestamp;
 use crate::http::CanonicalPath;
-use crate::model::{AmbiguousPath, Application, ExternalUrl, Guard, Host};
+use crate::model::{AmbiguousPath, Application, ClientCertificate, ExternalUrl, Guard, Host};
 use provider::Provider;
 use service_token::ServiceTokens;
 
+pub use asker::{Asker, explain_rules, would_allow};
 pub use cookie::{
     Duplicate, OwnCookies, SignInId, clear_session_cookie, clear_storage, end_sign_in_cookie,
     forget_somebody_else, set_session_cookie,
@@ -35,8 +37,7 @@ pub use cookie::{
 pub use credentials::{Challenge, Credentials, SERVICE_TOKEN, credentials};
 pub use identity::Identity;
 pub use permit::{
-    Denied, LINK_CLAIM, Permit, Rule, authorise, explain_rules, judge_again, might_allow,
-    still_allows, would_allow,
+    Denied, LINK_CLAIM, Permit, Rule, authorise, judge_again, might_allow, still_allows,
 };
 pub use policy::{Circumstances, Holds, StepUp, Traced};
 pub use session::{
@@ -63,16 +64,41 @@ pub struct Facts<'a> {
     /// The request's fields as the client sent them. Of these a decision believes only what no page
     /// can make a browser send.
     pub fields: &'a HeaderMap,
+    /// The certificate that the client has shown.
+    pub certificate: &'a ShownCertificate,
     /// The external URL that was asked for, and the host it has in this request.
     pub external: &'a ExternalUrl,
     /// As above.
     pub host: &'a Host,
 }
 
+/// The certificate that a client has shown for its connection, as the authorities of the application say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ShownCertificate {
+    /// It has shown none, or was not asked for one.
+    #[default]
+    None,
+    /// It does not count; which one it is, and why.
+    Refused(Arc<str>),
+    /// It counts.
+    Verified(Arc<ClientCertificate>),
+}
+
+impl ShownCertificate {
+    /// The certificate, where it counts.
+    #[must_use]
+    pub const fn verified(&self) -> Option<&Arc<ClientCertificate>> {
+        match self {
+            Self::Verified(certificate) => Some(certificate),
+            Self::None | Self::Refused(_) => None,
+        }
+    }
+}
+
 impl<'a> Facts<'a> {
     /// What rules look at.
     #[must_use]
-    pub const fn circumstances(&self) -> Circumstances<'a> {
+    pub fn circumstances(&self) -> Circumstances<'a> {
         Circumstances {
             client: self.client,
             method: match self.is_websocket {
@@ -82,6 +108,7 @@ impl<'a> Facts<'a> {
             },
             path: self.path,
             now: self.now,
+            certificate: self.certificate.verified().map(|one| &**one),
         }
     }
 }
@@ -134,6 +161,7 @@ pub async fn authenticate(
             let verified = bearer::verify(token, known.providers, &application.bearer);
             Box::pin(verified).await.map(Identity::Bearer)
         }
+        Credentials::Certificate(certificate) => Ok(Identity::Certificate(Arc::clone(certificate))),
         Credentials::ServiceToken(token) => match known.service_tokens.find_or_look(token).await {
             Ok(Some(token)) => Ok(Identity::ServiceToken(token)),
             Ok(None) => Err(Challenge::Unavailable("the store gives no answer")),

@@ -5,7 +5,7 @@
 //! hold back a sibling application on the same registrable domain. So a request that may change
 //! something, and every WebSocket handshake, must come from the application's own origin.
 
-use http::header::ORIGIN;
+use http::header::{COOKIE, ORIGIN, REFERER};
 use http::{HeaderMap, HeaderName, Method};
 
 use super::{Denied, Facts};
@@ -53,14 +53,26 @@ pub(super) fn check(facts: &Facts<'_>, cors: Option<&Cors>) -> Result<(), Denied
     }
     let said: Vec<_> = facts.fields.get_all(ORIGIN).iter().collect();
     let said = match &said[..] {
-        [] => "nowhere, or another site by Sec-Fetch-Site".to_owned(),
+        [] => "no page that says so".to_owned(),
         said => {
             let said = said.iter().map(|o| String::from_utf8_lossy(o.as_bytes()));
             let said = said.collect::<Vec<_>>().join(", ");
             said.chars().take(SHOWN).collect()
         }
     };
-    Err(Denied::CrossOrigin(said))
+    Err(Denied::CrossOrigin(format!(
+        "{said:?} and not from {}; a program says that in `Origin`",
+        own(facts)
+    )))
+}
+
+/// Whether a request says nothing of a page that it comes from: browsers do so where it matters, programs
+/// do not.
+pub(super) fn says_nothing(fields: &HeaderMap) -> bool {
+    let browsers_send = [&ORIGIN, &SEC_FETCH_SITE, &REFERER, &COOKIE];
+    !browsers_send
+        .into_iter()
+        .any(|name| fields.contains_key(name))
 }
 
 /// Methods that change nothing (RFC 9110 section 9.2.1). WebDAV's are not among them, though some

@@ -175,8 +175,7 @@ pub enum Denied {
     ByLink,
     /// A page of another origin made the browser send it.
     #[error(
-        "it may change something, the browser proves by itself whose it is, and it comes from {0:?} \
-         and not from the application's own origin"
+        "it may change something, the browser proves by itself whose it is, and it comes from {0}"
     )]
     CrossOrigin(String),
 }
@@ -277,6 +276,9 @@ fn judge(
             let seen = Seen::service_token(&token.name, request);
             by_rules(guard, &seen, Who::Nobody)
         }
+        Identity::Certificate(_) if guard.has(PreAuthentication::ClientCertificate) => {
+            by_rules(guard, &Seen::certificate(request), Who::Nobody)
+        }
         #[cfg(test)]
         Identity::Assumed if guard.has(PreAuthentication::Assumed) => Ok(Judged {
             rule: Rule::Assumed,
@@ -285,6 +287,14 @@ fn judge(
         }),
         _ => Err(Denied::NoRule),
     }
+}
+
+/// What an application's rules say of somebody, for a question alone.
+///
+/// # Errors
+/// Why they keep it out.
+pub(super) fn rule_for(guard: &Guard, seen: &Seen<'_>) -> Result<Rule, Denied> {
+    by_rules(guard, seen, Who::Nobody).map(|judged| judged.rule)
 }
 
 fn by_rules(guard: &Guard, seen: &Seen<'_>, who: Who) -> Result<Judged, Denied> {
@@ -306,30 +316,6 @@ fn by_rules(guard: &Guard, seen: &Seen<'_>, who: Who) -> Result<Judged, Denied> 
     })
 }
 
-/// What each condition of an application's rules comes to, for whom it would be asked.
-#[must_use]
-pub fn explain_rules(
-    guard: &Guard,
-    person: Option<&Person>,
-    facts: &Facts<'_>,
-) -> Vec<policy::Traced> {
-    let seen = Seen::person(person, Some(facts.circumstances()));
-    policy::trace(&guard.access, &seen)
-}
-
-/// What an application's rules say of somebody who has no session: for a question alone, and no permit.
-///
-/// # Errors
-/// Why they keep the person out.
-pub fn would_allow(
-    guard: &Guard,
-    person: Option<&Person>,
-    facts: &Facts<'_>,
-) -> Result<Rule, Denied> {
-    let seen = Seen::person(person, Some(facts.circumstances()));
-    by_rules(guard, &seen, Who::Nobody).map(|judged| judged.rule)
-}
-
 /// The claim of a person whom an operator's one-time link signed in: the only application it is for, who
 /// made it, and what for.
 pub const LINK_CLAIM: &str = "appproxy_link";
@@ -342,6 +328,27 @@ fn only_by_link(application: &Application, person: &Person) -> Result<(), Denied
     }
 }
 
+/// Whether a browser may have proved by itself whose the request is, whatever page made it send it: a
+/// certificate goes with every request of a connection, and an application may go by it that asks nobody.
+fn comes_from_a_page(identity: &Identity, application: &Application, facts: &Facts<'_>) -> bool {
+    let by_certificate = match identity {
+        Identity::Certificate(_) => true,
+        Identity::Anonymous => facts.certificate.verified().is_some(),
+        identity => return identity.is_proven_by_browser(),
+    };
+    let Some(settings) = application
+        .client_certificates
+        .as_ref()
+        .filter(|_| by_certificate)
+    else {
+        return by_certificate;
+    };
+    let path = facts.path.as_str();
+    let is_program = origin::says_nothing(facts.fields)
+        && settings.without_origin.iter().any(|own| own.covers(path));
+    !is_program
+}
+
 /// Judges one request; asked again for every request of a connection.
 ///
 /// # Errors
@@ -351,7 +358,7 @@ pub fn authorise(
     application: &Arc<Application>,
     facts: &Facts<'_>,
 ) -> Result<Permit, Denied> {
-    if identity.is_proven_by_browser() {
+    if comes_from_a_page(identity, application, facts) {
         origin::check(facts, application.front.cors.as_deref())?;
     }
     let Judged {

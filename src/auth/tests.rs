@@ -25,6 +25,8 @@ fn application(pre_authentication: Vec<PreAuthentication>) -> Arc<Application> {
         guard: crate::model::Guard::new(pre_authentication, crate::model::Access::default()),
         paths: crate::model::GuardedPaths::default(),
         bearer: Arc::default(),
+        client_certificates: None,
+        mode: crate::model::Mode::Http,
         sign_on: crate::model::SignOn::default(),
         description: None,
         host_header: HostHeader::Internal,
@@ -58,6 +60,7 @@ fn asked<'a>(application: &'a Application, method: &'a Method, fields: &'a Heade
         panic!("one host");
     };
     Facts {
+        certificate: &ShownCertificate::None,
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         method,
         is_websocket: false,
@@ -78,6 +81,7 @@ pub(super) fn facts_of<T>(
 ) -> T {
     let wiki = application(Vec::new());
     let facts = Facts {
+        certificate: &ShownCertificate::None,
         query,
         ..asked(&wiki, &Method::GET, fields)
     };
@@ -221,6 +225,7 @@ fn rule_17_with_a_session_only_the_applications_own_pages_change_anything() {
         ] {
             let judge = |application: &Arc<Application>| {
                 let facts = Facts {
+                    certificate: &ShownCertificate::None,
                     is_websocket,
                     ..asked(application, method, &fields)
                 };

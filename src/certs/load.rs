@@ -12,8 +12,9 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
+use super::client::ClientAuthorities;
 use super::crypto::provider;
-use super::pem_file::{Looked, is_encrypted, is_key, read, sections};
+use super::pem_file::{Looked, is_encrypted, is_key, read, read_authorities, sections};
 use crate::clock::Timestamp;
 use crate::model::{CertificateFiles, Finding, Host, HostPattern, Place, Severity};
 
@@ -28,6 +29,34 @@ pub struct LoadedCertificate {
     pub not_after: Timestamp,
     /// What will be a problem for visitors, though the gateway can start with it.
     pub warnings: Vec<Finding>,
+}
+
+/// The certificates of a configuration, and the authorities whose certificates its clients may show.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// For people, chosen by server name.
+    pub certificates: Vec<LoadedCertificate>,
+    /// Each file once.
+    pub client_authorities: Vec<Arc<ClientAuthorities>>,
+}
+
+impl Loaded {
+    /// Whether these are the same chains and the same authorities.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let (own, others) = (&self.certificates, &other.certificates);
+        let (trusted, others_trusted) = (&self.client_authorities, &other.client_authorities);
+        own.len() == others.len()
+            && own
+                .iter()
+                .zip(others)
+                .all(|(a, b)| a.key.cert == b.key.cert)
+            && trusted.len() == others_trusted.len()
+            && trusted
+                .iter()
+                .zip(others_trusted)
+                .all(|(a, b)| a.is_same_as(b))
+    }
 }
 
 /// Reads a chain and its key and checks that visitors can be served with them.
@@ -82,23 +111,15 @@ pub fn load_authorities(path: &Path, place: &Place) -> Result<RootCertStore, Box
     let fault = |code, what: String, remedy: &str| {
         Box::new(Finding::error(code, what, remedy).at(place.clone()))
     };
-    let text = read(path, place)?;
     let mut roots = RootCertStore::empty();
-    for (kind, der) in sections(&text, path, place)? {
-        if kind == SectionKind::Certificate && roots.add(CertificateDer::from(der)).is_err() {
+    for der in read_authorities(path, place)? {
+        if roots.add(der).is_err() {
             return Err(fault(
                 "certificate_damaged",
                 format!("a certificate in {} cannot be understood", path.display()),
                 "copy the file again from where it was issued",
             ));
         }
-    }
-    if roots.is_empty() {
-        return Err(fault(
-            "certificate_missing",
-            format!("{} holds no certificate", path.display()),
-            "the file must hold a section `-----BEGIN CERTIFICATE-----` for each authority",
-        ));
     }
     Ok(roots)
 }

@@ -3,6 +3,7 @@
 
 mod authorities;
 mod authority;
+mod client;
 mod crypto;
 mod load;
 mod peer;
@@ -13,8 +14,9 @@ pub use authority::{
     Authority, AuthorityError, ConnectorRequest, GATEWAY_LIFE, IssuedCertificate, Pin,
     RequestError, pem,
 };
+pub use client::{ClientAuthorities, NotTrusted, read_client_certificate};
 pub use crypto::{RandomError, provider, random, sha256, system_roots};
-pub use load::{LoadedCertificate, load, load_authorities, load_client, load_private_key};
+pub use load::{Loaded, LoadedCertificate, load, load_authorities, load_client, load_private_key};
 pub use peer::{PeerConnector, PeerError};
 
 /// The name of every authority of ours, as its certificate's common name.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject as _, SectionKind};
 use zeroize::Zeroizing;
 
@@ -100,6 +101,30 @@ pub(super) fn is_encrypted(text: &[u8]) -> bool {
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
+}
+
+/// The certificates in a file of authorities, of which there is one at least.
+pub(super) fn read_authorities(
+    path: &Path,
+    place: &Place,
+) -> Result<Vec<CertificateDer<'static>>, Box<Finding>> {
+    let text = read(path, place)?;
+    let sections = sections(&text, path, place)?.into_iter();
+    let certificates = sections.filter(|(kind, _)| *kind == SectionKind::Certificate);
+    let all: Vec<_> = certificates
+        .map(|(_, der)| CertificateDer::from(der))
+        .collect();
+    match all.is_empty() {
+        false => Ok(all),
+        true => {
+            let missing = Finding::error(
+                "certificate_missing",
+                format!("{} holds no certificate", path.display()),
+                "the file must hold a section `-----BEGIN CERTIFICATE-----` for each authority",
+            );
+            Err(Box::new(missing.at(place.clone())))
+        }
+    }
 }
 
 #[cfg(test)]

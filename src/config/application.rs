@@ -1,16 +1,20 @@
 //! One published application.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::AuthorityFile;
 use super::access::NamedRules;
 use super::balancing;
+use super::client_certificates::{check_header, client_certificates};
 use super::external;
 use super::field::Field;
 use super::file::did_you_mean;
 use super::front;
 use super::guard::guarding;
 use super::limits;
+use super::passthrough;
 use super::section::Section;
 use super::sign_in::Asked;
 use super::sign_on::sign_on;
@@ -18,7 +22,7 @@ use super::translation;
 use crate::model::{
     Affinity, Application, ApplicationLimits, ApplicationName, BackendProtocol, BackendTimeouts,
     Connectors, Endpoint, ExternalUrl, GroupName, Host, HostHeader, HostPattern, InternalHost,
-    InternalUrl, LinkTranslation, Place, ProxyProtocol, UrlError,
+    InternalUrl, LinkTranslation, Mode, Place, ProxyProtocol, UrlError,
 };
 
 /// Keys of an application that the documents describe, not built yet.
@@ -91,6 +95,8 @@ pub(super) struct Draft {
     pub(super) external: Option<(ExternalUrl, Place)>,
     pub(super) alternates: Vec<(ExternalUrl, Place)>,
     pub(super) application: Option<Application>,
+    /// The file of `client_certificates`.
+    pub(super) authority: Option<AuthorityFile>,
 }
 
 /// Reads one entry of `applications`.
@@ -109,8 +115,13 @@ fn connectors(section: &Section<'_>) -> Option<Connectors> {
 }
 
 /// Reads every key before the first `?`, so that each has its say.
+#[expect(clippy::too_many_lines, reason = "one key after the other")]
 fn draft(section: &Section<'_>, common: &Common) -> Draft {
     let name = section.required("name", "wiki").and_then(name);
+    let mode = match section.optional("mode") {
+        Some(field) => passthrough::mode(field),
+        None => Some(Mode::Http),
+    };
     let external = external::external_url(section, name.as_ref(), common);
     let outside = external.as_ref().map(|(url, _)| url);
     let (alternates, urls) = external::alternates(section, outside, common);
@@ -121,12 +132,15 @@ fn draft(section: &Section<'_>, common: &Common) -> Draft {
     let internal = balancing::internal_urls(section, |field| internal_url(field, &outsides));
     let connectors = connectors(section);
     let guarding = guarding(section, &outsides, common);
+    let certificates = client_certificates(section, &guarding, &outsides, &common.folder);
     let sign_on = sign_on(
         section,
         &guarding,
         outside,
         (&common.sign_in, &common.folder),
     );
+    let read = certificates.as_ref().and_then(|read| read.as_ref());
+    check_header(section, read.map(|(read, _)| &**read), sign_on.as_ref());
     let host_header = match section.optional("host_header") {
         Some(field) => host_header(field),
         None => Some(HostHeader::Internal),
@@ -152,9 +166,11 @@ fn draft(section: &Section<'_>, common: &Common) -> Draft {
     };
     let front = front::front(section, &outsides, &common.folder, &common.defaults.front);
     let description = section.optional("description").map(Field::text);
+    let passes = passthrough::check(section, mode, &guarding, (&outsides, internal.as_ref()));
     let application = || {
         Some(Application {
             name: name.as_ref()?.0.clone(),
+            mode: mode.filter(|_| passes)?,
             external: external.as_ref()?.0.clone(),
             alternates: urls?,
             internal: internal?,
@@ -162,6 +178,10 @@ fn draft(section: &Section<'_>, common: &Common) -> Draft {
             guard: guarding.guard?,
             paths: guarding.paths?,
             bearer: guarding.bearer?,
+            client_certificates: certificates
+                .as_ref()?
+                .as_ref()
+                .map(|(read, _)| Arc::clone(read)),
             sign_on: sign_on?,
             description: match description {
                 Some(read) => Some(read?.into()),
@@ -184,6 +204,7 @@ fn draft(section: &Section<'_>, common: &Common) -> Draft {
     };
     Draft {
         application: application(),
+        authority: certificates.flatten().map(|(_, file)| file),
         name,
         external,
         alternates,

@@ -11,8 +11,15 @@ use super::field::Field;
 use super::file;
 use super::findings::Findings;
 use super::section::Section;
-use super::{Sources, tree};
+use super::{AuthorityFile, Sources, client_certificates, passthrough, tree};
 use crate::model::{Application, ApplicationName, ExternalUrl, Place};
+
+/// What is read.
+pub(super) struct Read {
+    pub(super) applications: Vec<Application>,
+    /// The files of `client_certificates`, each once.
+    pub(super) authorities: Vec<AuthorityFile>,
+}
 
 /// Reads `applications` and `include`; `None` where something is wrong.
 pub(super) fn read(
@@ -21,7 +28,7 @@ pub(super) fn read(
     common: &Common,
     findings: &Findings,
     sources: &mut Sources,
-) -> Option<Vec<Application>> {
+) -> Option<Read> {
     let mut drafts = Vec::new();
     let mut whole = true;
     if let Some(field) = root.optional("applications") {
@@ -36,8 +43,23 @@ pub(super) fn read(
         sources.files.extend(files);
     }
     refuse_shared(&drafts, findings);
+    let asking = drafts.iter().filter_map(|draft| {
+        let place = &draft.authority.as_ref()?.place;
+        Some((draft.application.as_ref()?, place))
+    });
+    whole &= client_certificates::agree(asking, findings);
+    whole &= passthrough::are_alone(&drafts, findings);
+    let mut authorities: Vec<AuthorityFile> = Vec::new();
+    for file in drafts.iter().filter_map(|draft| draft.authority.as_ref()) {
+        if authorities.iter().all(|one| one.file != file.file) {
+            authorities.push(file.clone());
+        }
+    }
     let applications: Option<Vec<_>> = drafts.into_iter().map(|d| d.application).collect();
-    applications.filter(|_| whole)
+    applications.filter(|_| whole).map(|applications| Read {
+        applications,
+        authorities,
+    })
 }
 
 /// Whether every entry could be read at all.

@@ -108,6 +108,7 @@ fn common(
 }
 
 /// Reads every key before the first `?`, so that each has its say.
+#[expect(clippy::too_many_lines, reason = "one key after the other")]
 fn read(
     root: &Section<'_>,
     path: &Path,
@@ -140,15 +141,22 @@ fn read(
         files: vec![path.to_owned()],
         pattern: None,
     };
-    let mut applications = applications::read(root, folder, &common, findings, &mut sources);
-    if let Some(applications) = &mut applications {
-        sign_on::complete(applications, people.host.as_ref().and_then(Option::as_ref));
+    let mut read = applications::read(root, folder, &common, findings, &mut sources);
+    if let Some(read) = &mut read {
+        sign_on::complete(
+            &mut read.applications,
+            people.host.as_ref().and_then(Option::as_ref),
+        );
     }
 
-    people.check(root, applications.as_deref());
+    people.check(root, read.as_ref().map(|read| &*read.applications));
     if !rules_are_read {
         return None;
     }
+    let applications::Read {
+        applications,
+        authorities,
+    } = read?;
     let limits = limits.unwrap_or_else(|| Some(Default::default()))?;
     let tunnel::OfGateway {
         connectors,
@@ -188,7 +196,8 @@ fn read(
         sign_in: people.host.map_or(Some(None), |read| read.map(Some))?,
         session: people.session.unwrap_or_else(|| Some(Default::default()))?,
         brand: people.brand.unwrap_or_else(|| Some(Default::default()))?,
-        applications: applications?.into_iter().map(Arc::new).collect(),
+        client_authorities: authorities,
+        applications: applications.into_iter().map(Arc::new).collect(),
         workers,
     })
 }

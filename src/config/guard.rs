@@ -14,7 +14,6 @@ use crate::model::{
     PreAuthentication, Scheme,
 };
 
-const LATER_METHODS: &[&str] = &["client_certificate"];
 const METHODS: &[&str] = &[
     "passthrough",
     "oidc",
@@ -149,7 +148,7 @@ fn path_entry(
     })?
 }
 
-fn path(field: Field<'_>) -> Option<PathRule> {
+pub(super) fn path(field: Field<'_>) -> Option<PathRule> {
     let text = field.text()?;
     match PathRule::new(text) {
         Some(rule) => Some(rule),
@@ -186,7 +185,7 @@ fn method(field: Field<'_>) -> Option<PreAuthentication> {
         "oidc" => Some(PreAuthentication::Oidc),
         "bearer" => Some(PreAuthentication::Bearer),
         "service_token" => Some(PreAuthentication::ServiceToken),
-        _ if LATER_METHODS.contains(&text) => field.not_built(text),
+        "client_certificate" => Some(PreAuthentication::ClientCertificate),
         _ => field.refuse(
             "bad_value",
             format!("`{text}` is no kind of pre-authentication"),

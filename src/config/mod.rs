@@ -20,6 +20,7 @@ mod backend_tls;
 mod balancing;
 mod brand;
 mod certificate;
+mod client_certificates;
 mod connector;
 mod cors;
 mod described;
@@ -33,6 +34,7 @@ mod gateway;
 mod guard;
 mod limits;
 mod log;
+mod passthrough;
 mod provider;
 mod proxy;
 mod reload;
@@ -107,6 +109,8 @@ pub struct GatewayConfig {
     pub store_key: Option<SecretSource>,
     /// Certificates for people, chosen by server name.
     pub certificates: Vec<CertificateFiles>,
+    /// The files of authorities whose certificates clients may show, each once.
+    pub client_authorities: Vec<AuthorityFile>,
     /// How long connectors' certificates are good for.
     pub connector_certificates: ConnectorCertificates,
     /// What an answer may have in flight in a tunnel.

@@ -8,7 +8,7 @@ use super::field::Field;
 use super::section::Section;
 use super::{IdentityProvider, brand, provider};
 use crate::model::{
-    Application, Brand, ExternalUrl, Host, HostPattern, Scheme, SessionLife, SignIn,
+    Application, Brand, ExternalUrl, Host, HostPattern, Mode, Scheme, SessionLife, SignIn,
 };
 
 /// Keys of `sign_in` not built yet.
@@ -261,7 +261,10 @@ fn check_host(section: &Section<'_>, sign_in: &SignIn, applications: &[Applicati
             .map(move |url| (application, url))
     });
     for (application, url) in urls {
-        if url.host == HostPattern::Exact(sign_in.host.clone()) {
+        let own = HostPattern::Exact(sign_in.host.clone());
+        // Where TLS passes through, the server name has decided before the sign-in host is looked for.
+        let takes_it = application.mode == Mode::TlsPassthrough && meet(&url.host, &own);
+        if url.host == own || takes_it {
             section.error_at_key(
                 "sign_in",
                 "conflict",

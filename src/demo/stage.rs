@@ -303,15 +303,17 @@ async fn start_gateway(
     let clock = Clock::system();
     let config = GatewayConfig::load(&folder.join("gateway.yaml"));
     let config = config.map_err(DemoError::Configuration)?;
-    let mut certificates = Vec::new();
+    let mut loaded = certs::Loaded::default();
     for files in &config.certificates {
-        certificates.push(certs::load(files, clock.now()).map_err(DemoError::Configuration)?);
+        loaded
+            .certificates
+            .push(certs::load(files, clock.now()).map_err(DemoError::Configuration)?);
     }
     let keys = StoreKeys::for_store(config.store_key.as_ref(), &config.store);
     let store = store::open_sqlite(&config.store, keys.map_err(io::Error::other)?).await?;
     let parts = Parts {
         config: config.clone(),
-        certificates,
+        loaded,
         store: Arc::clone(&store),
         https: vec![TcpListener::from_std(listener)?],
         http: Vec::new(),

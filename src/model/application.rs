@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bearer::Bearer;
+use super::client_certificate::ClientCertificates;
 use super::front::Front;
 use super::guard::{AmbiguousPath, Guard, GuardedPaths, PreAuthentication};
 use super::ids::{ApplicationName, GroupName};
@@ -17,6 +18,8 @@ use super::url::{ExternalUrl, Host, InternalUrl, PathPrefix};
 pub struct Application {
     /// Its name, unique in the configuration.
     pub name: ApplicationName,
+    /// What the gateway understands of it.
+    pub mode: Mode,
     /// Where people open it.
     pub external: ExternalUrl,
     /// Where they find it as well, each with the path of the first: who uses one of these stays there.
@@ -31,6 +34,8 @@ pub struct Application {
     pub paths: GuardedPaths,
     /// Which access tokens programs may come with.
     pub bearer: Arc<Bearer>,
+    /// How its clients show certificates; `None`: they are asked for none.
+    pub client_certificates: Option<Arc<ClientCertificates>>,
     /// What it is told of whoever signed in.
     pub sign_on: SignOn,
     /// What it is for, as people are told.
@@ -83,9 +88,12 @@ impl Application {
         self.guards().any(|guard| guard.has(method))
     }
 
-    /// Whether anybody is told apart before anything reaches a part of it.
+    /// Whether anybody is told apart before anything reaches a part of it, or by it.
     #[must_use]
     pub fn is_guarded(&self) -> bool {
+        if self.client_certificates.is_some() {
+            return true;
+        }
         let open = PreAuthentication::Passthrough;
         let mut methods = self.guards().flat_map(|guard| &guard.pre_authentication);
         methods.any(|method| *method != open)
@@ -111,6 +119,17 @@ impl Application {
     pub fn external_urls(&self) -> impl Iterator<Item = &ExternalUrl> {
         std::iter::once(&self.external).chain(&self.alternates)
     }
+}
+
+/// What the gateway understands of an application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Its requests and answers.
+    #[default]
+    Http,
+    /// The server name that its clients say in the TLS handshake, and nothing behind it: TLS ends at the
+    /// application.
+    TlsPassthrough,
 }
 
 /// Equal copies of one application: all have the same path. Never empty.
@@ -253,11 +272,42 @@ pub enum HostHeader {
     Fixed(Arc<str>),
 }
 
+/// A kind of body that can be looked through for links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BodyKind {
+    /// Pages, XHTML among them.
+    Html,
+    /// Style sheets.
+    Css,
+}
+
+impl BodyKind {
+    /// All kinds, as configurations list them.
+    pub const ALL: [Self; 2] = [Self::Html, Self::Css];
+
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Html => "html",
+            Self::Css => "css",
+        }
+    }
+}
+
+impl fmt::Display for BodyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// What is rewritten in an application's requests and answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkTranslation {
     /// Internal URLs in response headers become external ones, and WebDAV's the other way round.
     pub headers: bool,
+    /// Kinds of answers in whose bodies they become external too.
+    pub body: Vec<BodyKind>,
     /// Domains for which the application may set cookies, each the external host or a parent of
     /// it; every other cookie is for the external host alone.
     pub cookie_domains: Vec<Host>,
@@ -267,6 +317,7 @@ impl Default for LinkTranslation {
     fn default() -> Self {
         Self {
             headers: true,
+            body: Vec::new(),
             cookie_domains: Vec::new(),
         }
     }

@@ -77,6 +77,8 @@ codes! {
     SignInRequired = "sign_in_required", Client;
     /// A token is missing, or the one that came is not accepted.
     TokenRequired = "token_required", Client;
+    /// The client has shown no certificate that counts.
+    CertificateRequired = "certificate_required", Client;
     /// The request's header fields are larger or more than the gateway takes.
     TooLarge = "too_large", Client;
     /// The request's body is larger than this application takes.
@@ -133,7 +135,7 @@ mod tests {
 
     #[test]
     fn every_code_reads_back_from_its_word() {
-        assert_eq!(ErrorCode::ALL.len(), 28);
+        assert_eq!(ErrorCode::ALL.len(), 29);
         for code in ErrorCode::ALL {
             assert_eq!(ErrorCode::from_word(code.as_str()), Some(*code));
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::Method;
 use ipnet::IpNet;
 
+use super::client_certificate::CertificateRule;
 use super::country::InCountries;
 use super::week::Week;
 
@@ -43,6 +44,8 @@ pub enum Condition {
     Scope(Arc<str>),
     /// It comes with the service token of this name.
     ServiceToken(Arc<str>),
+    /// The client has shown a certificate that counts, and it says this.
+    Certificate(CertificateRule),
     /// The request comes from one of these networks.
     Ip(Arc<[IpNet]>),
     /// It comes from one of these countries.
@@ -170,6 +173,20 @@ impl Condition {
         }
     }
 
+    /// Whether it asks for what only a request has, or a handshake that the gateway takes part in.
+    #[must_use]
+    pub fn needs_request(&self) -> bool {
+        self.any_inside(&|part| {
+            matches!(part, Self::Method(_) | Self::Path(_) | Self::Certificate(_))
+        })
+    }
+
+    /// Whether it asks for a client's certificate.
+    #[must_use]
+    pub fn needs_certificate(&self) -> bool {
+        self.any_inside(&|part| matches!(part, Self::Certificate(_)))
+    }
+
     /// Whether it holds for nobody of whom no part holds that `is` so: in every way in there is one.
     #[must_use]
     pub fn is_only_for(&self, is: &dyn Fn(&Self) -> bool) -> bool {
@@ -251,6 +268,7 @@ impl fmt::Display for Condition {
             Self::MaxAge(age) => write!(f, "max_age: {}", age.text),
             Self::Scope(scope) => write!(f, "scope: {scope}"),
             Self::ServiceToken(name) => write!(f, "token: {name}"),
+            Self::Certificate(rule) => write!(f, "{rule}"),
             Self::Ip(networks) => {
                 f.write_str("ip: ")?;
                 list(f, networks)
@@ -282,6 +300,7 @@ impl fmt::Display for Condition {
                     let comma = if number == 0 { "" } else { ", " };
                     match part {
                         Self::AnyoneSignedIn => write!(f, "{comma}{part}")?,
+                        Self::Certificate(rule) if rule.is_any() => write!(f, "{comma}{part}")?,
                         part => write!(f, "{comma}{{ {part} }}")?,
                     }
                 }

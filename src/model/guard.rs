@@ -114,6 +114,8 @@ pub enum PreAuthentication {
     Bearer,
     /// By a token of the gateway's own.
     ServiceToken,
+    /// By a certificate that the client shows in the TLS handshake.
+    ClientCertificate,
     /// Everybody has a session, for tests of what holds where there is one.
     #[cfg(test)]
     Assumed,
@@ -127,6 +129,7 @@ impl fmt::Display for PreAuthentication {
             Self::Oidc => "oidc",
             Self::Bearer => "bearer",
             Self::ServiceToken => "service_token",
+            Self::ClientCertificate => "client_certificate",
             #[cfg(test)]
             Self::Assumed => "assumed",
         })

@@ -5,6 +5,7 @@ mod application;
 mod bearer;
 mod brand;
 mod certificate;
+mod client_certificate;
 mod code;
 mod condition;
 mod congestion;
@@ -28,13 +29,16 @@ mod window;
 
 pub use access::{Access, AccessRule, AccessRules, SessionLife, SignIn};
 pub use application::{
-    Affinity, Application, ApplicationLimits, BackendProtocol, BackendTimeouts, Connectors,
-    HealthCheck, HostHeader, InternalUrls, LinkTranslation, ProxyProtocol, Rate, RateUnit,
-    RequestLimit,
+    Affinity, Application, ApplicationLimits, BackendProtocol, BackendTimeouts, BodyKind,
+    Connectors, HealthCheck, HostHeader, InternalUrls, LinkTranslation, Mode, ProxyProtocol, Rate,
+    RateUnit, RequestLimit,
 };
 pub use bearer::{Bearer, Login};
 pub use brand::{Brand, Colour, LogoFile, SupportLink};
 pub use certificate::CertificateFiles;
+pub use client_certificate::{
+    CertificatePart, CertificateRule, ClientCertificate, ClientCertificates,
+};
 pub use code::{ErrorCode, Side};
 pub use condition::{Condition, MaxAge, PathRule};
 pub use congestion::CongestionControl;

@@ -8,113 +8,26 @@
 //! close (DESIGN 8, rule 2): inside `not` the one becomes the other.
 
 mod proof;
+mod seen;
 mod trace;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::Method;
 use serde_json::Value;
 
-use crate::clock::Timestamp;
 use crate::http::CanonicalPath;
 use crate::model::{Access, AccessRule, Condition, PathRule, Person};
 
 pub use proof::StepUp;
 pub(super) use proof::step_up;
+pub use seen::Circumstances;
+pub(super) use seen::Seen;
 pub use trace::Traced;
 pub(super) use trace::trace;
 use trace::why_not;
 
-use super::SignIn;
-use super::bearer::AccessToken;
 use super::permit::Denied;
-
-/// Whom and what rules look at.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Seen<'a> {
-    /// Who it is; `None`: nobody was asked, or it is a program with a token of the gateway's own.
-    person: Option<&'a Person>,
-    /// By which access token.
-    token: Option<&'a AccessToken>,
-    /// By which service token.
-    service_token: Option<&'a str>,
-    /// What they ask for; `None`: nothing yet.
-    request: Option<Circumstances<'a>>,
-    /// How and when they proved who they are, where another than the claims says so.
-    sign_in: Option<&'a SignIn>,
-    /// As if they proved it once more, in whatever way helps.
-    anew: bool,
-}
-
-impl<'a> Seen<'a> {
-    /// Somebody who signed in, or nobody who was asked.
-    pub(super) const fn person(
-        person: Option<&'a Person>,
-        request: Option<Circumstances<'a>>,
-    ) -> Self {
-        Self {
-            person,
-            token: None,
-            service_token: None,
-            request,
-            sign_in: None,
-            anew: false,
-        }
-    }
-
-    /// Somebody with a session.
-    pub(super) const fn signed_in(sign_in: &'a SignIn, request: Circumstances<'a>) -> Self {
-        Self {
-            sign_in: Some(sign_in),
-            ..Self::person(Some(&sign_in.person), Some(request))
-        }
-    }
-
-    /// Whoever shows an access token.
-    pub(super) const fn token(token: &'a AccessToken, request: Circumstances<'a>) -> Self {
-        Self {
-            token: Some(token),
-            ..Self::person(Some(&token.person), Some(request))
-        }
-    }
-
-    /// A program with a service token of this name.
-    pub(super) const fn service_token(name: &'a str, request: Circumstances<'a>) -> Self {
-        Self {
-            service_token: Some(name),
-            ..Self::person(None, Some(request))
-        }
-    }
-
-    /// Whether it is a program with an access token of its own.
-    fn is_program(&self) -> bool {
-        self.token.is_some_and(|token| token.is_of_client)
-    }
-
-    /// Whether a line may let it in at all. SECURITY: a service token comes in by its own name alone,
-    /// and not by what a line says of everybody from somewhere.
-    fn may_come_by(&self, rule: &AccessRule) -> bool {
-        self.service_token.is_none_or(|own| {
-            let named = rule.condition.service_tokens();
-            named.iter().any(|name| ***name == *own)
-        })
-    }
-}
-
-/// What rules look at in a request.
-#[derive(Debug, Clone, Copy)]
-pub struct Circumstances<'a> {
-    /// Where it comes from.
-    pub client: IpAddr,
-    /// Its method, GET for the handshake of a WebSocket.
-    pub method: &'a Method,
-    /// Its path.
-    pub path: CanonicalPath<'a>,
-    /// When it is judged.
-    pub now: Timestamp,
-}
 
 /// Whether a condition holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,7 +118,7 @@ pub(super) fn judge<'a>(access: &'a Access, seen: &Seen<'_>) -> Result<Allowed<'
         return Err(named(first));
     }
     // Nobody is asked who they are, which the operator has said in so many words.
-    if access.allow.is_empty() && seen.person.is_none() && seen.service_token.is_none() {
+    if access.allow.is_empty() && seen.person.is_none() && !seen.is_nobody() {
         return Ok(Allowed {
             by: None,
             would_deny,
@@ -289,9 +202,7 @@ fn holds(condition: &Condition, seen: &Seen<'_>, aim: Aim) -> Holds {
             seen.service_token.is_some_and(|own| **name == *own).into()
         }
         Condition::Claim { name, value } => of_person(seen, |one| has_claim(one, name, value)),
-        Condition::Email(_) | Condition::EmailDomain(_) if seen.service_token.is_some() => {
-            Holds::No
-        }
+        Condition::Email(_) | Condition::EmailDomain(_) if seen.is_nobody() => Holds::No,
         Condition::Email(email) => {
             email_of(seen).map_or(Holds::Unknown, |own| own.eq_ignore_ascii_case(email).into())
         }
@@ -299,6 +210,10 @@ fn holds(condition: &Condition, seen: &Seen<'_>, aim: Aim) -> Holds {
             Some(own) => own.eq_ignore_ascii_case(domain).into(),
             None => Holds::Unknown,
         },
+        Condition::Certificate(rule) => of_request(seen, |request| match request.certificate {
+            Some(certificate) => rule.fits(certificate, aim == Aim::Close),
+            None => Some(false),
+        }),
         Condition::Ip(networks) => of_request(seen, |request| {
             let client = request.client.to_canonical();
             Some(networks.iter().any(|network| network.contains(&client)))
@@ -345,12 +260,12 @@ fn holds(condition: &Condition, seen: &Seen<'_>, aim: Aim) -> Holds {
     }
 }
 
-/// Of a program with a service token it is known that it is nobody.
+/// Of a program with a service token it is known that it is nobody, and so it is of a certificate's owner.
 fn of_person(seen: &Seen<'_>, is: impl FnOnce(&Person) -> bool) -> Holds {
-    match (seen.person, seen.service_token) {
+    match (seen.person, seen.is_nobody()) {
         (Some(person), _) => is(person).into(),
-        (None, Some(_)) => Holds::No,
-        (None, None) => Holds::Unknown,
+        (None, true) => Holds::No,
+        (None, false) => Holds::Unknown,
     }
 }
 

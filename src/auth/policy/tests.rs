@@ -1,16 +1,20 @@
 //! What conditions come to, by a table and by properties.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use http::Method;
 use jiff::Timestamp as Moment;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::super::bearer::AccessToken;
 use super::*;
+use crate::clock::Timestamp;
 use crate::config::GatewayConfig;
 use crate::http::canonical;
-use crate::model::{MaxAge, PersonKey};
+use crate::model::{CertificatePart, CertificateRule, ClientCertificate, MaxAge, PersonKey};
 
 /// Rows of `testdata/access/cases.txt`.
 const ROWS: usize = 169;
@@ -86,6 +90,7 @@ struct Asked {
     path: String,
     client: IpAddr,
     now: Timestamp,
+    shown: Option<ClientCertificate>,
 }
 
 impl Asked {
@@ -104,11 +109,13 @@ impl Asked {
             path: path.to_owned(),
             client: client.parse().unwrap(),
             now: Timestamp(now),
+            shown: None,
         })
     }
 
     fn circumstances(&self) -> Circumstances<'_> {
         Circumstances {
+            certificate: self.shown.as_ref(),
             client: self.client,
             method: &self.method,
             path: canonical(&self.path, true).unwrap(),
@@ -419,6 +426,92 @@ fn programs_come_in_by_what_is_written_for_them() {
     assert!(denied.contains("it takes one with `token: ci`"), "{denied}");
 }
 
+fn certificate(name: &str) -> ClientCertificate {
+    ClientCertificate {
+        parts: vec![(CertificatePart::CommonName, Some(name.into()))],
+        not_after: 100,
+        der: Box::new([]),
+        chain: Vec::new(),
+    }
+}
+
+/// A rule for certificates of this name; for any where it is empty.
+fn named_by(name: &str) -> CertificateRule {
+    match name {
+        "" => CertificateRule::any(),
+        name => CertificateRule::new(vec![(CertificatePart::CommonName, name.into())]),
+    }
+}
+
+#[test]
+fn who_shows_a_certificate_comes_in_by_what_is_written_for_certificates() {
+    let rule = |condition| AccessRule::new(condition, false);
+    let ip = || Condition::Ip(["192.0.2.0/24".parse().unwrap()].into());
+    let named = |name: &str| Condition::Certificate(named_by(name));
+    let not = |part| Condition::Not(Arc::new(part));
+    let mut with = Asked::read("GET / 192.0.2.1 0").unwrap();
+    with.shown = Some(certificate("kiosk"));
+    let without = Asked::read("GET / 192.0.2.1 0").unwrap();
+    let alice = person("alice");
+    // By it alone, signed in beside it and without it, and nobody with and without it.
+    let seen = [
+        Seen::certificate(with.circumstances()),
+        Seen::person(alice.as_ref(), Some(with.circumstances())),
+        Seen::person(alice.as_ref(), Some(without.circumstances())),
+        Seen::person(None, Some(with.circumstances())),
+        Seen::person(None, Some(without.circumstances())),
+    ];
+    for (condition, expected) in [
+        (named(""), [true, true, false, true, false]),
+        (named("kiosk"), [true, true, false, true, false]),
+        (named("Kiosk"), [false; 5]),
+        (named("lobby"), [false; 5]),
+        (not(named("lobby")), [false, true, true, true, true]),
+        (ip(), [false, true, true, true, true]),
+        (
+            Condition::All([ip(), named("kiosk")].into()),
+            [true, true, false, true, false],
+        ),
+        (
+            Condition::Any([ip(), named("kiosk")].into()),
+            [false, true, true, true, true],
+        ),
+        (Condition::AnyoneSignedIn, [false, true, true, false, false]),
+        (
+            Condition::Any([named("kiosk"), Condition::AnyoneSignedIn].into()),
+            [false, true, true, true, false],
+        ),
+        (
+            Condition::All([named("kiosk"), Condition::Group("staff".into())].into()),
+            [false, true, false, false, false],
+        ),
+        (
+            Condition::All([named("kiosk"), not(Condition::Group("staff".into()))].into()),
+            [true, false, false, false, false],
+        ),
+    ] {
+        let access = Access::new(vec![rule(condition.clone())], Vec::new());
+        let let_in = seen.map(|seen| judge(&access, &seen).is_ok());
+        assert_eq!(let_in, expected, "{condition}");
+    }
+    // What closes does so whatever the letters.
+    for (deny, expected) in [
+        (named("Kiosk"), [false, false, true, false, true]),
+        (not(named("")), [true, true, false, true, false]),
+        (
+            Condition::User("kiosk".into()),
+            [true, true, true, false, false],
+        ),
+    ] {
+        let allow = vec![rule(named("")), rule(ip())];
+        let access = Access::new(allow, vec![rule(deny.clone())]);
+        let let_in = seen.map(|seen| judge(&access, &seen).is_ok());
+        assert_eq!(let_in, expected, "{deny}");
+    }
+    // Nothing opens by omission.
+    assert!(judge(&Access::default(), &seen[0]).is_err());
+}
+
 fn condition() -> impl Strategy<Value = Condition> {
     let leaf = prop_oneof![
         Just(Condition::AnyoneSignedIn),
@@ -432,6 +525,7 @@ fn condition() -> impl Strategy<Value = Condition> {
         "(mfa|pwd)".prop_map(|s| Condition::Amr(s.into())),
         (60_u64..600).prop_map(|seconds| Condition::MaxAge(max_age(seconds))),
         "(ci|other)".prop_map(|s| Condition::ServiceToken(s.into())),
+        "(kiosk|Kiosk|lobby|)".prop_map(|s| Condition::Certificate(named_by(&s))),
         r"(192\.0\.2\.0|203\.0\.113\.0)/24"
             .prop_map(|s| Condition::Ip([s.parse().unwrap()].into())),
         "(GET|POST)".prop_map(|s| Condition::Method([s.parse().unwrap()].into())),
@@ -461,6 +555,7 @@ enum Visitor {
     Person(Option<Person>),
     Token(AccessToken),
     Program(&'static str),
+    Certificate,
 }
 
 impl Visitor {
@@ -469,6 +564,7 @@ impl Visitor {
             (Self::Person(person), request) => Seen::person(person.as_ref(), request),
             (Self::Token(token), Some(request)) => Seen::token(token, request),
             (Self::Program(name), Some(request)) => Seen::service_token(name, request),
+            (Self::Certificate, Some(request)) => Seen::certificate(request),
             // Such always want something.
             (_, None) => Seen::person(None, None),
         }
@@ -498,13 +594,22 @@ fn seen() -> impl Strategy<Value = (Visitor, Option<Asked>)> {
         1 => ("(alice|bob)", "(read|read write|other)", any::<bool>())
             .prop_map(|(who, scopes, is)| Visitor::Token(token(&who, &scopes, is))),
         1 => prop_oneof![Just("ci"), Just("backup")].prop_map(Visitor::Program),
+        1 => Just(()).prop_map(|()| Visitor::Certificate),
     ];
     let asked = r"(GET|POST) /{1,2}(a|A|b|%61|a;x)(/c)? (192\.0\.2\.1|203\.0\.113\.1) 0";
     let asked = prop::option::of(asked.prop_map(|asked| Asked::read(&asked).unwrap()));
-    (who, asked).prop_map(|(who, asked)| match (who, asked) {
-        (who @ Visitor::Person(_), asked) => (who, asked),
-        (who, None) => (who, Asked::read("GET /a 192.0.2.1 0")),
-        (who, asked) => (who, asked),
+    let shown = prop::option::of("(kiosk|lobby)".prop_map(|name| certificate(&name)));
+    (who, asked, shown).prop_map(|(who, mut asked, shown)| {
+        if asked.is_none() && !matches!(who, Visitor::Person(_)) {
+            asked = Asked::read("GET /a 192.0.2.1 0");
+        }
+        if let Some(asked) = &mut asked {
+            asked.shown = match who {
+                Visitor::Certificate => shown.or_else(|| Some(certificate("kiosk"))),
+                _ => shown,
+            };
+        }
+        (who, asked)
     })
 }
 

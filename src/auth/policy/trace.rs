@@ -141,6 +141,10 @@ fn saw(condition: &Condition, seen: &Seen<'_>) -> String {
         Condition::MaxAge(_) => of(proof::auth_time(seen).map(Timestamp::to_rfc3339)),
         Condition::Scope(_) => of(seen.token.map(|token| token.scopes.join(" "))),
         Condition::ServiceToken(_) => of(seen.service_token.map(str::to_owned)),
+        Condition::Certificate(_) => of(request.and_then(|one| {
+            let certificate = one.certificate?;
+            Some(certificate.to_string())
+        })),
         Condition::Ip(_) => of(request.map(|one| one.client.to_canonical().to_string())),
         Condition::Country(wanted) => of(request.map(|one| {
             let code = wanted.database.of(one.client).unwrap_or("no country");

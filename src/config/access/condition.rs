@@ -6,11 +6,11 @@ use super::super::field::Field;
 use super::super::file::did_you_mean;
 use super::super::section::{Section, nearest};
 use super::values::{
-    anyone, claim, country, domain, email, max_age, methods, networks, path, scope, service_token,
-    time, word,
+    anyone, certificate, claim, country, domain, email, max_age, methods, networks, only_true,
+    path, scope, service_token, time, word,
 };
 use super::{Known, NamedRules};
-use crate::model::Condition;
+use crate::model::{CertificateRule, Condition};
 
 /// The keys of a condition, for whoever wrote none.
 const KEYS: &[&str] = &[
@@ -26,6 +26,8 @@ const KEYS: &[&str] = &[
     "max_age",
     "scope",
     "token",
+    "certificate",
+    "anyone_with_certificate",
     "ip",
     "country",
     "method",
@@ -51,6 +53,7 @@ const OF_PROVIDERS: &[&str] = &[
 ];
 
 const ANYONE: &str = "anyone_signed_in";
+const ANY_CERTIFICATE: &str = "anyone_with_certificate";
 pub(super) const FORMS: &str =
     "write `anyone_signed_in`, `{ group: staff }`, `{ user: 00u1a2b3 }` or another condition";
 
@@ -100,13 +103,18 @@ pub(super) fn condition(field: Field<'_>, known: &Known<'_>, at: At<'_>) -> Opti
         if word == ANYONE {
             return Some(Condition::AnyoneSignedIn);
         }
-        let remedy = did_you_mean(word, &[ANYONE]).unwrap_or_else(|| FORMS.to_owned());
+        if word == ANY_CERTIFICATE {
+            return Some(Condition::Certificate(CertificateRule::any()));
+        }
+        let remedy =
+            did_you_mean(word, &[ANYONE, ANY_CERTIFICATE]).unwrap_or_else(|| FORMS.to_owned());
         return field.refuse("bad_value", format!("`{word}` names nobody"), remedy);
     }
     field.section(&[], |section| parts(field, section, known, at))?
 }
 
 /// Conditions side by side: all of them.
+#[expect(clippy::too_many_lines, reason = "one key after the other")]
 fn parts(
     field: Field<'_>,
     section: &Section<'_>,
@@ -153,6 +161,11 @@ fn parts(
     take("max_age", &|field| max_age(field).map(Condition::MaxAge));
     take("scope", &|field| scope(field).map(Condition::Scope));
     take("token", &service_token);
+    take("certificate", &certificate);
+    take(ANY_CERTIFICATE, &|field| {
+        let any = Condition::Certificate(CertificateRule::any());
+        only_true(field).map(|()| any)
+    });
     take("ip", &|field| {
         networks(field).map(|all| Condition::Ip(all.into()))
     });

@@ -139,12 +139,18 @@ pub(super) fn access(
         (None, true, Some(None)) => return None,
         (None, true, Some(Some(usual))) if !usual.allow.is_empty() => usual.clone(),
         (None, true, _) => {
-            let only_tokens = guarded.methods == Some(&[PreAuthentication::ServiceToken]);
+            let only = |method| guarded.methods == Some(&[method]);
             section.missing(
                 "access",
-                match only_tokens {
-                    true => "say which tokens may, such as `access: { allow: [{ token: ci }] }`",
-                    false => {
+                match () {
+                    () if only(PreAuthentication::ServiceToken) => {
+                        "say which tokens may, such as `access: { allow: [{ token: ci }] }`"
+                    }
+                    () if only(PreAuthentication::ClientCertificate) => {
+                        "say whose certificates may, such as `access: { allow: [{ certificate: { \
+                         organization: Example } }] }`"
+                    }
+                    () => {
                         "say who may use it, such as `access: { allow: [{ group: staff }] }`; \
                          `access: { allow: [anyone_signed_in] }` lets in everybody who can sign in"
                     }
@@ -161,6 +167,8 @@ fn somebody_may(section: &Section<'_>, access: &Access, guarded: &Guarded<'_>) -
     use PreAuthentication as P;
     let decides = || access.allow.iter().filter(|rule| !rule.report_only);
     let of_tokens = decides().any(|rule| !rule.condition.service_tokens().is_empty());
+    let is_certificate = |part: &Condition| matches!(part, Condition::Certificate(_));
+    let of_certificates = || decides().any(|rule| rule.condition.is_only_for(&is_certificate));
     let of_people = |by_scope: bool| {
         decides().any(|rule| {
             let condition = &rule.condition;
@@ -179,6 +187,12 @@ fn somebody_may(section: &Section<'_>, access: &Access, guarded: &Guarded<'_>) -
             "no line of `allow` has `token`, so no service token is let in",
             "add one for each token, such as `{ token: ci }`; `gateway service-token create --name ci` \
              makes it",
+        );
+    }
+    if guarded.has(P::ClientCertificate) && !of_certificates() {
+        return says(
+            "no line of `allow` asks for a certificate, so nobody is let in by one",
+            "add one such as `anyone_with_certificate` or `{ certificate: { organization: Example } }`",
         );
     }
     if guarded.has(P::Bearer) && !of_people(true) {

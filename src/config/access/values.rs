@@ -11,13 +11,72 @@ use super::super::front;
 use super::Known;
 use super::condition::FORMS;
 use crate::model::{
-    Condition, Host, InCountries, MaxAge, PathRule, ServiceTokenName, Week, WeekError,
+    CertificatePart, CertificateRule, Condition, Host, InCountries, MaxAge, PathRule,
+    ServiceTokenName, Week, WeekError,
 };
 
 pub(super) fn anyone(field: Field<'_>) -> Option<Condition> {
+    only_true(field).map(|()| Condition::AnyoneSignedIn)
+}
+
+pub(super) fn only_true(field: Field<'_>) -> Option<()> {
     match field.boolean()? {
-        true => Some(Condition::AnyoneSignedIn),
+        true => Some(()),
         false => field.refuse("bad_value", "only `true` says something here", FORMS),
+    }
+}
+
+/// What a certificate has to say.
+pub(super) fn certificate(field: Field<'_>) -> Option<Condition> {
+    let parts = field.section(&[], |section| {
+        let mut read = Vec::new();
+        for part in CertificatePart::ALL {
+            if let Some(field) = section.optional(part.as_str()) {
+                read.push(certificate_part(field, part).map(|value| (part, value)));
+            }
+        }
+        read.into_iter().collect::<Option<Vec<_>>>()
+    })??;
+    if parts.is_empty() {
+        let names: Vec<_> = CertificatePart::ALL.map(CertificatePart::as_str).into();
+        let remedy = format!(
+            "write one or more of: {}; `anyone_with_certificate` is for whoever has one",
+            names.join(", ")
+        );
+        return field.refuse("bad_value", "nothing of a certificate is named", remedy);
+    }
+    Some(Condition::Certificate(CertificateRule::new(parts)))
+}
+
+fn certificate_part(field: Field<'_>, part: CertificatePart) -> Option<Arc<str>> {
+    let text = field.text()?;
+    if !part.is_hexadecimal() {
+        return match text.is_empty() {
+            false => Some(text.into()),
+            true => field.no_value(),
+        };
+    }
+    // Other programs print colons between the octets, and capital letters.
+    let plain = text.replace([':', ' '], "").to_ascii_lowercase();
+    // What keeps a number positive in DER is not part of it, and other programs do not print it.
+    let plain = match part {
+        CertificatePart::Serial => {
+            let from = plain.len() - plain.trim_start_matches('0').len();
+            plain[(from - from % 2).min(plain.len().saturating_sub(2))..].to_owned()
+        }
+        _ => plain,
+    };
+    let length = plain.len();
+    let whole = length > 0 && length % 2 == 0 && plain.bytes().all(|b| b.is_ascii_hexdigit());
+    let right = whole && (part != CertificatePart::Fingerprint || length == 64);
+    match right {
+        true => Some(plain.into()),
+        false => field.refuse(
+            "bad_value",
+            format!("`{text}` is no {} in hexadecimal digits", part.as_str()),
+            "write it in quotes as `openssl x509 -noout -serial -fingerprint -sha256` prints it, behind \
+             the `=`",
+        ),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A gateway's configuration in words, and what is different between two: what an operator is told
 //! before a reload and after it.
 
+mod backend;
 mod rules;
 mod words;
 

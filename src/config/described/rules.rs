@@ -3,8 +3,8 @@
 use super::words::Writing;
 use super::{EVERYBODY, Opens};
 use crate::model::{
-    Access, AccessRule, Application, Assertion, Bearer, Condition, Guard, PreAuthentication,
-    SignOn, Username,
+    Access, AccessRule, Application, Assertion, Bearer, ClientCertificates, Condition, Guard,
+    PreAuthentication, SignOn, Username,
 };
 
 /// Lines of rules with what stands behind the names in them: another rule under the same name is another.
@@ -72,6 +72,29 @@ pub(super) fn guarded_paths(settings: &mut Writing, application: &Application) {
             .say("bearer.forward", forward.then_some("yes"))
             .say("bearer.login", login.iter().map(|login| &login.client_id));
     }
+}
+
+/// Whose certificates count, and what the application learns of them.
+pub(super) fn certified(settings: &mut Writing, certificates: Option<&ClientCertificates>) {
+    let yes = |is: fn(&ClientCertificates) -> bool| certificates.map(|one| is(one).to_string());
+    let ca = certificates.map(|one| one.ca.display().to_string());
+    let pem = certificates.and_then(|one| one.pem_header.as_ref());
+    let without_origin = certificates
+        .iter()
+        .flat_map(|one| one.without_origin.iter());
+    settings
+        .put("client_certificates.ca", Opens::Any, ca)
+        .say("client_certificates.forward", yes(|one| one.forward))
+        .say(
+            "client_certificates.forward_chain",
+            yes(|one| one.forward_chain),
+        )
+        .say("client_certificates.pem_header", pem)
+        .put(
+            "client_certificates.without_origin",
+            Opens::More,
+            without_origin.map(|path| path.as_str()),
+        );
 }
 
 /// Who may; everybody where nobody has to sign in and nothing is said.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::rules::{guarded, guarded_paths, told};
+use super::backend::spoken;
+use super::rules::{certified, guarded, guarded_paths, told};
 use super::{EVERYBODY, EXTERNAL_URLS, INTERNAL_URLS, Opens, Setting, Settings};
 use crate::config::{GatewayConfig, IdentityProvider};
 use crate::model::{
-    Affinity, Application, BackendProtocol, Brand, Cors, HostHeader, LogFormat, LogTarget,
-    Maintenance, ProxyProtocol, RequestLimit,
+    Application, Brand, Cors, HostHeader, LogFormat, LogTarget, Maintenance, Mode, RequestLimit,
 };
 
 /// Puts settings together; one without a value is not there.
@@ -41,6 +41,8 @@ pub(super) fn gateway(config: &GatewayConfig) -> Settings {
     let GatewayConfig {
         // The same wherever it lies, and compared as text where it matters.
         file: _,
+        // The applications name them.
+        client_authorities: _,
         places: _,
         sources: _,
         reload,
@@ -219,6 +221,7 @@ fn limits(settings: &mut Writing, config: &GatewayConfig) {
 pub(super) fn application(application: &Application) -> Settings {
     let Application {
         name: _,
+        mode,
         external: _,
         alternates: _,
         internal,
@@ -227,6 +230,7 @@ pub(super) fn application(application: &Application) -> Settings {
         // See `guarded`.
         paths: _,
         bearer: _,
+        client_certificates,
         sign_on,
         description,
         host_header,
@@ -245,6 +249,11 @@ pub(super) fn application(application: &Application) -> Settings {
     let mut settings = Writing(Settings::new());
     guarded(&mut settings, "", guard);
     settings
+        .put(
+            "mode",
+            Opens::Any,
+            (*mode == Mode::TlsPassthrough).then_some("tls_passthrough"),
+        )
         .put(EXTERNAL_URLS, Opens::More, application.external_urls())
         .put(INTERNAL_URLS, Opens::More, internal.all())
         .put("connector_groups", Opens::More, connectors.groups())
@@ -270,6 +279,7 @@ pub(super) fn application(application: &Application) -> Settings {
         )
         .put("host_header", Opens::Any, [host(host_header)])
         .say("link_translation.headers", [link_translation.headers])
+        .say("link_translation.body", &link_translation.body)
         .say(
             "link_translation.cookie_domains",
             &link_translation.cookie_domains,
@@ -281,57 +291,11 @@ pub(super) fn application(application: &Application) -> Settings {
         )
         .say("timeouts.idle", [format!("{:?}", timeouts.idle)]);
     guarded_paths(&mut settings, application);
+    certified(&mut settings, client_certificates.as_deref());
     told(&mut settings, sign_on);
     spoken(&mut settings, application);
     fronted(&mut settings, application);
     settings.0
-}
-
-/// How connectors speak with it.
-fn spoken(settings: &mut Writing, application: &Application) {
-    let Application {
-        backend_protocol,
-        connection_authentication,
-        proxy_protocol,
-        affinity,
-        health_check,
-        ..
-    } = application;
-    settings
-        .say(
-            "backend_protocol",
-            [match backend_protocol {
-                BackendProtocol::Http1 => "http1",
-                BackendProtocol::Http2 => "http2",
-            }],
-        )
-        .say("connection_authentication", [connection_authentication])
-        .say(
-            "proxy_protocol",
-            proxy_protocol.map(|version| match version {
-                ProxyProtocol::V1 => "v1",
-                ProxyProtocol::V2 => "v2",
-            }),
-        )
-        .say(
-            "affinity",
-            affinity.map(|by| match by {
-                Affinity::Cookie => "cookie",
-                Affinity::Address => "address",
-            }),
-        )
-        .say(
-            "health_check",
-            health_check.as_ref().map(|check| {
-                let path = check.path.as_deref().unwrap_or("connection");
-                let good = match check.status.as_slice() {
-                    [] => "below 500".to_owned(),
-                    good => format!("{good:?}"),
-                };
-                let (interval, timeout) = (check.interval, check.timeout);
-                format!("{path} every {interval:?} within {timeout:?}, good is {good}")
-            }),
-        );
 }
 
 /// What the gateway does for it, and lets through.

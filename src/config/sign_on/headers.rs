@@ -33,7 +33,7 @@ pub(super) fn headers_of(field: Field<'_>) -> Option<Vec<SignOnHeader>> {
 }
 
 /// The name of a field that no other one of the application has.
-pub(super) fn header_name(
+pub(in crate::config) fn header_name(
     text: &str,
     field: Field<'_>,
     known: &[HeaderName],

@@ -20,6 +20,7 @@ use crate::model::{
 };
 use assertion::assertion;
 use authorization::{access_token, basic};
+pub(super) use headers::header_name;
 use headers::headers_of;
 
 /// Ways that the documents describe, not built yet.
@@ -174,7 +175,11 @@ fn check_connections(section: &Section<'_>, sign_on: &SignOn) {
 /// What all applications have to know of one another and of the gateway: the names of all are deleted in
 /// what clients send to any, and what is signed is the sign-in host's word.
 pub(super) fn complete(applications: &mut [Application], sign_in: Option<&SignIn>) {
-    let names = applications.iter().flat_map(|one| one.sign_on.names());
+    let names = applications.iter().flat_map(|one| {
+        let certificates = one.client_certificates.as_ref();
+        let pem = certificates.and_then(|settings| settings.pem_header.as_ref());
+        one.sign_on.names().chain(pem)
+    });
     let names: BTreeSet<&str> = names.map(HeaderName::as_str).collect();
     let names: Arc<[HeaderName]> = names
         .into_iter()
