@@ -1,15 +1,22 @@
 //! Link translation: internal URLs become external ones.
 //!
-//! [`UrlMap`] is the only place a URL changes; [`translate_response`], [`translate_request`] and
-//! [`remove_own_cookies`] apply it and the rules about cookies to header fields.
+//! `urls` is the only place a URL changes: [`UrlMap`] for those of one application, [`Table`] for those
+//! of the others. [`translate_response`], [`translate_request`] and [`remove_own_cookies`] apply it and
+//! the rules about cookies to header fields, [`Translated`] with a [`View`] to bodies while they stream.
 
+pub mod body;
 mod headers;
+pub mod markup;
+mod stream;
 mod urls;
+mod view;
 
 pub use headers::{
     Outside, TOWARDS_ONE_URL, remove_own_cookies, translate_request, translate_response,
 };
-pub use urls::UrlMap;
+pub use stream::{Done, Translated};
+pub use urls::{Table, UrlMap, has_bodies};
+pub use view::View;
 
 #[cfg(test)]
 mod tests {
@@ -39,6 +46,8 @@ mod tests {
                 crate::model::Access::default(),
             ),
             paths: crate::model::GuardedPaths::default(),
+            client_certificates: None,
+            mode: crate::model::Mode::Http,
             bearer: std::sync::Arc::default(),
             sign_on: crate::model::SignOn::default(),
             description: None,

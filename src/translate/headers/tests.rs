@@ -14,6 +14,7 @@ const OFF: LinkTranslation = with(false);
 
 const fn with(headers: bool) -> LinkTranslation {
     LinkTranslation {
+        body: Vec::new(),
         headers,
         cookie_domains: Vec::new(),
     }
@@ -214,6 +215,7 @@ fn a_cookie_keeps_the_domain_that_is_listed() {
     let map = UrlMap::new(&application, None, &host).unwrap();
     for headers in [true, false] {
         let what = LinkTranslation {
+            body: Vec::new(),
             headers,
             cookie_domains: vec![Host::parse("example.com").unwrap()],
         };

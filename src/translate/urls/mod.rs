@@ -8,9 +8,11 @@
 
 mod resource;
 mod source;
+mod table;
 
 pub(super) use resource::Unpublished;
 pub(super) use source::Source;
+pub use table::{Table, has_bodies};
 
 use crate::model::{
     Application, Captured, Endpoint, Host, HostHeader, HostPattern, InternalHost, InternalUrl,

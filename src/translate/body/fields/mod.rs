@@ -1,0 +1,74 @@
+//! Header fields of requests and answers whose bodies are translated.
+
+mod list;
+mod request;
+mod response;
+mod tag;
+#[cfg(test)]
+mod tests;
+
+pub use request::{Asked, prepare_request};
+pub use response::{Kinds, Plan, Verdict, judge, mark_translated, remove_digests};
+pub use tag::TagSuffix;
+
+/// Why a body is not translated, or only its beginning: a closed list, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Skip {
+    /// There is no body: 1xx, 204, 205, 304, or a length of 0.
+    Empty,
+    /// It is not of a type that is translated.
+    Type,
+    /// `Cache-Control: no-transform`.
+    NoTransform,
+    /// A coding we do not know, or several.
+    UnknownCoding,
+    /// 206 of a type that is translated: offsets are those of the application's text.
+    Partial,
+    /// An encoding that no browser reads.
+    Charset,
+    /// The text is malformed in an encoding that has to be transcoded.
+    Malformed,
+    /// It does not unpack.
+    Damaged,
+    /// It unpacks to too much.
+    Expands,
+    /// Too much came without a text in it.
+    NoText,
+    /// The rewriter gave up.
+    Rewriter,
+}
+
+impl Skip {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Empty,
+        Self::Type,
+        Self::NoTransform,
+        Self::UnknownCoding,
+        Self::Partial,
+        Self::Charset,
+        Self::Malformed,
+        Self::Damaged,
+        Self::Expands,
+        Self::NoText,
+        Self::Rewriter,
+    ];
+
+    /// Its name in metrics and the log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Type => "type",
+            Self::NoTransform => "no_transform",
+            Self::UnknownCoding => "unknown_coding",
+            Self::Partial => "partial",
+            Self::Charset => "charset",
+            Self::Malformed => "malformed",
+            Self::Damaged => "damaged",
+            Self::Expands => "expands",
+            Self::NoText => "no_text",
+            Self::Rewriter => "rewriter",
+        }
+    }
+}

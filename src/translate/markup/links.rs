@@ -1,0 +1,22 @@
+//! What the rewriters ask about a URL.
+
+/// Published URLs, as the rewriters see them.
+pub trait Links: Send + Sync {
+    /// What stands in place of a URL: absolute (`http://host:port/path?q#f`), protocol-relative
+    /// (`//host/..`) or root-relative (`/path`), any letter case in scheme and host, IDN or
+    /// punycode; `None` leaves it as it is. The rewriters ask without query and fragment.
+    fn translate(&self, url: &str) -> Option<String>;
+
+    /// Lower-case host names (without port) of which a URL may be translated: text without any of
+    /// them is passed over fast.
+    fn hosts(&self) -> &[Box<str>];
+
+    /// Whether root-relative URLs change at all (paths differ).
+    fn changes_root(&self) -> bool;
+
+    /// A Content Security Policy in a `meta` element with its sources translated; `None` leaves it
+    /// as it is.
+    fn translate_policy(&self, _policy: &str) -> Option<String> {
+        None
+    }
+}

@@ -1,0 +1,190 @@
+//! A body that is translated while it streams.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use super::body::{Counts, Decision, Step, Translating, remove_digests};
+use crate::http::{Body, BodyError};
+
+/// What is told of a body when it has ended, or was given up.
+pub type Done = Box<dyn FnOnce(Counts) + Send>;
+
+/// An application's body on its way to somebody. What has come is looked through at once, and where the
+/// application takes a pause, all that is decided goes on: a page that comes in parts appears in parts.
+pub struct Translated {
+    inner: Body,
+    translating: Translating,
+    /// What has come and is not looked through.
+    chunk: Bytes,
+    /// Octets were looked through since the last pause.
+    owes: bool,
+    out: Vec<u8>,
+    trailers: Option<HeaderMap>,
+    failed: Option<BodyError>,
+    state: State,
+    done: Option<Done>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Streams,
+    /// The application's body has ended.
+    Ending,
+    Over,
+}
+
+impl Translated {
+    /// Looks through `inner` with `translating`; `done` learns what came of it.
+    #[must_use]
+    pub fn new(inner: Body, translating: Translating, done: Done) -> Self {
+        Self {
+            inner,
+            translating,
+            chunk: Bytes::new(),
+            owes: false,
+            out: Vec::new(),
+            trailers: None,
+            failed: None,
+            state: State::Streams,
+            done: Some(done),
+        }
+    }
+
+    /// Goes on until it is known whether the head is that of a translated body. It never waits for the
+    /// application: what it has not sent yet does not decide.
+    pub async fn decide(&mut self) -> Decision {
+        poll_fn(|cx| Poll::Ready(self.decide_now(cx))).await
+    }
+
+    fn decide_now(&mut self, cx: &mut Context<'_>) -> Decision {
+        loop {
+            if let Some(decision) = self.translating.decision() {
+                return decision;
+            }
+            // Octets come with a decision only; an error, when there are no more of them.
+            if self.failed.is_some() || self.advance(cx).is_pending() {
+                self.translating.commit();
+                return self.translating.decision().unwrap_or(Decision::Translated);
+            }
+        }
+    }
+
+    /// One step; ready where there is something to give, or nothing more to come.
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if !self.chunk.is_empty() {
+                let mut rest = &self.chunk[..];
+                let step = self.translating.step(&mut rest, &mut self.out, false);
+                let taken = self.chunk.len() - rest.len();
+                let _ = self.chunk.split_to(taken);
+                self.owes = true;
+                match step {
+                    Ok(Step::More) => return Poll::Ready(()),
+                    Ok(Step::Done) => {}
+                    Err(error) => return self.fails(error.into()),
+                }
+                if !self.out.is_empty() {
+                    return Poll::Ready(());
+                }
+            }
+            if self.state == State::Ending {
+                self.state = State::Over;
+                if let Err(error) = self.translating.end(&mut self.out) {
+                    return self.fails(error.into());
+                }
+                return Poll::Ready(());
+            }
+            match Pin::new(&mut self.inner).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => self.chunk = data,
+                    Err(frame) => {
+                        self.trailers = frame.into_trailers().ok();
+                        if let Some(trailers) = &mut self.trailers {
+                            remove_digests(trailers);
+                        }
+                        self.state = State::Ending;
+                    }
+                },
+                Poll::Ready(Some(Err(error))) => return self.fails(error),
+                Poll::Ready(None) => self.state = State::Ending,
+                Poll::Pending if self.owes => match self.flush() {
+                    Ok(()) if self.out.is_empty() => return Poll::Pending,
+                    Ok(()) => return Poll::Ready(()),
+                    Err(error) => return self.fails(error),
+                },
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), BodyError> {
+        let mut nothing: &[u8] = &[];
+        let step = self.translating.step(&mut nothing, &mut self.out, true)?;
+        self.owes = step == Step::More;
+        Ok(())
+    }
+
+    /// What was made before goes out first.
+    fn fails(&mut self, error: BodyError) -> Poll<()> {
+        self.failed = Some(error);
+        self.state = State::Over;
+        self.chunk = Bytes::new();
+        Poll::Ready(())
+    }
+
+    fn tell(&mut self) {
+        if let Some(done) = self.done.take() {
+            done(self.translating.counts());
+        }
+    }
+}
+
+impl Drop for Translated {
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
+impl HttpBody for Translated {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        loop {
+            if !this.out.is_empty() {
+                let out = std::mem::take(&mut this.out);
+                return Poll::Ready(Some(Ok(Frame::data(out.into()))));
+            }
+            if let Some(error) = this.failed.take() {
+                this.tell();
+                return Poll::Ready(Some(Err(error)));
+            }
+            if this.state == State::Over {
+                this.tell();
+                let trailers = this.trailers.take();
+                return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+            }
+            ready!(this.advance(cx));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.state == State::Over
+            && self.out.is_empty()
+            && self.failed.is_none()
+            && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
