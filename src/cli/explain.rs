@@ -3,11 +3,15 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use comfy_table::Table;
 use http::Method;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::Map;
 use url::form_urlencoded::Serializer;
 
@@ -15,10 +19,11 @@ use super::link::{person_named, provider_named};
 use super::orders::{self, paths};
 use super::{Exit, GatewayFile};
 use crate::auth::provider::person_of;
+use crate::certs;
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
-use crate::gateway::{Explanation, Question};
-use crate::model::Person;
+use crate::gateway::{Explanation, Question, Visitor};
+use crate::model::{ClientCertificate, Person};
 
 /// The longest file of claims: it goes to the gateway in the address of a question.
 const LONGEST_CLAIMS: usize = 16 * 1024;
@@ -47,6 +52,12 @@ pub(super) struct Explain {
     /// From whoever an ID token with these claims would be of: a file with a JSON object
     #[arg(long, value_name = "FILE")]
     claims: Option<PathBuf>,
+    /// From a program with the service token of this name, for the application and path
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["user", "claims"])]
+    token: Option<String>,
+    /// From a client that shows this certificate, PEM, taken for one that counts
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
     /// The identity provider that says so, where there are several
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
@@ -73,20 +84,26 @@ impl Explain {
         let config = GatewayConfig::load(&self.config.config).map_err(Exit::Findings)?;
         let client = self.ip.unwrap_or(STRANGER);
         let usage = |text: String| Exit::Refused(format!("appproxy: {text}"));
-        let person = self
-            .person(&config)
+        let visitor = self
+            .visitor(&config)
             .map_err(|error| usage(format!("{error:#}")))?;
         let mut query = Serializer::new(String::new());
         query
             .append_pair("url", &self.url)
             .append_pair("method", self.method.as_str())
             .append_pair("ip", &client.to_string());
-        if let Some(person) = &person {
+        if let Some(person) = &visitor.person {
             let text = serde_json::to_string(person).unwrap_or_default();
             query.append_pair("person", &text);
         }
+        if let Some(name) = &visitor.service_token {
+            query.append_pair("token", name);
+        }
+        if let Some(certificate) = &visitor.certificate {
+            query.append_pair("certificate", &BASE64.encode(&certificate.der));
+        }
         let query = query.finish();
-        let question = Question::new(&self.url, self.method.clone(), client, person);
+        let question = Question::new(&self.url, self.method.clone(), client, visitor);
         let question = question.map_err(|error| usage(error.to_string()))?;
         let path = format!("{}?{query}", paths::EXPLAIN);
         let told: Option<Explanation> = orders::order(&config, Method::GET, &path)?;
@@ -129,6 +146,16 @@ impl Explain {
 
 impl Explain {
     /// Whose request it would be.
+    fn visitor(&self, config: &GatewayConfig) -> anyhow::Result<Visitor> {
+        let certificate = self.certificate.as_deref().map(certificate);
+        Ok(Visitor {
+            person: self.person(config)?,
+            service_token: self.token.clone(),
+            certificate: certificate.transpose()?,
+        })
+    }
+
+    /// Who it would be from.
     fn person(&self, config: &GatewayConfig) -> anyhow::Result<Option<Person>> {
         if self.user.is_none() && self.claims.is_none() {
             return Ok(None);
@@ -152,6 +179,15 @@ impl Explain {
             .map(Some)
             .with_context(|| format!("{shown} describes nobody"))
     }
+}
+
+/// The first certificate of a file.
+fn certificate(file: &Path) -> anyhow::Result<ClientCertificate> {
+    let shown = file.display();
+    let read = CertificateDer::from_pem_file(file);
+    let der = read.with_context(|| format!("{shown} holds no certificate in PEM"))?;
+    let read = certs::read_client_certificate(&[der]);
+    read.with_context(|| format!("the certificate in {shown} cannot be used"))
 }
 
 impl LogLevel {

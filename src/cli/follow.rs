@@ -67,7 +67,9 @@ impl Prints {
 
     pub(super) fn of_certificates(config: &GatewayConfig) -> Self {
         let files = config.certificates.iter();
-        Self::of(files.flat_map(|files| [files.chain.as_path(), files.key.as_path()]))
+        let files = files.flat_map(|files| [files.chain.as_path(), files.key.as_path()]);
+        let authorities = config.client_authorities.iter();
+        Self::of(files.chain(authorities.map(|one| one.file.as_path())))
     }
 
     /// Of what a connector knows applications by.

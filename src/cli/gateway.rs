@@ -33,7 +33,7 @@ const STOPPING: &str = "stopping: everybody is sent elsewhere; a second signal e
 /// Runs a gateway until it is told to stop, with a connector beside it where one is wanted.
 pub(super) fn run(config: &Path, local_connector: bool) -> Result<(), Exit> {
     let clock = Clock::system();
-    let (config, certificates) = prepare(config, &clock)?;
+    let (config, loaded) = prepare(config, &clock)?;
     apply_log(&config)?;
     // What can be refused without a trace comes before the store, which may be made below; and
     // this belongs before there are threads.
@@ -59,7 +59,7 @@ pub(super) fn run(config: &Path, local_connector: bool) -> Result<(), Exit> {
         let door = doors.and_then(|door| door.local_addr().ok());
         let parts = Parts {
             config,
-            certificates,
+            loaded,
             store: Arc::clone(&store),
             https,
             http,
@@ -187,12 +187,16 @@ async fn take_orders(
 }
 
 /// What a gateway starts with, and what a reload puts in force.
-pub(super) type Prepared = (GatewayConfig, Vec<certs::LoadedCertificate>);
+pub(super) type Prepared = (GatewayConfig, certs::Loaded);
 
 /// Everything that can be wrong before a socket is opened or a file is written, said together.
 pub(super) fn prepare(file: &Path, clock: &Clock) -> Result<Prepared, Exit> {
     let reading = GatewayConfig::read(file);
     let (certificates, mut findings) = load_all(&reading.certificates, clock);
+    let mut loaded = certs::Loaded {
+        certificates,
+        ..certs::Loaded::default()
+    };
     let config = match reading.config {
         Ok(config) => config,
         Err(mut found) => {
@@ -200,6 +204,7 @@ pub(super) fn prepare(file: &Path, clock: &Clock) -> Result<Prepared, Exit> {
             return Err(Exit::Findings(found));
         }
     };
+    findings.extend(load_authorities(&config, &mut loaded, clock));
     findings.extend(look_at_store(&config));
     findings.extend(gateway::look_at_pictures(&config));
     findings.extend(
@@ -215,13 +220,13 @@ pub(super) fn prepare(file: &Path, clock: &Clock) -> Result<Prepared, Exit> {
     if !findings.is_empty() {
         return Err(Exit::Findings(findings));
     }
-    warn_of(&certificates);
+    warn_of(&loaded);
     for provider in &config.identity_providers {
         for ending in provider.ending_secrets(clock.now()) {
             tracing::warn!("{ending}");
         }
     }
-    Ok((config, certificates))
+    Ok((config, loaded))
 }
 
 /// Makes the log as a configuration says.
@@ -230,17 +235,38 @@ pub(super) fn apply_log(config: &GatewayConfig) -> Result<(), Exit> {
     applied.map_err(|e| Exit::Findings(vec![unusable(&config.places.log, e.to_string())]))
 }
 
-/// The certificates of a configuration.
+/// The certificates and authorities of a configuration.
 pub(super) fn load_certificates(
-    files: &[CertificateFiles],
+    config: &GatewayConfig,
     clock: &Clock,
-) -> Result<Vec<certs::LoadedCertificate>, Exit> {
-    let (certificates, findings) = load_all(files, clock);
+) -> Result<certs::Loaded, Exit> {
+    let (certificates, mut findings) = load_all(&config.certificates, clock);
+    let mut loaded = certs::Loaded {
+        certificates,
+        ..certs::Loaded::default()
+    };
+    findings.extend(load_authorities(config, &mut loaded, clock));
     if !findings.is_empty() {
         return Err(Exit::Findings(findings));
     }
-    warn_of(&certificates);
-    Ok(certificates)
+    warn_of(&loaded);
+    Ok(loaded)
+}
+
+/// The authorities whose certificates clients may show.
+fn load_authorities(
+    config: &GatewayConfig,
+    loaded: &mut certs::Loaded,
+    clock: &Clock,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in &config.client_authorities {
+        match certs::ClientAuthorities::load(&file.file, &file.place, clock.now()) {
+            Ok(read) => loaded.client_authorities.push(Arc::new(read)),
+            Err(finding) => findings.push(*finding),
+        }
+    }
+    findings
 }
 
 fn load_all(
@@ -257,8 +283,11 @@ fn load_all(
     (certificates, findings)
 }
 
-fn warn_of(certificates: &[certs::LoadedCertificate]) {
-    for warning in certificates.iter().flat_map(|loaded| &loaded.warnings) {
+fn warn_of(loaded: &certs::Loaded) {
+    let of_authorities = loaded.client_authorities.iter();
+    let of_authorities = of_authorities.flat_map(|authorities| &authorities.warnings);
+    let of_certificates = loaded.certificates.iter().flat_map(|one| &one.warnings);
+    for warning in of_certificates.chain(of_authorities) {
         tracing::warn!("{warning}");
     }
 }

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -26,8 +28,9 @@ use url::form_urlencoded;
 
 use super::Exit;
 use super::reload::Reloader;
+use crate::certs;
 use crate::config::{Described, GatewayConfig};
-use crate::gateway::Question;
+use crate::gateway::{Question, Visitor};
 use crate::net::SocketFile;
 use crate::telemetry;
 
@@ -169,7 +172,19 @@ fn question(query: Option<&str>) -> Result<Question, String> {
     let client = of("ip")?.parse().map_err(|_| missing("ip"))?;
     let person = parameter(query, "person").map(|text| serde_json::from_str(&text));
     let person = person.transpose().map_err(|_| missing("person"))?;
-    Question::new(&of("url")?, method, client, person).map_err(|error| error.to_string())
+    let certificate = parameter(query, "certificate").map(|text| {
+        let der = BASE64.decode(text).ok()?;
+        certs::read_client_certificate(&[der.into()]).ok()
+    });
+    let visitor = Visitor {
+        person,
+        service_token: parameter(query, "token"),
+        certificate: match certificate {
+            Some(read) => Some(read.ok_or_else(|| missing("certificate"))?),
+            None => None,
+        },
+    };
+    Question::new(&of("url")?, method, client, visitor).map_err(|error| error.to_string())
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {

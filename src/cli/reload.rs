@@ -139,7 +139,7 @@ impl Reloader {
             let _one = this.one();
             let config = this.gateway.config();
             let before = Prints::of_certificates(&config);
-            let certificates = gateway::load_certificates(&config.certificates, &this.clock);
+            let certificates = gateway::load_certificates(&config, &this.clock);
             if before != Prints::of_certificates(&config) {
                 return;
             }
@@ -252,7 +252,7 @@ impl Reloader {
     fn apply(
         &self,
         config: GatewayConfig,
-        certificates: Vec<crate::certs::LoadedCertificate>,
+        certificates: crate::certs::Loaded,
     ) -> Result<Applied, Exit> {
         if self.gateway.is_stopping() {
             return Err(Exit::failed("the gateway is stopping"));

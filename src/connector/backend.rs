@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as _;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::again::Kept;
@@ -159,6 +160,16 @@ impl Backend {
         let reach = self.reach();
         let connected = reach.connect(target, profile.protocol(), deadline);
         connected.await.map(drop)
+    }
+
+    /// Opens a connection on which the client and the application speak for themselves.
+    pub(super) async fn open(
+        &self,
+        target: &Target,
+        profile: &Profile,
+    ) -> Result<TcpStream, BackendError> {
+        let deadline = Instant::now() + profile.connect();
+        self.reach().dial_for(target, deadline).await
     }
 
     /// A connection for a request; one of HTTP/1.1 that was used before only where that may do.

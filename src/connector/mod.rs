@@ -22,6 +22,7 @@ mod late;
 mod measure;
 mod named;
 mod open;
+mod passthrough;
 mod pinned;
 mod pool;
 mod probe;

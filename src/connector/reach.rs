@@ -92,15 +92,9 @@ impl Reach {
         deadline: Instant,
     ) -> Result<Fresh, BackendError> {
         let Target {
-            scheme,
-            endpoint,
-            says,
-            ..
+            scheme, endpoint, ..
         } = target;
-        let mut stream = self.dial(endpoint, deadline).await?;
-        if let Some(says) = says {
-            says.write(&mut stream, endpoint, deadline).await?;
-        }
+        let stream = self.dial_for(target, deadline).await?;
         let asked = Arc::new(Asked::default());
         match (scheme, wanted) {
             (Scheme::Http, BackendProtocol::Http1) => speak_http1(stream, asked).await,
@@ -120,6 +114,20 @@ impl Reach {
                 }
             }
         }
+    }
+
+    /// A connection on which nothing was said but whose it is, where it has to be.
+    pub(super) async fn dial_for(
+        &self,
+        target: &Target,
+        deadline: Instant,
+    ) -> Result<TcpStream, BackendError> {
+        let Target { endpoint, says, .. } = target;
+        let mut stream = self.dial(endpoint, deadline).await?;
+        if let Some(says) = says {
+            says.write(&mut stream, endpoint, deadline).await?;
+        }
+        Ok(stream)
     }
 
     /// A connection that speaks HTTP/1.1.

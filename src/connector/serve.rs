@@ -86,6 +86,9 @@ impl Server {
         let reach = self.backend.reach();
         errand.target.under = reach.number;
         let mut term = Term::new(&self.backend, reach, errand.target.endpoint.clone());
+        if asks_for(&request, wire::TLS_PASSTHROUGH) {
+            return Box::pin(self.passthrough(request, &errand, &profile, flight, term)).await;
+        }
         if request.method() == Method::CONNECT {
             // In a box: rare beside requests, and larger than all that they need.
             return Box::pin(self.websocket(request, &errand, &profile, flight, term)).await;
@@ -185,8 +188,14 @@ impl Server {
     }
 }
 
+/// Whether it is an extended CONNECT of this protocol.
+fn asks_for(request: &Request<Incoming>, protocol: &str) -> bool {
+    let asked = request.extensions().get::<Protocol>();
+    *request.method() == Method::CONNECT && asked.is_some_and(|own| own.as_str() == protocol)
+}
+
 /// An answer, unless a reload takes its application from the allow-list before.
-async fn within<T>(
+pub(super) async fn within<T>(
     term: &mut Term,
     answer: impl Future<Output = Result<T, BackendError>>,
 ) -> Result<T, BackendError> {
@@ -276,8 +285,8 @@ impl Guard for About {
 
 /// Where a request goes and how.
 #[derive(Debug)]
-struct Errand {
-    target: Target,
+pub(super) struct Errand {
+    pub(super) target: Target,
     profile: ProfileHash,
     /// The client connection that has a connection of its own.
     client: Option<String>,

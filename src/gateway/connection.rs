@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::client_tls::ClientTls;
 use super::crowd::Seat;
 use super::kept::Kept;
 use super::pins::Pins;
@@ -61,6 +62,8 @@ pub(crate) struct Transport {
     pub(super) ends: Ends,
     pub(crate) scheme: Scheme,
     h2: bool,
+    /// What its client was asked for in the handshake; `None`: nothing.
+    pub(super) client_tls: Option<Arc<ClientTls>>,
     /// What it holds on to.
     pub(super) pins: Arc<Pins>,
 }
@@ -73,17 +76,19 @@ impl Transport {
             ends,
             scheme: Scheme::Http,
             h2: false,
+            client_tls: None,
             pins: Arc::default(),
         }
     }
 
     /// TLS, with the protocol that ALPN chose.
-    pub(crate) fn tls(ends: Ends, h2: bool) -> Self {
+    pub(super) fn tls(ends: Ends, h2: bool, client_tls: Option<Arc<ClientTls>>) -> Self {
         Self {
             peer: ends.source(),
             ends,
             scheme: Scheme::Https,
             h2,
+            client_tls,
             pins: Arc::default(),
         }
     }

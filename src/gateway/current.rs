@@ -4,6 +4,7 @@
 //! configuration and half of another. What is counted and learnt of an application goes over to the
 //! next configuration where it is still the same application; see [`RouteTable::after`].
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,12 +18,13 @@ use super::route::RouteTable;
 use super::sign_in::Desk;
 use super::{Gateway, StartError, affordable, tls};
 use crate::auth::Identity;
-use crate::certs::LoadedCertificate;
+use crate::certs::{ClientAuthorities, Loaded};
 use crate::clock::Clock;
-use crate::config::{Change, GatewayConfig, StartOnly};
+use crate::config::{Change, GatewayConfig, StartOnly, What};
 use crate::model::Finding;
 use crate::net::TunnelSockets;
 use crate::telemetry::metrics::CONFIG_RELOADS;
+use crate::translate::Table;
 
 /// One configuration as the gateway works by it.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub(super) struct Current {
     /// As it was read and checked.
     pub(super) config: GatewayConfig,
     pub(super) table: RouteTable,
+    /// Where links between applications lead.
+    pub(super) links: Arc<Table>,
     /// How fast one address may ask for anything.
     pub(super) rates: Arc<Rates>,
     /// For browsers and programs.
@@ -41,7 +45,7 @@ pub(super) struct Current {
     pub(super) theme: Theme,
     /// Where people sign in; `None` where nobody does.
     pub(super) desk: Option<Desk>,
-    certificates: Vec<LoadedCertificate>,
+    loaded: Loaded,
     /// What tunnels' sockets are set to.
     pub(super) sockets: TunnelSockets,
     /// Another one is in force.
@@ -82,31 +86,29 @@ pub fn look_at_pictures(config: &GatewayConfig) -> Option<Finding> {
     theme.err().map(|error| error.finding())
 }
 
-fn have_same_chains(a: &[LoadedCertificate], b: &[LoadedCertificate]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.key.cert == b.key.cert)
-}
-
 impl Current {
     /// The next one after `before`.
     pub(super) fn after(
         before: Option<&Self>,
         config: GatewayConfig,
-        certificates: Vec<LoadedCertificate>,
+        loaded: Loaded,
         clock: &Clock,
     ) -> Result<Self, StartError> {
         // Sessions that clients would resume are known to the one alone that began them.
-        let same_chains = |b: &&Self| have_same_chains(&b.certificates, &certificates);
-        let people_tls = match before.filter(same_chains) {
+        let same_files = |b: &&Self| b.loaded.is_same_as(&loaded);
+        let people_tls = match before.filter(same_files) {
             Some(before) => Arc::clone(&before.people_tls),
             None => {
-                let by_name = tls::ByName::new(&certificates).ok_or(StartError::NoCertificate)?;
-                Arc::new(tls::People::new(by_name)?)
+                let by_name = tls::ByName::new(&loaded.certificates);
+                let by_name = by_name.ok_or(StartError::NoCertificate)?;
+                Arc::new(tls::People::new(by_name, &loaded.client_authorities)?)
             }
         };
         let same_rate = |b: &&Self| b.config.rate_per_address == config.rate_per_address;
         Ok(Self {
             generation: before.map_or(1, |before| before.generation + 1),
             table: RouteTable::after(before.map(|b| &b.table), &config.applications),
+            links: Arc::new(Table::new(&config.applications)),
             rates: before.filter(same_rate).map_or_else(
                 || Arc::new(Rates::new(None, None, config.rate_per_address)),
                 |before| Arc::clone(&before.rates),
@@ -115,22 +117,55 @@ impl Current {
             theme: Theme::new(&config.brand, &config.applications)?,
             desk: Desk::after(before.and_then(|b| b.desk.as_ref()), &config, clock)
                 .map_err(StartError::Providers)?,
-            expiries: Expiries::of(&certificates),
+            expiries: Expiries::of(&loaded.certificates),
             sockets: TunnelSockets::new(config.congestion.clone()),
             superseded: CancellationToken::new(),
-            certificates,
+            loaded,
             config,
         })
     }
 }
 
 impl Current {
+    /// The authorities of a file, which count where it is named.
+    pub(super) fn client_authorities(&self, ca: &Path) -> Option<&Arc<ClientAuthorities>> {
+        let mut all = self.loaded.client_authorities.iter();
+        all.find(|one| one.file == ca)
+    }
+
     /// Whether the provider that said who somebody is, where one did, is still believed.
     pub(super) fn vouches_for(&self, identity: &Identity) -> bool {
         let by_provider = matches!(identity, Identity::Session(_) | Identity::Bearer(_));
         let desk = self.desk.as_ref();
         !by_provider || desk.is_some_and(|desk| desk.vouches_for(identity))
     }
+}
+
+/// Which authorities came and went in files that were named before and after.
+fn of_authorities(before: &Loaded, after: &Loaded) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for own in &after.client_authorities {
+        let was = before
+            .client_authorities
+            .iter()
+            .find(|one| one.file == own.file);
+        let Some(was) = was.filter(|was| was.names != own.names) else {
+            continue;
+        };
+        let gone = was.names.iter().any(|name| !own.names.contains(name));
+        let new = own.names.iter().any(|name| !was.names.contains(name));
+        changes.push(Change {
+            application: None,
+            what: What::Setting {
+                key: format!("client_certificates.ca {}", own.file.display()),
+                before: was.names.join(", "),
+                after: own.names.join(", "),
+            },
+            wider: new,
+            narrower: gone,
+        });
+    }
+    changes
 }
 
 impl Gateway {
@@ -166,7 +201,7 @@ impl Gateway {
     pub fn apply(
         self: &Arc<Self>,
         config: GatewayConfig,
-        certificates: Vec<LoadedCertificate>,
+        loaded: Loaded,
     ) -> Result<Applied, ApplyError> {
         // One at a time: each is compared with the one that is in force when it comes.
         let _applying = self
@@ -178,13 +213,9 @@ impl Gateway {
         if !needs_restart.is_empty() {
             return Err(ApplyError::NeedsRestart(needs_restart));
         }
-        let changes = Change::between(&before.config, &config);
-        let next = Arc::new(Current::after(
-            Some(&before),
-            config,
-            certificates,
-            &self.clock,
-        )?);
+        let mut changes = Change::between(&before.config, &config);
+        changes.extend(of_authorities(&before.loaded, &loaded));
+        let next = Arc::new(Current::after(Some(&before), config, loaded, &self.clock)?);
         let config = &next.config;
         self.clients
             .limit(config.requests_per_address, config.requests_total);
@@ -208,9 +239,9 @@ impl Gateway {
 
     /// Whether these are in force already.
     #[must_use]
-    pub fn has(&self, config: &GatewayConfig, certificates: &[LoadedCertificate]) -> bool {
+    pub fn has(&self, config: &GatewayConfig, loaded: &Loaded) -> bool {
         let current = self.current();
-        have_same_chains(&current.certificates, certificates)
+        current.loaded.is_same_as(loaded)
             && Change::between(&current.config, config).is_empty()
             && StartOnly::between(&current.config, config).is_empty()
             && Theme::new(&config.brand, &config.applications)

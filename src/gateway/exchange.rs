@@ -55,6 +55,8 @@ pub(super) struct Answered {
     pub(super) hold: Option<Hold>,
     /// Who gave it.
     pub(super) mark: Mark,
+    /// Which internal URL it came from.
+    pub(super) url: usize,
 }
 
 impl Answered {
@@ -63,6 +65,7 @@ impl Answered {
             response,
             hold,
             mark: ways.to(url).mark,
+            url,
         }
     }
 }
@@ -256,8 +259,8 @@ impl Exchange<'_> {
             ),
             Nobody::TooOld => (
                 ErrorCode::NoConnector,
-                "the connectors of the groups are too old for `proxy_protocol` or \
-                 `connection_authentication` of the application, upgrade them",
+                "the connectors of the groups are too old for `proxy_protocol`, \
+                 `connection_authentication` or `mode: tls_passthrough` of the application, upgrade them",
             ),
             Nobody::AllFull => (
                 ErrorCode::TunnelBusy,

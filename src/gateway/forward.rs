@@ -1,7 +1,7 @@
 //! One allowed request into the tunnel, and its answer back.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, SEC_WEBSOCKET_ACCEPT,
@@ -16,6 +16,7 @@ use hyper::upgrade::OnUpgrade;
 use super::Gateway;
 use super::affinity::{Client, Wish};
 use super::choice::Hold;
+use super::client_tls;
 use super::exchange::Exchange;
 use super::lease::Lease;
 use super::limits::Ticket;
@@ -23,17 +24,20 @@ use super::pins::Pins;
 use super::published::Published;
 use super::respond::{self, Failure};
 use super::sign_on::{self, Told};
+use super::translated::Looking;
 use super::upload::Upload;
 use crate::auth::Permit;
 use crate::http::{self as rules, Body, Guard, Upgrade};
-use crate::model::{Affinity, Captured, Ends, ErrorCode, Host, RequestId, Scheme};
+use crate::model::{
+    Affinity, Captured, ClientCertificate, Ends, ErrorCode, Host, RequestId, Scheme,
+};
 use crate::telemetry::AccessLine;
-use crate::translate::{self, UrlMap};
+use crate::translate::{self, Table, UrlMap};
 use crate::tunnel::wire;
 use crate::upgrade;
 
 /// Configuration excludes it.
-const NO_LABEL: &str = "the internal URL's wildcard has no label to take";
+pub(super) const NO_LABEL: &str = "the internal URL's wildcard has no label to take";
 
 /// What the gateway knows of a request beside the request itself.
 #[derive(Debug)]
@@ -49,6 +53,10 @@ pub(super) struct Errand<'a> {
     pub(super) id: &'a RequestId,
     /// The client's connection.
     pub(super) ends: Ends,
+    /// The certificate that its client has shown, where it counts.
+    pub(super) certificate: Option<&'a ClientCertificate>,
+    /// Where links between applications lead.
+    pub(super) links: &'a Arc<Table>,
     /// What the client connection holds on to, where the application signs connections in.
     pub(super) pins: Option<&'a Pins>,
 }
@@ -73,6 +81,15 @@ pub(super) struct Held {
     _ticket: Ticket,
 }
 
+impl Held {
+    pub(super) const fn new(hold: Option<Hold>, ticket: Ticket) -> Self {
+        Self {
+            _hold: hold,
+            _ticket: ticket,
+        }
+    }
+}
+
 impl Guard for Held {}
 
 /// `Origin`, `Destination` and the like as they came: what an application is to see of them depends
@@ -80,7 +97,7 @@ impl Guard for Held {}
 pub(super) struct Origins([(HeaderName, Vec<HeaderValue>); 4]);
 
 impl Origins {
-    fn of(fields: &HeaderMap) -> Self {
+    pub(super) fn of(fields: &HeaderMap) -> Self {
         Self(translate::TOWARDS_ONE_URL.map(|name| {
             let values = fields.get_all(&name).iter().cloned().collect();
             (name, values)
@@ -124,7 +141,8 @@ pub(super) async fn forward(
         request.headers_mut().remove(AUTHORIZATION);
     }
     let told = sign_on::prepare(gateway, errand.published, &permit).await?;
-    let request = compose(request, errand, &map, told, is_websocket)?
+    let (request, looking) = compose(request, errand, &map, told, is_websocket)?;
+    let request = request
         .map(|body| body.with_limit(application.limits.body))
         .map(|body| upload.follow(respond::count(access, body)))
         .map(|body| body.with_lease(lease));
@@ -146,11 +164,10 @@ pub(super) async fn forward(
         say_what_is_needed(errand.published);
     }
     let mark = (wish != Wish::Mark(answered.mark)).then_some(answered.mark);
-    let held = Held {
-        _hold: answered.hold,
-        _ticket: ticket,
-    };
-    let mut forwarded = receive(answered.response, &map, access, held, client, &asked)?;
+    let held = Held::new(answered.hold, ticket);
+    let url = answered.url;
+    let answer = (answered.response, looking.map(|looking| (looking, url)));
+    let mut forwarded = receive(answer, &map, access, held, client, &asked).await?;
     // A visitor of somebody else, or of nobody yet, belongs to whoever answered.
     if let (Some(cookie), Some(mark)) = (&errand.published.cookie, mark) {
         cookie.set(forwarded.response.headers_mut(), mark);
@@ -187,9 +204,13 @@ fn compose(
     map: &UrlMap<'_>,
     told: Told<'_>,
     is_websocket: bool,
-) -> Result<Request<Body>, Failure> {
+) -> Result<(Request<Body>, Option<Looking>), Failure> {
     let application = map.application();
     let (mut parts, body) = request.into_parts();
+    let looking = match is_websocket {
+        true => None,
+        false => Looking::prepare(errand, &mut parts),
+    };
     let fields = &mut parts.headers;
     rules::strip_request(fields);
     rules::deny_request(fields);
@@ -197,6 +218,12 @@ fn compose(
     translate::remove_own_cookies(fields);
     fields.remove(HOST);
     sign_on::tell(fields, &application.sign_on, told, errand.id);
+    if let Some(settings) = &application.client_certificates {
+        client_tls::remove_claimed(fields, settings);
+        if let Some(certificate) = errand.certificate {
+            client_tls::tell(fields, settings, certificate, errand.id);
+        }
+    }
     errand.facts.set(fields);
     put(fields, wire::APPLICATION, application.name.as_str())?;
     put(fields, wire::REQUEST_ID, errand.id.as_str())?;
@@ -233,7 +260,7 @@ fn compose(
     .ok_or_else(|| Failure::internal("the path is not below the published one"))?;
     parts.uri = Uri::from(path);
     parts.version = http::Version::HTTP_2;
-    Ok(Request::from_parts(parts, body))
+    Ok((Request::from_parts(parts, body), looking))
 }
 
 /// Points a request at the internal URL that was chosen: scheme, authority and path are exactly as
@@ -277,7 +304,11 @@ pub(super) fn aim(
         .map_err(|excess| Failure::new(ErrorCode::TooLarge, excess.to_string()))
 }
 
-fn put(fields: &mut HeaderMap, name: http::HeaderName, value: &str) -> Result<(), Failure> {
+pub(super) fn put(
+    fields: &mut HeaderMap,
+    name: http::HeaderName,
+    value: &str,
+) -> Result<(), Failure> {
     let value = HeaderValue::from_str(value)
         .map_err(|e| Failure::new(ErrorCode::Internal, format!("{name}: {e}")))?;
     fields.insert(name, value);
@@ -285,8 +316,8 @@ fn put(fields: &mut HeaderMap, name: http::HeaderName, value: &str) -> Result<()
 }
 
 /// The answer as the visitor is to receive it.
-fn receive(
-    answer: Response<Incoming>,
+async fn receive(
+    (answer, looking): (Response<Incoming>, Option<(Looking, usize)>),
     map: &UrlMap<'_>,
     access: &mut AccessLine,
     held: Held,
@@ -294,9 +325,7 @@ fn receive(
     asked: &Upgrade,
 ) -> Result<Forwarded, Failure> {
     let (mut parts, body) = answer.into_parts();
-    let micros = parts.headers.remove(wire::TIMING);
-    let micros = micros.and_then(|micros| micros.to_str().ok()?.parse().ok());
-    access.returned(micros.map(Duration::from_micros));
+    access.returned(wire::take_timing(&mut parts.headers));
     if let Some((code, detail)) = wire::take_error(&mut parts.headers) {
         return Err(Failure::new(code, detail));
     }
@@ -322,7 +351,13 @@ fn receive(
             websocket,
         });
     }
-    let body = Body::incoming(body)
+    let body = Body::incoming(body);
+    let body = match looking {
+        // In a box: larger than what other answers need.
+        Some((looking, url)) => Box::pin(looking.look(url, &mut parts, body)).await,
+        None => body,
+    };
+    let body = body
         .with_trailers(rules::deny_response_trailers)
         .with_patience(map.application().timeouts.idle)
         .with_guard(held);

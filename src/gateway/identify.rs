@@ -16,7 +16,7 @@ use super::respond::{self, Failure};
 use super::route::Candidates;
 use super::sign_in::{self, Visit};
 use crate::auth::bearer::BearerError;
-use crate::auth::{self, Challenge, Denied, Facts, Identity, Permit, StepUp};
+use crate::auth::{self, Challenge, Denied, Facts, Identity, Permit, ShownCertificate, StepUp};
 use crate::http::{self as rules, Body};
 use crate::model::{
     Application, Condition, ErrorCode, Guard, Host, PreAuthentication, RequestId, Scheme,
@@ -45,7 +45,12 @@ pub(super) async fn identify(
 ) -> Result<Identity, Option<Result<Response<Body>, Failure>>> {
     let facts = wanted.facts;
     let found = visit.identity(wanted.application, wanted.guard, facts);
-    let identity = match found.await {
+    let found = found.await;
+    if let (Err(_), ShownCertificate::Refused(why)) = (&found, facts.certificate) {
+        // Another method may be what is asked for then, and says nothing of it.
+        tracing::info!(request_id = %access.id(), %why, "a certificate that does not count");
+    }
+    let identity = match found {
         Ok(identity) => identity,
         Err(Challenge::SignIn(why)) => {
             let asked = sign_in::Asked::of(facts.method, facts.is_websocket, facts.fields);
@@ -104,9 +109,10 @@ impl Wanted<'_> {
         let failure = Failure::new(challenge.code(), challenge.to_string());
         let failure = match challenge {
             // Whoever shows nothing is asked for it: nothing is denied yet.
-            Challenge::SignIn(_) | Challenge::Bearer(None) | Challenge::ServiceToken(None) => {
-                failure
-            }
+            Challenge::SignIn(_)
+            | Challenge::Bearer(None)
+            | Challenge::ServiceToken(None)
+            | Challenge::Certificate(None) => failure,
             _ => failure.denying(),
         };
         let parameters = match challenge {

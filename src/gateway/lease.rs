@@ -14,14 +14,15 @@ use http::uri::PathAndQuery;
 use tokio::time::sleep;
 
 use super::Gateway;
+use super::client_tls::{ClientTls, shown_to};
 use super::current::Current;
 use super::respond::Failure;
 use super::route::{Found, RouteTable};
 use super::sign_in::look_again;
-use crate::auth::{self, Circumstances, Identity, InUse, Permit};
+use crate::auth::{self, Circumstances, Identity, InUse, Permit, ShownCertificate};
 use crate::clock::Timestamp;
 use crate::http::{self as rules, BodyError};
-use crate::model::{ApplicationName, ErrorCode, Host, RequestId, Scheme};
+use crate::model::{Application, ApplicationName, ErrorCode, Host, Mode, RequestId, Scheme};
 use crate::telemetry::audit::{Actor, Record};
 
 /// How long a session's end is believed to be as far away as it was.
@@ -54,11 +55,14 @@ pub(super) struct Granted {
     port: u16,
     path: PathAndQuery,
     application: ApplicationName,
+    mode: Mode,
     identity: Identity,
     /// Who that is, as the log is to say it.
     said_of: Option<Arc<str>>,
     /// As rules look at it.
     method: Method,
+    /// The TLS of its connection, where its client was asked for a certificate.
+    client_tls: Option<Arc<ClientTls>>,
     /// Its place among the requests of its session.
     _in_use: Option<InUse>,
     /// When it is judged again by the clock, where rules of its application go by that.
@@ -75,6 +79,7 @@ impl Granted {
         at: (Scheme, u16, &PathAndQuery),
         permit: &Permit,
         (identity, said_of, in_use): (Identity, Option<Arc<str>>, Option<InUse>),
+        client_tls: Option<&Arc<ClientTls>>,
     ) -> Arc<Self> {
         let (scheme, port, path) = at;
         Arc::new(Self {
@@ -85,12 +90,10 @@ impl Granted {
             host: facts.host.clone(),
             port,
             path: path.clone(),
-            look_at: permit
-                .application()
-                .guards()
-                .any(|guard| guard.access.needs_time())
-                .then(|| next_minute(facts.now)),
+            look_at: goes_by_clock(permit.application()).then(|| next_minute(facts.now)),
+            client_tls: client_tls.cloned(),
             application: permit.application().name.clone(),
+            mode: permit.application().mode,
             identity,
             said_of,
             method: facts.circumstances().method.clone(),
@@ -102,14 +105,33 @@ impl Granted {
     ///
     /// # Errors
     /// With what a request like it would be answered by this table.
-    fn holds(&self, table: &RouteTable, now: Timestamp) -> Result<bool, ErrorCode> {
+    fn holds(&self, current: &Current, now: Timestamp) -> Result<bool, ErrorCode> {
+        let client = self.client_tls.as_deref();
+        let shown = |application: &Application| shown_to(application, client, current, now);
+        self.holds_in(&current.table, now, shown)
+    }
+
+    fn holds_in(
+        &self,
+        table: &RouteTable,
+        now: Timestamp,
+        shown: impl Fn(&Application) -> ShownCertificate,
+    ) -> Result<bool, ErrorCode> {
         let candidates = table.host(&self.host).ok_or(ErrorCode::NoRoute)?;
         let path = rules::canonical(self.path.path(), candidates.path_sensitive());
         let path = path.map_err(|_| ErrorCode::NoRoute)?;
         match candidates.find(self.scheme, self.port, path.as_str()) {
-            Found::Application(found) if found.published.application.name == self.application => {
+            Found::Application(found)
+                if found.published.application.name == self.application
+                    && found.published.application.mode == self.mode =>
+            {
                 let application = &found.published.application;
+                let shown = shown(application);
+                if matches!(self.identity, Identity::Certificate(_)) && shown.verified().is_none() {
+                    return Err(ErrorCode::CertificateRequired);
+                }
                 let request = Circumstances {
+                    certificate: shown.verified().map(|one| &**one),
                     client: self.client,
                     method: &self.method,
                     path,
@@ -120,7 +142,7 @@ impl Granted {
                 }
                 match &application.front.maintenance {
                     Some(closed) if !closed.is_open_for(self.client) => Err(ErrorCode::Maintenance),
-                    _ => Ok(application.guards().any(|guard| guard.access.needs_time())),
+                    _ => Ok(goes_by_clock(application)),
                 }
             }
             // Another application has its place; nobody was let in to that.
@@ -129,11 +151,18 @@ impl Granted {
     }
 }
 
+/// Whether time alone may change what the rules of an application say: certificates end as well.
+fn goes_by_clock(application: &Application) -> bool {
+    let mut guards = application.guards();
+    application.client_certificates.is_some() || guards.any(|guard| guard.access.needs_time())
+}
+
 /// What a WebSocket is closed with, in words.
 pub(super) const fn told(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::SignInRequired => "signed out",
         ErrorCode::TokenRequired => "the token has ended",
+        ErrorCode::CertificateRequired => "the certificate has ended",
         ErrorCode::Denied => "no longer allowed",
         _ => "no longer published",
     }
@@ -215,7 +244,7 @@ impl Lease {
     /// Asks the rules in force.
     fn holds(&mut self) -> Result<(), ErrorCode> {
         let now = self.gateway.clock.now();
-        let by_clock = self.granted.holds(&self.current.table, now)?;
+        let by_clock = self.granted.holds(&self.current, now)?;
         self.look_at = by_clock.then(|| next_minute(now));
         Ok(())
     }
@@ -231,9 +260,10 @@ impl Lease {
         );
         let identity = &self.granted.identity;
         let holds = if self.has_ended() || !self.current.vouches_for(identity) {
-            Err(match identity.session() {
-                Some(_) => ErrorCode::SignInRequired,
-                None => ErrorCode::TokenRequired,
+            Err(match identity {
+                Identity::Session(_) => ErrorCode::SignInRequired,
+                Identity::Certificate(_) => ErrorCode::CertificateRequired,
+                _ => ErrorCode::TokenRequired,
             })
         } else {
             self.holds()
@@ -247,6 +277,7 @@ impl Lease {
             let why = match code {
                 ErrorCode::SignInRequired => "its session has ended",
                 ErrorCode::TokenRequired => "its token has ended",
+                ErrorCode::CertificateRequired => "its certificate does not count any more",
                 _ => "the rules do not let it in any more",
             };
             tracing::info!(request_id = %id, %application, %code, "cut: {why}");
@@ -323,9 +354,11 @@ mod tests {
             port: 443,
             path: PathAndQuery::from_static(path),
             application: wiki().name.clone(),
+            mode: Mode::Http,
             identity: Identity::Anonymous,
             said_of: None,
             method: Method::GET,
+            client_tls: None,
             look_at: None,
             _in_use: None,
         };
@@ -350,7 +383,7 @@ mod tests {
             (vec![], "/", Err(ErrorCode::NoRoute)),
         ] {
             let table = RouteTable::after(None, &applications);
-            let holds = granted(path).holds(&table, Timestamp(0));
+            let holds = granted(path).holds_in(&table, Timestamp(0), |_| ShownCertificate::None);
             assert_eq!(holds.map(drop), expected, "{path}");
         }
     }

@@ -8,15 +8,17 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustls::server::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
+use super::client_tls::ClientTls;
 use super::connection::{self, Transport};
+use super::hello::{self, Hello};
 use super::passed_on::Arrival;
+use super::passthrough::{self, Passing};
 use super::{Gateway, attach};
 use crate::model::Ends;
 use crate::net;
@@ -153,13 +155,18 @@ async fn serve(
         () = seat.leaves() => return,
     };
     match arrived {
-        Ok(Some(Arrived::Person(stream))) => {
+        Ok(Some(Arrived::Person(stream, client_tls))) => {
             let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             // In a task of its own, and the stream in a box: what an idle connection holds on to is
             // as large as the largest of all that its task may do, and moves with it.
             let (tracker, stream) = (gateway.connections.clone(), Box::new(stream));
-            let people = connection::serve(gateway, stream, Transport::tls(ends, h2), seat);
+            let people =
+                connection::serve(gateway, stream, Transport::tls(ends, h2, client_tls), seat);
             tracker.spawn(people);
+        }
+        Ok(Some(Arrived::Passing(passing))) => {
+            let passed = passthrough::serve(Arc::clone(&gateway), *passing, ends, seat);
+            gateway.websockets.spawn(passed);
         }
         Ok(Some(Arrived::Connector(stream))) => {
             // It has shown its certificate: it takes no place of people's.
@@ -183,50 +190,82 @@ async fn serve(
 
 /// Whose connection it is.
 enum Arrived {
-    Person(TlsStream<TcpStream>),
+    Person(TlsStream<TcpStream>, Option<Arc<ClientTls>>),
     Connector(TlsStream<TcpStream>),
     /// About to enrol.
     Newcomer(TlsStream<TcpStream>),
+    /// Its TLS ends at an application.
+    Passing(Box<Passing>),
+}
+
+/// As the ClientHello says.
+enum Whose {
+    Person,
+    Connector,
+    Newcomer,
 }
 
 /// `None` where it is not served here, or not now.
 async fn handshake(
     gateway: &Gateway,
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: SocketAddr,
     door: Door,
 ) -> io::Result<Option<Arrived>> {
     let deadline = Instant::now() + HANDSHAKE;
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "not finished in time");
-    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
-    let hello = timeout_at(deadline, hello).await.map_err(late)??;
-    let client = hello.client_hello();
+    let hello = timeout_at(deadline, hello::read(&mut stream));
+    let Hello { accepted, octets } = hello.await.map_err(late)??;
+    let client = accepted.client_hello();
     let offers = |wanted: &[u8]| {
         client
             .alpn()
             .is_some_and(|mut alpn| alpn.any(|p| p == wanted))
     };
-    let (config, arrived): (_, fn(_) -> _) = if offers(ALPN_TUNNEL) {
+    let mut asked = None;
+    let (config, whose) = if offers(ALPN_TUNNEL) {
         if gateway.drain.has_begun() {
             // It dials again until the successor is the one that accepts.
             tracing::debug!(%peer, "no new tunnels: the gateway stops");
             return Ok(None);
         }
-        (gateway.tunnel_tls.tunnel(), Arrived::Connector)
+        (gateway.tunnel_tls.tunnel(), Whose::Connector)
     } else if offers(ALPN_ENROL) {
-        (gateway.tunnel_tls.enrol(), Arrived::Newcomer)
+        (gateway.tunnel_tls.enrol(), Whose::Newcomer)
     } else if door == Door::Tunnel {
         tracing::debug!(%peer, "only connectors are served here");
         return Ok(None);
     } else {
         let current = gateway.current();
-        let alone = current.table.wants_http1(client.server_name());
-        (current.people_tls.offer(alone), Arrived::Person)
+        let wanted = current.table.tls_of(client.server_name());
+        // SECURITY: where people sign in, nobody else ever is.
+        let desk = current.desk.as_ref().map(|desk| &desk.settings().host);
+        if let Some((host, found)) = wanted.passthrough.filter(|(host, _)| desk != Some(host)) {
+            return Ok(Some(Arrived::Passing(Box::new(Passing {
+                stream,
+                hello: octets,
+                host,
+                found,
+                current,
+            }))));
+        }
+        let ca = wanted.client_ca.as_deref();
+        let Some(config) = current.people_tls.offer(wanted.http1_alone, ca) else {
+            return Err(io::Error::other("its authorities are not loaded"));
+        };
+        asked = wanted.client_ca;
+        (config, Whose::Person)
     };
-    let stream = timeout_at(deadline, hello.into_stream(config))
-        .await
-        .map_err(late)??;
-    Ok(Some(arrived(stream)))
+    let hello = StartHandshake::from_parts(accepted, stream).into_stream(config);
+    let stream = timeout_at(deadline, hello).await.map_err(late)??;
+    Ok(Some(match whose {
+        Whose::Connector => Arrived::Connector(stream),
+        Whose::Newcomer => Arrived::Newcomer(stream),
+        Whose::Person => {
+            let client_tls = asked.map(|ca| ClientTls::of(stream.get_ref().1, ca));
+            Arrived::Person(stream, client_tls)
+        }
+    }))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod affinity;
 mod attach;
 mod bench;
 mod choice;
+mod client_tls;
 mod connection;
 mod cors;
 mod crowd;
@@ -18,6 +19,7 @@ mod failover;
 mod forward;
 mod front;
 mod health;
+mod hello;
 mod identify;
 mod issuer;
 mod kept;
@@ -29,6 +31,7 @@ mod listener;
 mod memory;
 mod observe;
 mod passed_on;
+mod passthrough;
 mod pins;
 mod pipeline;
 mod presence;
@@ -48,9 +51,11 @@ mod sign_on;
 mod signed_in;
 mod tls;
 mod told;
+mod translated;
 mod tunnels;
 mod upload;
 mod waiting;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
@@ -65,7 +70,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::assertion::Signer;
 use crate::auth::service_token::ServiceTokens;
 use crate::auth::{SessionSettings, Sessions};
-use crate::certs::{AuthorityError, LoadedCertificate};
+use crate::certs::{AuthorityError, Loaded};
 use crate::clock::Clock;
 use crate::config::{ConnectionLimits, GatewayConfig};
 use crate::model::Finding;
@@ -94,7 +99,7 @@ pub use enrol::Enrolment;
 pub use issuer::{EnrolError, Issuer, load_authorities, record};
 #[cfg(test)]
 pub(crate) use memory::Memory;
-pub use question::{Explanation, NoQuestion, Question, Step};
+pub use question::{Explanation, NoQuestion, Question, Step, Visitor};
 pub use respond::pages::LogoError;
 pub use sign_in::{LINK as LINK_PATH, look_at_providers};
 pub use sign_on::look_at_passwords;
@@ -104,8 +109,8 @@ pub use sign_on::look_at_passwords;
 pub struct Parts {
     /// The checked configuration.
     pub config: GatewayConfig,
-    /// Its certificates, loaded.
-    pub certificates: Vec<LoadedCertificate>,
+    /// Its certificates and authorities, loaded.
+    pub loaded: Loaded,
     /// Its store, open.
     pub store: Arc<dyn Store>,
     /// Sockets that accept TLS.
@@ -211,7 +216,7 @@ impl Gateway {
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
         let Parts {
             config,
-            certificates,
+            loaded,
             store,
             https,
             http,
@@ -223,7 +228,7 @@ impl Gateway {
         let authorities = load_authorities(&*store, clock.now()).await?;
         let tunnel_tls = GatewayTls::new(&authorities, clock.now())?;
         let issuer = Arc::new(Issuer::new(authorities, config.connector_certificates));
-        let current = Arc::new(Current::after(None, config, certificates, &clock)?);
+        let current = Arc::new(Current::after(None, config, loaded, &clock)?);
         let config = &current.config;
         let sessions =
             Sessions::open(Arc::clone(&store), clock.clone(), session_settings(config)).await?;

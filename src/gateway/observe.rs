@@ -206,7 +206,7 @@ pub(super) mod tests {
 
     use super::super::{Memory, Parts, presence};
     use super::*;
-    use crate::certs::Authority;
+    use crate::certs::{Authority, Loaded};
     use crate::clock::Clock;
     use crate::config::GatewayConfig;
     use crate::model::{ConnectorId, GroupName, HostPattern};
@@ -229,11 +229,14 @@ pub(super) mod tests {
         };
         let parts = Parts {
             config: GatewayConfig::from_text(Path::new("gateway.yaml"), text).unwrap(),
-            certificates: vec![
-                certificate(9, "wiki.example.com"),
-                certificate(2, "wiki.example.com"),
-                certificate(5, "blog.example.com"),
-            ],
+            loaded: Loaded {
+                certificates: vec![
+                    certificate(9, "wiki.example.com"),
+                    certificate(2, "wiki.example.com"),
+                    certificate(5, "blog.example.com"),
+                ],
+                ..Loaded::default()
+            },
             store: Arc::clone(&store) as Arc<dyn crate::store::Store>,
             https: Vec::new(),
             http: Vec::new(),

@@ -8,27 +8,28 @@ use http::header::{CONNECTION, EXPECT, ORIGIN};
 use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
-use hyper_util::rt::TokioIo;
 
 use super::Gateway;
 use super::admit;
 use super::affinity::Client;
+use super::client_tls;
 use super::connection::Transport;
 use super::crowd::Busy;
-use super::forward::{self, Errand, Forwarded, WebSocket};
+use super::forward::{self, Errand, Forwarded};
 use super::front;
 use super::identify::{self, Wanted, identify};
-use super::lease::{self, Granted, Lease};
+use super::lease::{Granted, Lease};
 use super::published::Published;
 use super::respond::{self, Asked, Failure};
 use super::route::{Candidates, Found, Match};
 use super::sign_in::Visit;
-use crate::auth;
+use super::websocket;
+use crate::auth::{self, ShownCertificate};
 use crate::clock::Timestamp;
-use crate::http::{self as rules, Body, Fault, HeaderLimits, Paced, RequestHost};
+use crate::http::{self as rules, Body, Fault, HeaderLimits, RequestHost};
 use crate::model::{Application, Captured, ConnectorId, ErrorCode, Host, RequestId, Scheme, Side};
-use crate::telemetry::{AccessLine, Ended};
-use crate::upgrade::{self, Cut, End};
+use crate::telemetry::AccessLine;
+use crate::translate::Table;
 
 /// The path that is ours on every host: nothing below it is ever an application's.
 const OURS: &str = "/.appproxy";
@@ -117,7 +118,7 @@ pub(super) async fn handle(
         Some((websocket, lease)) => {
             access.answered(response.status(), None);
             access.upgraded();
-            let task = run_websocket(Arc::clone(&gateway), websocket, lease, access, busy);
+            let task = websocket::run(Arc::clone(&gateway), websocket, lease, access, busy);
             gateway.websockets.spawn(task);
             response
         }
@@ -223,7 +224,7 @@ fn errand<'a>(
     published: &'a Arc<Published>,
     captured: Option<&'a Captured>,
     (host, port): (&'a Host, u16),
-    transport: &'a Transport,
+    (transport, certificate, links): (&'a Transport, &'a ShownCertificate, &'a Arc<Table>),
     id: &'a RequestId,
 ) -> Errand<'a> {
     let pins = published.application.connection_authentication;
@@ -240,6 +241,8 @@ fn errand<'a>(
         },
         id,
         ends: transport.ends,
+        certificate: certificate.verified().map(|one| &**one),
+        links,
         pins: pins.then_some(&*transport.pins),
     }
 }
@@ -249,6 +252,7 @@ fn facts_of<'a>(
     request: &'a Request<Incoming>,
     path: rules::CanonicalPath<'a>,
     (client, host, now): (IpAddr, &'a Host, Timestamp),
+    certificate: &'a ShownCertificate,
     application: &'a Application,
 ) -> auth::Facts<'a> {
     auth::Facts {
@@ -259,11 +263,16 @@ fn facts_of<'a>(
         query: request.uri().query(),
         now,
         fields: request.headers(),
+        certificate,
         external: &application.external,
         host,
     }
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "the stages in their order, in one screen"
+)]
 async fn decide(
     gateway: &Arc<Gateway>,
     mut about: About<'_>,
@@ -276,6 +285,7 @@ async fn decide(
 
     // Route.
     let target = check_head(&request)?;
+    client_tls::check(&current, transport, &target.host)?;
     let port = target
         .port
         .unwrap_or_else(|| transport.scheme.default_port());
@@ -316,8 +326,11 @@ async fn decide(
     }
 
     // Authenticate, authorise.
-    let from = (client, &target.host, gateway.clock.now());
-    let facts = facts_of(&request, clear, from, application);
+    let now = gateway.clock.now();
+    let from = (client, &target.host, now);
+    let client_tls = transport.client_tls.as_deref();
+    let certificate = client_tls::shown_to(application, client_tls, &current, now);
+    let facts = facts_of(&request, clear, from, &certificate, application);
     let guard = auth::guard_of(application, clear)?;
     let wanted = Wanted {
         application,
@@ -340,53 +353,27 @@ async fn decide(
     let path = request.uri().path_and_query().ok_or_else(no_route)?;
     let in_use = admit::place_of(&identity, current.config.requests_per_session)?;
     let whose = (identity, about.access.person().map(Into::into), in_use);
-    let granted = Granted::new(id, &facts, (transport.scheme, port, path), &permit, whose);
+    let of = transport.client_tls.as_ref();
+    let at = (transport.scheme, port, path);
+    let granted = Granted::new(id, &facts, at, &permit, whose, of);
     let mut lease = Lease::new(gateway, &current, &granted);
     // What a client sends goes on when its answer has come, and may end for itself.
     let of_upload = Lease::new(gateway, &current, &granted);
 
     // Forward.
     let host = (&target.host, port);
-    let errand = errand(&published, captured.as_ref(), host, transport, id);
+    let errand = errand(
+        &published,
+        captured.as_ref(),
+        host,
+        (transport, &certificate, &current.links),
+        id,
+    );
     tokio::select! {
         biased;
         failure = lease.ends() => Err(failure),
         forwarded = forward::forward(gateway, permit, &errand, of_upload, about.access, request) => {
             forwarded.map(|forwarded| Answer::Forwarded(forwarded, lease))
         }
-    }
-}
-
-/// Carries a WebSocket until one side ends it or the gateway stops; its access line comes then.
-async fn run_websocket(
-    gateway: Arc<Gateway>,
-    websocket: WebSocket,
-    mut lease: Lease,
-    access: AccessLine,
-    _busy: Busy,
-) {
-    let WebSocket {
-        client,
-        application,
-        held,
-    } = websocket;
-    let _held = held;
-    // Where one end is gone before both are streams, dropping the other ends it too.
-    if let (Ok(client), Ok(application)) = (client.await, application.await) {
-        let cut = async {
-            tokio::select! {
-                () = gateway.drain.closes() => Cut::going_away(),
-                // It is the policy's word (RFC 6455 section 7.4.1).
-                ended = lease.ends() => Cut::new(1008, lease::told(ended.code())),
-            }
-        };
-        let client = Paced::new(TokioIo::new(client));
-        let summary = upgrade::splice(client, TokioIo::new(application), cut).await;
-        let ended = match summary.end {
-            End::Closed(_) => Ended::Complete,
-            End::Failed(upgrade::Side::Client, _) => Ended::ClientGone,
-            End::Failed(upgrade::Side::Application, _) | End::Cut { .. } => Ended::Cut,
-        };
-        access.end(ended, summary.to_application, summary.to_client);
     }
 }

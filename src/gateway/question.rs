@@ -1,20 +1,34 @@
 //! What is asked of a gateway that explains itself, and what it says.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::{Method, Request, Uri};
 use serde::{Deserialize, Serialize};
 
-use crate::auth;
-use crate::model::{Guard, Person, Scheme};
+use crate::auth::{self, Asker, ShownCertificate};
+use crate::model::{ClientCertificate, Guard, Person, Scheme};
 
-/// A request that nobody sends; where somebody is named it is theirs, as if they had signed in.
+/// Whose request it would be.
+#[derive(Debug, Default)]
+pub struct Visitor {
+    /// Somebody's, as if they had signed in.
+    pub person: Option<Person>,
+    /// A program's with a service token of this name.
+    pub service_token: Option<String>,
+    /// What its client shows, taken for one that counts.
+    pub certificate: Option<ClientCertificate>,
+}
+
+/// A request that nobody sends.
 #[derive(Debug)]
 pub struct Question {
     pub(super) request: Request<()>,
     pub(super) scheme: Scheme,
     pub(super) client: IpAddr,
     pub(super) person: Option<Person>,
+    pub(super) service_token: Option<String>,
+    pub(super) certificate: ShownCertificate,
 }
 
 /// Why something is no question.
@@ -56,7 +70,7 @@ impl Question {
         url: &str,
         method: Method,
         client: IpAddr,
-        person: Option<Person>,
+        visitor: Visitor,
     ) -> Result<Self, NoQuestion> {
         let no = |why: &str| NoQuestion::Url(url.to_owned(), why.to_owned());
         let uri: Uri = url
@@ -76,18 +90,18 @@ impl Question {
             request,
             scheme,
             client,
-            person,
+            person: visitor.person,
+            service_token: visitor.service_token,
+            certificate: visitor.certificate.map_or(ShownCertificate::None, |one| {
+                ShownCertificate::Verified(Arc::new(one))
+            }),
         })
     }
 }
 
 /// What each condition of an application's rules comes to.
-pub(super) fn rule_steps(
-    guard: &Guard,
-    person: Option<&Person>,
-    facts: &auth::Facts<'_>,
-) -> Vec<Step> {
-    let traced = auth::explain_rules(guard, person, facts).into_iter();
+pub(super) fn rule_steps(guard: &Guard, asker: Asker<'_>, facts: &auth::Facts<'_>) -> Vec<Step> {
+    let traced = auth::explain_rules(guard, asker, facts).into_iter();
     let steps = traced.map(|traced| {
         let saw = match traced.saw.as_str() {
             "" => String::new(),

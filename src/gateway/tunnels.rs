@@ -14,7 +14,7 @@ use super::health::{ConnectorHealth, Ways};
 use super::round_trip::RoundTrip;
 use super::waiting::{Unanswered, Waiting};
 use crate::http::Body;
-use crate::model::{Application, ConnectorId, GroupName};
+use crate::model::{Application, ConnectorId, GroupName, Mode};
 use crate::tunnel::ProfileHash;
 use crate::tunnel::control::{self, Down, Feature};
 use crate::tunnel::link::{Place, Places};
@@ -148,6 +148,7 @@ impl Tunnel {
         let has = |feature| self.features.contains(&feature);
         (application.proxy_protocol.is_none() || has(Feature::ProxyProtocol))
             && (!application.connection_authentication || has(Feature::ConnectionAuthentication))
+            && (application.mode != Mode::TlsPassthrough || has(Feature::TlsPassthrough))
     }
 
     /// Whether it can be given requests.

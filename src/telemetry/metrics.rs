@@ -88,6 +88,13 @@ catalogue! {
     RETURNS = Counter "appproxy_returns_total" ["application"]
         "Times a connector that was left alone reached the application again.";
 
+    TRANSLATED = Counter "appproxy_translated_bodies_total" ["application", "outcome"]
+        "Answers of applications whose bodies are looked through for links, by outcome: translated, or why not.";
+    TRANSLATED_LINKS = Counter "appproxy_translated_links_total" ["application"]
+        "Links that were changed in bodies.";
+    TRANSLATED_OCTETS = Counter "appproxy_translated_octets_total" ["application"]
+        "Octets of bodies that were looked through, as the applications sent them.";
+
     // The gateway: connections and tunnels.
     CONNECTIONS_ACCEPTED = Counter "appproxy_connections_accepted_total" ["listener"]
         "Connections that were accepted, whoever opened them.";

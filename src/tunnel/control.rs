@@ -92,6 +92,8 @@ pub enum Feature {
     ProxyProtocol,
     /// It keeps a connection to an application for one client connection, which the request names.
     ConnectionAuthentication,
+    /// It carries the octets of a TLS connection, and knows nothing of what is in them.
+    TlsPassthrough,
     /// Something a newer connector can do.
     #[serde(other)]
     Unknown,
@@ -99,7 +101,11 @@ pub enum Feature {
 
 impl Feature {
     /// What this version can do.
-    pub const OURS: &[Self] = &[Self::ProxyProtocol, Self::ConnectionAuthentication];
+    pub const OURS: &[Self] = &[
+        Self::ProxyProtocol,
+        Self::ConnectionAuthentication,
+        Self::TlsPassthrough,
+    ];
 }
 
 /// From the gateway to the connector.

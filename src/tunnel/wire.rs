@@ -30,6 +30,9 @@ pub const ERROR_DETAIL: HeaderName = HeaderName::from_static("appproxy-error-det
 /// On an answer: how long the application took for its head, in microseconds.
 pub const TIMING: HeaderName = HeaderName::from_static("appproxy-timing");
 
+/// The protocol (RFC 8441) of a stream that carries a TLS connection as it is.
+pub const TLS_PASSTHROUGH: &str = "tls";
+
 /// The path of the control stream.
 pub const CONTROL_PATH: &str = "/control";
 
@@ -46,6 +49,13 @@ pub fn put_error(fields: &mut HeaderMap, code: ErrorCode, detail: &str) {
 pub fn put_timing(fields: &mut HeaderMap, took: Duration) {
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     fields.insert(TIMING, once(HeaderValue::from(micros)));
+}
+
+/// Reads how long the application took for its head.
+pub fn take_timing(fields: &mut HeaderMap) -> Option<Duration> {
+    let micros = fields.remove(TIMING)?;
+    let micros = micros.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_micros(micros))
 }
 
 /// A value that no other answer repeats; see [`mark_sensitive`].

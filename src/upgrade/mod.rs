@@ -8,15 +8,18 @@
 //! |---|---|
 //! | `handshake` | the key, its answer, and what an application's 101 must look like |
 //! | `frame` | the head of a frame over any chunking, the follower of boundaries, the Close frame |
+//! | `carry` | two streams become one of which nothing is understood: TLS that passes through |
 //! | `splice` | two streams become one, with back-pressure, half-close and a cut |
 //! | `endpoint` | the server's end of a WebSocket, for our own demo application |
 
+mod carry;
 mod endpoint;
 mod frame;
 mod handshake;
 mod pipe;
 mod splice;
 
+pub use carry::{Meter, carry};
 pub use endpoint::{Message, WebSocket};
 pub use handshake::{NotSwitched, accept_for, check_switching, new_key};
 pub use splice::{Cut, End, Side, Summary, splice};

@@ -3,16 +3,16 @@
 mod people;
 
 use super::published::Published;
-use super::question::{Explanation, Question, Step, rule_steps};
+use super::question::{Explanation, Question, Step};
 use super::respond::Failure;
 use super::route::{Candidates, Found, Match, RouteTable};
 use super::tunnels::Tunnels;
 use super::{Gateway, front, pipeline};
-use crate::auth::{self, Challenge, Credentials, Identity};
+use crate::auth::{self, Asker, Credentials, ShownCertificate};
 use crate::clock::Timestamp;
 use crate::config::GatewayConfig;
 use crate::http::{self as rules, RequestHost};
-use crate::model::{ErrorCode, Host, PreAuthentication, RequestId, Scheme, SignIn};
+use crate::model::{ErrorCode, Host, Mode, RequestId, Scheme, SignIn};
 use crate::translate::UrlMap;
 
 impl Gateway {
@@ -105,7 +105,7 @@ impl<'q> Telling<'q> {
             request,
             scheme,
             client,
-            person,
+            ..
         } = self.question;
         let (scheme, client) = (*scheme, *client);
         let bad = |why: String| Failure::new(ErrorCode::BadRequest, why);
@@ -140,6 +140,10 @@ impl<'q> Telling<'q> {
         let application = &published.application;
         let value = format!("{} ({})", application.name, application.external);
         self.step("application", value, "the longest path that fits");
+        if application.mode == Mode::TlsPassthrough {
+            let decision = "TLS ends at the application: of a connection the server name is seen, and no request";
+            self.step("mode", "tls_passthrough", decision);
+        }
         self.own(published, path)?;
 
         let facts = auth::Facts {
@@ -150,35 +154,31 @@ impl<'q> Telling<'q> {
             query: request.uri().query(),
             now: self.now,
             fields: request.headers(),
+            certificate: match application.client_certificates {
+                Some(_) => &self.question.certificate,
+                None => &ShownCertificate::None,
+            },
             external: &application.external,
             host: &target.host,
         };
         let guard = self.guard(application, clear)?;
-        let methods = guard.pre_authentication.iter();
-        let methods: Vec<_> = methods.map(|method| method.to_string()).collect();
-        let by_person = guard.has(PreAuthentication::Oidc) || guard.has(PreAuthentication::Bearer);
-        let identity = match (auth::credentials(guard, &facts), person) {
-            (Err(_), Some(person)) if by_person => {
-                self.of_person(guard, person, &facts)?;
-                self.way(published)?;
-                return self.inside(&found, &target.host);
-            }
-            (Ok(Credentials::Nothing), _) => Ok(Identity::Anonymous),
-            #[cfg(test)]
-            (Ok(Credentials::Assumed), _) => Ok(Identity::Assumed),
-            // Whose the request would be is not known here.
-            (Ok(_), _) => Err(Challenge::NoMethod),
-            (Err(challenge), _) => Err(challenge),
+        let shown = auth::credentials(guard, &facts);
+        let asker = match &shown {
+            Ok(shown) => self.asker(guard, shown),
+            Err(_) => self.asker(guard, &Credentials::Nothing),
         };
-        let identity = identity.map_err(Failure::from);
-        let identity = self.decided("pre_authentication", methods.join(", "), identity)?;
-        self.conclude(identity.to_string());
-        self.steps.extend(rule_steps(guard, None, &facts));
-        let permit = auth::authorise(&identity, application, &facts).map_err(Failure::from);
-        let value = format!("{identity}, {} {path}, from {client}", request.method());
-        let permit = self.decided("access", value, permit)?;
-        self.conclude(format!("allowed by the rule {}", permit.rule()));
-
+        if let Some(asker) = asker {
+            self.of_asker(guard, asker, &facts)?;
+            self.way(published)?;
+            let inside = self.inside(&found, &target.host)?;
+            return Ok(match asker {
+                Asker::Certificate => format!(
+                    "{inside}, if the certificate counts: authority and dates are not looked at here"
+                ),
+                _ => inside,
+            });
+        }
+        self.unnamed(application, guard, shown, &facts)?;
         self.way(published)?;
         self.inside(&found, &target.host)
     }
@@ -379,6 +379,7 @@ mod tests {
 
     use http::Method;
 
+    use super::super::question::Visitor;
     use super::*;
 
     fn config() -> GatewayConfig {
@@ -496,7 +497,13 @@ applications:
     fn each_decision_is_told_with_its_value() {
         let config = config();
         let ask = |url: &str, client: &str| {
-            let question = Question::new(url, Method::GET, client.parse().unwrap(), None).unwrap();
+            let question = Question::new(
+                url,
+                Method::GET,
+                client.parse().unwrap(),
+                Visitor::default(),
+            )
+            .unwrap();
             Explanation::under(&config, &question, Timestamp(0))
         };
         for (url, client, code, answer) in CASES {
@@ -539,7 +546,7 @@ applications:
             "https://a b/",
         ] {
             assert!(
-                Question::new(bad, Method::GET, [192, 0, 2, 1].into(), None).is_err(),
+                Question::new(bad, Method::GET, [192, 0, 2, 1].into(), Visitor::default()).is_err(),
                 "{bad}"
             );
         }

@@ -11,27 +11,26 @@
 
 mod asked;
 mod carry;
+mod failure;
 pub(crate) mod pages;
 mod words;
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
-    LOCATION, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    LOCATION, REFERRER_POLICY, RETRY_AFTER, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::uri::PathAndQuery;
-use http::{Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 
 use self::asked::Form;
 use self::pages::{Language, Look, Page, Theme};
-use crate::auth::{Challenge, Denied};
 use crate::http::Body;
-use crate::model::{ErrorCode, ExternalUrl, Host, HostPattern, Maintenance, PathPrefix, RequestId};
+use crate::model::{ErrorCode, ExternalUrl, Host, HostPattern, PathPrefix, RequestId};
 
 pub(crate) use asked::Asked;
 pub(crate) use carry::{carry, count};
+pub(crate) use failure::Failure;
 
 /// The reference of a request, in answers to the visitor and in requests to the application.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -43,136 +42,21 @@ const ANSWER: HeaderName = HeaderName::from_static("appproxy-answer");
 const STRICTEST: HeaderValue =
     HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
-/// How a stage of the pipeline ends a request: what the visitor is told and what the log is told.
-#[derive(Debug, thiserror::Error)]
-#[error("{code}: {detail}")]
-pub(crate) struct Failure {
-    code: ErrorCode,
-    detail: String,
-    close: bool,
-    said: bool,
-    again: Option<Duration>,
-    closed: Option<Arc<Maintenance>>,
-    sign_in: Option<String>,
-    challenge: Option<String>,
-    denies: bool,
-}
-
-impl Failure {
-    /// Ends the request with `code`; `detail` is for the log only.
-    pub(crate) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-            close: false,
-            said: false,
-            again: None,
-            closed: None,
-            sign_in: None,
-            challenge: None,
-            denies: false,
-        }
-    }
-
-    /// A fault of ours.
-    pub(crate) fn internal(detail: impl Into<String>) -> Self {
-        Self::new(ErrorCode::Internal, detail)
-    }
-
-    /// The request's framing cannot be trusted, or its body was not taken: what follows on the
-    /// connection must not be read as a request.
-    pub(crate) fn closing(mut self) -> Self {
-        self.close = true;
-        self
-    }
-
-    /// The log was told of what this is one case of: a line for each would bury everything else.
-    pub(crate) const fn said(mut self) -> Self {
-        self.said = true;
-        self
-    }
-
-    /// It is for maintenance, of which the visitor is told what the operator wrote.
-    pub(crate) fn closed_for(mut self, maintenance: &Arc<Maintenance>) -> Self {
-        self.again = maintenance.retry_after;
-        self.closed = Some(Arc::clone(maintenance));
-        self
-    }
-
-    /// Programs are told where somebody signs in, who opens it in a window of their own.
-    pub(crate) fn signing_in_at(mut self, url: String) -> Self {
-        self.sign_in = Some(url);
-        self
-    }
-
-    /// Programs are told what they have to show (RFC 9110 section 11.6.1).
-    pub(crate) fn challenging(mut self, challenge: Option<String>) -> Self {
-        self.challenge = challenge.or(self.challenge);
-        self
-    }
-
-    /// Somebody was not let in, which is recorded; nothing went wrong.
-    pub(crate) const fn denying(mut self) -> Self {
-        self.denies = true;
-        self
-    }
-
-    /// Whether somebody was not let in.
-    pub(crate) const fn denies(&self) -> bool {
-        self.denies
-    }
-
-    /// Another attempt makes sense after this time.
-    pub(crate) const fn again_after(mut self, time: Duration) -> Self {
-        self.again = Some(time);
-        self
-    }
-
-    /// After which time another attempt makes sense, where it is known better than by the code.
-    pub(crate) const fn again(&self) -> Option<Duration> {
-        self.again
-    }
-
-    /// Whether the log was told of it.
-    pub(crate) const fn is_said(&self) -> bool {
-        self.said
-    }
-
-    /// What the visitor is told.
-    pub(crate) const fn code(&self) -> ErrorCode {
-        self.code
-    }
-
-    /// What the log is told, beside the code.
-    pub(crate) fn detail(&self) -> &str {
-        &self.detail
-    }
-
-    /// Whether the connection ends after the answer: over HTTP/1 the connection then says
-    /// `Connection: close`, over HTTP/2 nothing is needed.
-    pub(crate) const fn closes(&self) -> bool {
-        self.close
-    }
-}
-
-impl From<Challenge> for Failure {
-    fn from(challenge: Challenge) -> Self {
-        Self::new(challenge.code(), challenge.to_string())
-    }
-}
-
-impl From<Denied> for Failure {
-    fn from(denied: Denied) -> Self {
-        Self::new(denied.code(), denied.to_string()).denying()
-    }
-}
-
 /// The reference on an answer, whoever made the answer.
 pub(crate) fn mark(response: &mut Response<Body>, id: &RequestId) {
     // An id of ours is hexadecimal; one that is no field value is left out.
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
+}
+
+/// What every answer of the sign-in host says, which is the gateway's alone and never anything but TLS.
+/// SECURITY: whoever opened the window must not exchange it under a click.
+pub(crate) fn of_sign_in_host(fields: &mut HeaderMap) {
+    const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+    fields.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
+    let always = HeaderValue::from_static("max-age=31536000");
+    fields.insert(STRICT_TRANSPORT_SECURITY, always);
 }
 
 /// The answer to a request that failed.
@@ -216,6 +100,9 @@ pub(crate) fn failure(
     headers.insert(CONTENT_LENGTH, length);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CONTENT_SECURITY_POLICY, policy);
+    if failure.at_desk {
+        of_sign_in_host(headers);
+    }
     if let Ok(answer) = HeaderValue::try_from(format!("gateway;error={code}")) {
         headers.insert(ANSWER, answer);
     }

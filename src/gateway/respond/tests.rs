@@ -4,6 +4,7 @@ use http::HeaderMap;
 use http_body_util::BodyExt as _;
 
 use super::*;
+use crate::auth::{Challenge, Denied};
 use crate::model::Brand;
 
 fn theme() -> Theme {
@@ -44,6 +45,7 @@ fn statuses_are_those_of_the_documents() {
         (403, "cross_origin"),
         (401, "sign_in_required"),
         (401, "token_required"),
+        (403, "certificate_required"),
         (431, "too_large"),
         (413, "body_too_large"),
         (408, "request_timeout"),

@@ -11,7 +11,9 @@ pub(super) const fn status(code: ErrorCode) -> StatusCode {
     match code {
         E::BadRequest => StatusCode::BAD_REQUEST,
         E::SignInRequired | E::TokenRequired => StatusCode::UNAUTHORIZED,
-        E::Denied | E::CrossOrigin | E::SignInFailed => StatusCode::FORBIDDEN,
+        E::Denied | E::CrossOrigin | E::SignInFailed | E::CertificateRequired => {
+            StatusCode::FORBIDDEN
+        }
         E::NoRoute => StatusCode::NOT_FOUND,
         E::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         E::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -73,6 +75,7 @@ pub(super) const fn message(code: ErrorCode) -> Word {
         E::CrossOrigin => Word::ErrorCrossOrigin,
         E::SignInRequired => Word::ErrorSignInRequired,
         E::TokenRequired => Word::ErrorTokenRequired,
+        E::CertificateRequired => Word::ErrorCertificateRequired,
         E::TooLarge => Word::ErrorTooLarge,
         E::BodyTooLarge => Word::ErrorBodyTooLarge,
         E::RequestTimeout => Word::ErrorRequestTimeout,
@@ -108,6 +111,7 @@ pub(super) const fn remedy(code: ErrorCode) -> Word {
         E::CrossOrigin => Word::RemedyStartThere,
         E::SignInRequired => Word::RemedyOwnWindow,
         E::TokenRequired => Word::RemedyToken,
+        E::CertificateRequired => Word::RemedyCertificate,
         E::TooLarge => Word::RemedyDeleteCookies,
         E::BodyTooLarge => Word::RemedySendLess,
         E::RequestTimeout => Word::RemedyCheckConnection,

@@ -55,7 +55,7 @@ impl Desk {
         &self.host
     }
 
-    pub(super) const fn settings(&self) -> &SignIn {
+    pub(in crate::gateway) const fn settings(&self) -> &SignIn {
         &self.settings
     }
 

@@ -47,7 +47,7 @@ mod tokens;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{HeaderName, LOCATION, STRICT_TRANSPORT_SECURITY};
+use http::header::LOCATION;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
@@ -73,9 +73,6 @@ use loops::Lacking;
 pub(super) use loops::Loops;
 pub(super) use spent::Spent;
 pub(super) use stepped::Stepped;
-
-/// Whether a page shares its window with what opened it (HTML Standard, cross-origin opener policies).
-static OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
 /// Where sign-in begins, at the sign-in host.
 const SIGN_IN: &str = "/.appproxy/sign-in";
@@ -157,16 +154,12 @@ impl<'a> Visit<'a> {
             Scheme::Https if desk.settings().port == self.port => {
                 // In a box: rare beside requests for applications.
                 let answer = Box::pin(self.at_sign_in_host(desk, request)).await;
-                // SECURITY: whoever opened the window must not exchange it under a click.
-                answer.map(|mut answer| {
-                    let alone = HeaderValue::from_static("same-origin");
-                    let headers = answer.headers_mut();
-                    headers.insert(&OPENER_POLICY, alone);
-                    // The host is ours alone, and never anything but TLS.
-                    let always = HeaderValue::from_static("max-age=31536000");
-                    headers.insert(STRICT_TRANSPORT_SECURITY, always);
-                    answer
-                })
+                answer
+                    .map(|mut answer| {
+                        respond::of_sign_in_host(answer.headers_mut());
+                        answer
+                    })
+                    .map_err(Failure::at_sign_in_host)
             }
             Scheme::Https => Err(nothing()),
             Scheme::Http => {
@@ -278,6 +271,7 @@ impl<'a> Visit<'a> {
         match identity {
             Identity::Session(session) => said(&session.sign_in().person),
             Identity::Bearer(token) => said(&token.person),
+            Identity::Certificate(one) => in_log(self.gateway, self.current, &one.key()),
             _ => None,
         }
     }

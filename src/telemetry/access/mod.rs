@@ -58,7 +58,8 @@ pub struct AccessLine {
     method: Method,
     host: Named,
     path: Option<PathAndQuery>,
-    version: Version,
+    /// None where it is no request, and TLS is passed on.
+    version: Option<Version>,
     started: Instant,
     forwarded: Option<Instant>,
     times: Option<Times>,
@@ -105,7 +106,7 @@ impl AccessLine {
             method: request.method().clone(),
             host,
             path: request.uri().path_and_query().cloned(),
-            version: request.version(),
+            version: Some(request.version()),
             started: Instant::now(),
             forwarded: None,
             times: None,
@@ -120,6 +121,20 @@ impl AccessLine {
             ended: Ended::ClientGone,
             upgraded: false,
         }
+    }
+
+    /// Begins the line of a connection whose requests nobody sees; `host` is its server name.
+    #[must_use]
+    pub fn of_connection(id: RequestId, client: IpAddr, host: &str) -> Self {
+        let mut request = Request::new(());
+        *request.method_mut() = Method::CONNECT;
+        let host = host.parse::<Authority>();
+        let mut line = Self::begin(id, client, &request);
+        line.host = host.map_or(Named::Nothing, Named::Target);
+        line.path = None;
+        line.version = None;
+        line.upgraded = true;
+        line
     }
 
     /// The reference of the request.
@@ -313,7 +328,10 @@ impl OctetsIn {
     }
 }
 
-const fn protocol(version: Version) -> &'static str {
+const fn protocol(version: Option<Version>) -> &'static str {
+    let Some(version) = version else {
+        return "TLS";
+    };
     match version {
         Version::HTTP_10 => "HTTP/1.0",
         Version::HTTP_11 => "HTTP/1.1",

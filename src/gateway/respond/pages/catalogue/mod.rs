@@ -103,6 +103,7 @@ catalogue! {
     ErrorCrossOrigin = "error.cross_origin";
     ErrorSignInRequired = "error.sign_in_required";
     ErrorTokenRequired = "error.token_required";
+    ErrorCertificateRequired = "error.certificate_required";
     ErrorTooLarge = "error.too_large";
     ErrorBodyTooLarge = "error.body_too_large";
     ErrorRequestTimeout = "error.request_timeout";
@@ -131,6 +132,7 @@ catalogue! {
     RemedyStartThere = "remedy.start_there";
     RemedyOwnWindow = "remedy.own_window";
     RemedyToken = "remedy.token";
+    RemedyCertificate = "remedy.certificate";
     RemedyDeleteCookies = "remedy.delete_cookies";
     RemedySendLess = "remedy.send_less";
     RemedyCheckConnection = "remedy.check_connection";

@@ -1,13 +1,18 @@
 //! Which application a request is for: an immutable table, swapped whole.
 
+mod candidates;
+
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::published::Published;
 use crate::model::{
-    Application, ApplicationName, Captured, ExternalUrl, GroupName, Host, HostPattern, Scheme,
+    Application, ApplicationName, Captured, ExternalUrl, GroupName, Host, HostPattern, Mode,
 };
 use crate::telemetry::RequestMeter;
+
+pub(crate) use candidates::{Candidates, Found, Match};
 
 /// All applications by host; built once and never changed.
 #[derive(Debug, Default)]
@@ -17,6 +22,8 @@ pub(crate) struct RouteTable {
     wildcard: HashMap<Arc<str>, Site>,
     /// All of them.
     all: Vec<Arc<Published>>,
+    /// TLS of some host is not like that of the others.
+    has_own_tls: bool,
 }
 
 /// The applications of one host or wildcard.
@@ -26,32 +33,19 @@ struct Site {
     applications: Vec<Arc<Published>>,
     /// Whether the decision depends on the path: then ambiguous spellings of it are refused.
     path_sensitive: bool,
+    /// The file of the authorities of whom clients are asked for certificates.
+    client_ca: Option<Arc<Path>>,
 }
 
-/// What is known of a request before its path is judged.
-#[derive(Debug)]
-pub(crate) struct Candidates<'t> {
-    site: &'t Site,
-    captured: Option<Captured>,
-}
-
-/// An application found for a request.
-#[derive(Debug, Clone)]
-pub(crate) struct Match {
-    pub(crate) published: Arc<Published>,
-    /// The label a wildcard stood for.
-    pub(crate) captured: Option<Captured>,
-}
-
-/// The outcome of a look-up by path.
-#[derive(Debug)]
-pub(crate) enum Found {
-    /// This application.
-    Application(Match),
-    /// The path of this application without its last slash: the visitor is sent there.
-    Bare(Match),
-    /// None.
-    Nothing,
+/// What the TLS of a host is to be like.
+#[derive(Debug, Default)]
+pub(crate) struct TlsWanted {
+    /// Connections carry one request at a time: an application signs connections in.
+    pub(crate) http1_alone: bool,
+    /// The file of the authorities of whom its clients are asked for certificates.
+    pub(crate) client_ca: Option<Arc<Path>>,
+    /// The host and its application, where TLS ends there.
+    pub(crate) passthrough: Option<(Host, Match)>,
 }
 
 impl RouteTable {
@@ -116,6 +110,13 @@ impl RouteTable {
                     .applications
                     .iter()
                     .any(|published| published.application.goes_by_path());
+            let mut all = site.applications.iter();
+            site.client_ca = all.find_map(|published| {
+                let settings = published.application.client_certificates.as_ref()?;
+                Some(Arc::clone(&settings.ca))
+            });
+            let passes = |one: &Arc<Published>| one.application.mode == Mode::TlsPassthrough;
+            table.has_own_tls |= site.client_ca.is_some() || site.applications.iter().any(passes);
         }
         table
     }
@@ -144,21 +145,40 @@ impl RouteTable {
         applications.flat_map(|application| application.connectors.groups())
     }
 
-    /// Whether connections to a host may carry one request at a time alone: an application there
-    /// signs connections in. A client names no host where it is an address.
-    pub(crate) fn wants_http1(&self, server_name: Option<&str>) -> bool {
-        let wants = |site: &Site| {
+    /// What the TLS of a host is to be like. A client names no host where it is an address: of the hosts
+    /// that are addresses any may be meant.
+    pub(crate) fn tls_of(&self, server_name: Option<&str>) -> TlsWanted {
+        let of = |site: &Site| {
             let mut applications = site.applications.iter();
-            applications.any(|published| published.application.connection_authentication)
+            TlsWanted {
+                http1_alone: applications
+                    .any(|published| published.application.connection_authentication),
+                client_ca: site.client_ca.clone(),
+                passthrough: None,
+            }
         };
         match server_name.map(Host::parse) {
-            Some(Ok(host)) => self.host(&host).is_some_and(|found| wants(found.site)),
-            Some(Err(_)) => false,
-            None => self
-                .exact
-                .iter()
-                .any(|(host, site)| host.name().is_none() && wants(site)),
+            Some(Ok(host)) => self.host(&host).map(|found| TlsWanted {
+                passthrough: found.passes_tls_through().map(|to| (host.clone(), to)),
+                ..of(found.site)
+            }),
+            Some(Err(_)) => None,
+            None => {
+                let sites = self.exact.iter().filter(|(host, _)| host.name().is_none());
+                sites.map(|(_, site)| of(site)).reduce(|a, b| TlsWanted {
+                    http1_alone: a.http1_alone || b.http1_alone,
+                    client_ca: a.client_ca.or(b.client_ca),
+                    passthrough: None,
+                })
+            }
         }
+        .unwrap_or_default()
+    }
+
+    /// Whether TLS of some host is not like that of the others: its clients are asked for certificates, or it
+    /// ends elsewhere.
+    pub(crate) const fn has_own_tls(&self) -> bool {
+        self.has_own_tls
     }
 
     /// The applications of a host: those published under it exactly, or else under the wildcard
@@ -179,76 +199,12 @@ impl RouteTable {
     }
 }
 
-impl Candidates<'_> {
-    /// Whether the decision depends on the path.
-    pub(crate) fn path_sensitive(&self) -> bool {
-        self.site.path_sensitive
-    }
-
-    /// The application of the longest path that `path` lies below, on segment boundaries.
-    pub(crate) fn find(&self, scheme: Scheme, port: u16, path: &str) -> Found {
-        let mut bare = None;
-        for published in &self.site.applications {
-            let external = &published.application.external;
-            if external.scheme != scheme || external.port != port {
-                continue;
-            }
-            let found = || Match {
-                published: Arc::clone(published),
-                captured: self.captured.clone(),
-            };
-            if external.path.rest(path).is_some() {
-                // A longer path's bare form beats a shorter path that holds it.
-                return bare.map_or_else(|| Found::Application(found()), Found::Bare);
-            }
-            if bare.is_none() && external.path.is_bare(path) {
-                bare = Some(found());
-            }
-        }
-        bare.map_or(Found::Nothing, Found::Bare)
-    }
-
-    /// The applications under this scheme and port.
-    pub(crate) fn at(&self, scheme: Scheme, port: u16) -> impl Iterator<Item = &Application> {
-        let all = self.site.applications.iter();
-        all.map(|published| &*published.application)
-            .filter(move |one| one.external.scheme == scheme && one.external.port == port)
-    }
-
-    /// An external URL under this scheme and port whose application signs people in.
-    pub(crate) fn signs_in_at(&self, scheme: Scheme, port: u16) -> Option<&ExternalUrl> {
-        let found = self.at(scheme, port).find(|one| one.signs_in());
-        found.map(|one| &one.external)
-    }
-
-    /// Whether search engines are told to stay away from the host, though nothing is published where
-    /// they ask: one of its applications wants that.
-    pub(crate) fn denies_robots(&self, scheme: Scheme, port: u16) -> bool {
-        self.at(scheme, port).any(|one| one.front.denies_robots)
-    }
-
-    /// Where a request over plain HTTP is sent: the https application of this path, whatever its
-    /// port.
-    pub(crate) fn secure(&self, path: &str) -> Option<Match> {
-        let below = |published: &&Arc<Published>| {
-            let external = &published.application.external;
-            external.scheme == Scheme::Https
-                && (external.path.rest(path).is_some() || external.path.is_bare(path))
-        };
-        let published = self.site.applications.iter().find(below)?;
-        Some(Match {
-            published: Arc::clone(published),
-            captured: self.captured.clone(),
-        })
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use crate::model::{
         ApplicationLimits, ApplicationName, BackendProtocol, BackendTimeouts, Connectors,
         ExternalUrl, Front, GroupName, HostHeader, InternalUrl, InternalUrls, LinkTranslation,
-        PreAuthentication,
+        PreAuthentication, Scheme,
     };
 
     use super::*;
@@ -269,6 +225,8 @@ pub(super) mod tests {
             ),
             paths: crate::model::GuardedPaths::default(),
             bearer: Arc::default(),
+            client_certificates: None,
+            mode: crate::model::Mode::Http,
             sign_on: crate::model::SignOn::default(),
             description: None,
             host_header: HostHeader::Internal,
