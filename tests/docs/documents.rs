@@ -2,7 +2,8 @@
 
 use std::fs;
 
-pub(crate) const DOCUMENTS: [&str; 21] = [
+pub(crate) const DOCUMENTS: [&str; 22] = [
+    "docs/certificates.md",
     "docs/access.md",
     "docs/capacity.md",
     "docs/operate.md",

@@ -54,7 +54,7 @@ async fn list(stand: &Running, what: &str) -> Vec<Value> {
     serde_json::from_str(&text).unwrap()
 }
 
-async fn authority(stand: &Running) -> AuthorityRecord {
+pub(crate) async fn authority(stand: &Running) -> AuthorityRecord {
     let file = stand.folder().join("gateway.db");
     let keys = StoreKeys::for_store(None, &file).unwrap();
     let store = open_sqlite(&file, keys).await.unwrap();
@@ -501,7 +501,7 @@ async fn of_two_registrations_at_once_with_one_use_one_wins() {
 }
 
 /// Says the words of enrolment with a request of one's own.
-async fn enrol(
+pub(crate) async fn enrol(
     stand: &Running,
     token: &Token,
     key: &KeyPair,
@@ -597,12 +597,12 @@ impl Shown<'_> {
     }
 }
 
-fn issuer(record: &AuthorityRecord) -> Issuer<'static, KeyPair> {
+pub(crate) fn issuer(record: &AuthorityRecord) -> Issuer<'static, KeyPair> {
     let key = KeyPair::from_pem(record.key_pem.expose_secret()).unwrap();
     Issuer::from_ca_cert_pem(&record.certificate_pem, key).unwrap()
 }
 
-fn connector_names(id: &str, group: &str) -> Vec<SanType> {
+pub(crate) fn connector_names(id: &str, group: &str) -> Vec<SanType> {
     vec![
         uri(&format!("urn:appproxy:connector:{id}")),
         uri(&format!("urn:appproxy:group:{group}")),
@@ -610,7 +610,7 @@ fn connector_names(id: &str, group: &str) -> Vec<SanType> {
 }
 
 /// What the gateway's TLS says to a certificate.
-async fn tunnel_alert(stand: &Running, config: ClientConfig) -> String {
+pub(crate) async fn tunnel_alert(stand: &Running, config: ClientConfig) -> String {
     let tcp = TcpStream::connect(stand.address()).await.unwrap();
     let name = ServerName::try_from(words::GATEWAY_NAME).unwrap();
     let tls = TlsConnector::from(Arc::new(config))

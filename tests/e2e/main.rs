@@ -16,6 +16,7 @@
 )]
 
 mod access;
+mod advisories;
 mod affinity;
 mod attacks;
 mod audit;
@@ -24,6 +25,7 @@ mod backup;
 mod beds;
 mod brand;
 mod browser;
+mod certificates;
 mod choice;
 mod copies;
 mod crowd;
@@ -49,6 +51,7 @@ mod local;
 mod machines;
 mod ownership;
 mod passed_on;
+mod passthrough;
 mod pinning;
 mod rates;
 mod reload;
@@ -65,6 +68,7 @@ mod silence;
 mod smuggling;
 mod start;
 mod streams;
+mod translation;
 mod uploads;
 mod visibility;
 mod weather;

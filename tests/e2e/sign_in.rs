@@ -59,6 +59,11 @@ impl Browser {
         }
     }
 
+    /// Has TLS of this client's from now on.
+    pub(crate) fn shows(&mut self, client: &Client) {
+        self.client = client.clone();
+    }
+
     pub(crate) fn cookie(&self, host: &str) -> String {
         let own = self.cookies.get(host).into_iter().flatten();
         let own: Vec<_> = own.map(|(name, value)| format!("{name}={value}")).collect();

@@ -408,8 +408,9 @@ async fn a_connector_that_cannot_say_so_is_not_asked_to() {
         assert_eq!(code, "no_connector");
         assert_eq!(
             why,
-            "the connectors of the groups are too old for `proxy_protocol` or \
-             `connection_authentication` of the application, upgrade them: default"
+            "the connectors of the groups are too old for `proxy_protocol`, \
+             `connection_authentication` or `mode: tls_passthrough` of the application, upgrade \
+             them: default"
         );
     }
     assert_eq!(older.asked.lock().unwrap().len(), 1);

@@ -105,6 +105,18 @@ impl Authority {
         Arc::new(config)
     }
 
+    /// The same of a client that shows a certificate where it is asked for one.
+    pub(crate) fn showing_config(&self, leaf: &Leaf, alpn: &[&str]) -> Arc<ClientConfig> {
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(self.roots())
+            .with_client_auth_cert(leaf.certificates(), leaf.private_key())
+            .unwrap();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+
     /// A server's TLS with a certificate for these names.
     pub(crate) fn server_config(&self, names: &[&str], alpn: &[&str]) -> Arc<ServerConfig> {
         self.issue(names).server_config(alpn)
@@ -112,12 +124,21 @@ impl Authority {
 }
 
 impl Leaf {
+    /// The certificates.
+    pub(crate) fn certificates(&self) -> Vec<CertificateDer<'static>> {
+        CertificateDer::pem_slice_iter(self.chain.as_bytes())
+            .collect::<Result<_, _>>()
+            .unwrap()
+    }
+
+    /// Its private key.
+    pub(crate) fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap()
+    }
+
     /// A server's TLS with this certificate.
     pub(crate) fn server_config(&self, alpn: &[&str]) -> Arc<ServerConfig> {
-        let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes())
-            .collect::<Result<_, _>>()
-            .unwrap();
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let (chain, key) = (self.certificates(), self.private_key());
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -135,10 +156,7 @@ impl Leaf {
         versions: &[&'static SupportedProtocolVersion],
         alpn: &[&str],
     ) -> Arc<ServerConfig> {
-        let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes())
-            .collect::<Result<_, _>>()
-            .unwrap();
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let (chain, key) = (self.certificates(), self.private_key());
         let roots = Arc::new(authority.roots());
         let clients = WebPkiClientVerifier::builder_with_provider(roots, provider());
         let mut config = ServerConfig::builder_with_provider(provider())

@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Response as Switched;
 
 use super::authority::is_address;
-use super::{Authority, within};
+use super::{Authority, Leaf, within};
 
 /// What a request's body may fail with, as far as a client here cares.
 type BodyError = Box<dyn std::error::Error + Send + Sync>;
@@ -77,6 +77,23 @@ impl Client {
     pub(crate) fn http2(&self) -> Self {
         Self {
             version: Version::HTTP_2,
+            ..self.clone()
+        }
+    }
+
+    /// The same client, that shows a certificate where it is asked for one.
+    pub(crate) fn showing(&self, authority: &Authority, leaf: &Leaf) -> Self {
+        Self {
+            http1: authority.showing_config(leaf, &["http/1.1"]),
+            http2: authority.showing_config(leaf, &["h2"]),
+            ..self.clone()
+        }
+    }
+
+    /// The same client with TLS of its own for HTTP/1.1.
+    pub(crate) fn speaking(&self, http1: Arc<ClientConfig>) -> Self {
+        Self {
+            http1,
             ..self.clone()
         }
     }
