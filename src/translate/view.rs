@@ -19,7 +19,6 @@ pub struct View {
     host: Host,
     /// Which of its internal URLs answers.
     chosen: usize,
-    hosts: Arc<[Box<str>]>,
     /// Internal and external path differ.
     changes_root: bool,
 }
@@ -33,16 +32,12 @@ impl View {
         captured: Option<&Captured>,
         host: &Host,
     ) -> Self {
-        // The application may know the name that people use, and write it in its own way.
-        let own = host.to_string().to_ascii_lowercase().into();
-        let all = table.hosts().map(Box::from).chain([own]);
         Self {
             table: Arc::clone(table),
             application: Arc::clone(application),
             captured: captured.cloned(),
             host: host.clone(),
             chosen: 0,
-            hosts: all.collect(),
             changes_root: *application.internal.path() != application.external.path,
         }
     }
@@ -128,10 +123,6 @@ impl Links for View {
         own.choose(self.chosen);
         let of_own = own.to_external(url);
         of_own.or_else(|| self.table.to_external(url, &self.host))
-    }
-
-    fn hosts(&self) -> &[Box<str>] {
-        &self.hosts
     }
 
     fn changes_root(&self) -> bool {

@@ -7,10 +7,6 @@ pub trait Links: Send + Sync {
     /// punycode; `None` leaves it as it is. The rewriters ask without query and fragment.
     fn translate(&self, url: &str) -> Option<String>;
 
-    /// Lower-case host names (without port) of which a URL may be translated: text without any of
-    /// them is passed over fast.
-    fn hosts(&self) -> &[Box<str>];
-
     /// Whether root-relative URLs change at all (paths differ).
     fn changes_root(&self) -> bool;
 

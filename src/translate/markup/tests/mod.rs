@@ -13,17 +13,11 @@ pub(crate) struct Table {
     pairs: Vec<(String, String)>,
     /// The same of paths alone.
     root: Option<(String, String)>,
-    hosts: Vec<Box<str>>,
 }
 
 impl Table {
     pub(crate) fn new(pairs: &[(&str, &str)], root: Option<(&str, &str)>) -> Self {
-        let host = |url: &str| -> Box<str> {
-            let authority = url.split('/').nth(2).unwrap();
-            authority.split(':').next().unwrap().into()
-        };
         Self {
-            hosts: pairs.iter().map(|(from, _)| host(from)).collect(),
             pairs: pairs
                 .iter()
                 .map(|&(from, to)| (from.to_owned(), to.to_owned()))
@@ -91,10 +85,6 @@ impl Links for Table {
             return prefix(self.root.as_slice(), url);
         }
         self.absolute(url)
-    }
-
-    fn hosts(&self) -> &[Box<str>] {
-        &self.hosts
     }
 
     fn changes_root(&self) -> bool {
