@@ -10,22 +10,18 @@ use encoding_rs::{
 /// An encoding in which ASCII octets stand for themselves, but for the second octet of some
 /// characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Charset(&'static Encoding);
+pub(in crate::translate) struct Charset(&'static Encoding);
 
 impl Charset {
-    pub(super) const UTF_8: Self = Self(UTF_8);
+    pub(in crate::translate) const UTF_8: Self = Self(UTF_8);
 
     /// `None` where text has to be transcoded first: UTF-16, ISO-2022-JP.
-    pub(super) fn new(encoding: &'static Encoding) -> Option<Self> {
+    pub(in crate::translate) fn new(encoding: &'static Encoding) -> Option<Self> {
         encoding.is_ascii_compatible().then_some(Self(encoding))
     }
 
-    pub(super) fn encoding(self) -> &'static Encoding {
-        self.0
-    }
-
     /// What a `meta` element declares, as HTML's prescan reads it; `None` for an unknown name.
-    pub(super) fn declared(label: &[u8]) -> Option<&'static Encoding> {
+    pub(in crate::translate) fn declared(label: &[u8]) -> Option<&'static Encoding> {
         let encoding = Encoding::for_label_no_replacement(label)?;
         // Who can read the element is not reading UTF-16.
         Some(if encoding == UTF_16BE || encoding == UTF_16LE {
@@ -38,13 +34,13 @@ impl Charset {
     }
 
     /// Whether the second octet of a character may look like ASCII.
-    pub(super) fn has_ascii_trails(self) -> bool {
+    pub(in crate::translate) fn has_ascii_trails(self) -> bool {
         [SHIFT_JIS, GBK, GB18030, BIG5, EUC_KR].contains(&self.0)
     }
 
     /// Whether the octet begins a character of two octets, in an encoding with such trails.
     /// The four octets of GB18030 are two such pairs.
-    pub(super) fn is_lead(self, octet: u8) -> bool {
+    pub(in crate::translate) fn is_lead(self, octet: u8) -> bool {
         if self.0 == SHIFT_JIS {
             matches!(octet, 0x81..=0x9F | 0xE0..=0xFC)
         } else {
@@ -53,7 +49,7 @@ impl Charset {
     }
 
     /// How many octets the characters beyond ASCII at the beginning take.
-    pub(super) fn beyond_ascii(self, octets: &[u8]) -> usize {
+    pub(in crate::translate) fn beyond_ascii(self, octets: &[u8]) -> usize {
         let pairs = self.has_ascii_trails();
         let mut at = 0;
         while at < octets.len() && octets[at] >= 0x80 {
@@ -66,12 +62,12 @@ impl Charset {
         at.min(octets.len())
     }
 
-    pub(super) fn decode(self, octets: &[u8]) -> Cow<'_, str> {
+    pub(in crate::translate) fn decode(self, octets: &[u8]) -> Cow<'_, str> {
         self.0.decode_without_bom_handling(octets).0
     }
 
     /// `None` where the encoding lacks a character.
-    pub(super) fn encode(self, text: String) -> Option<Vec<u8>> {
+    pub(in crate::translate) fn encode(self, text: String) -> Option<Vec<u8>> {
         if self == Self::UTF_8 || text.is_ascii() {
             return Some(text.into_bytes());
         }

@@ -11,19 +11,19 @@ use super::charset::Charset;
 
 /// Something else in place of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Edit {
-    pub(super) range: Range<usize>,
-    pub(super) with: String,
+pub(in crate::translate) struct Edit {
+    pub(in crate::translate) range: Range<usize>,
+    pub(in crate::translate) with: String,
 }
 
 /// In order, and none overlaps another.
-pub(super) type Edits = Vec<Edit>;
+pub(in crate::translate) type Edits = Vec<Edit>;
 
 /// How many changes one attribute may have: bounds the memory. What follows stays as it came.
-pub(super) const MOST_EDITS: usize = 512;
+pub(in crate::translate) const MOST_EDITS: usize = 512;
 
 /// All of them further on.
-pub(super) fn shifted(mut edits: Edits, by: usize) -> Edits {
+pub(in crate::translate) fn shifted(mut edits: Edits, by: usize) -> Edits {
     for edit in &mut edits {
         edit.range = edit.range.start + by..edit.range.end + by;
     }
@@ -31,7 +31,7 @@ pub(super) fn shifted(mut edits: Edits, by: usize) -> Edits {
 }
 
 /// The text with its changes made.
-pub(super) fn apply(text: &str, edits: &Edits) -> String {
+pub(in crate::translate) fn apply(text: &str, edits: &Edits) -> String {
     let mut new = String::new();
     let mut at = 0;
     for edit in edits {
@@ -44,8 +44,8 @@ pub(super) fn apply(text: &str, edits: &Edits) -> String {
 
 /// Plain text, and where each part of it came from.
 #[derive(Debug)]
-pub(super) struct Decoded<'a> {
-    pub(super) text: Cow<'a, str>,
+pub(in crate::translate) struct Decoded<'a> {
+    pub(in crate::translate) text: Cow<'a, str>,
     /// The parts that do not stand for themselves, in order.
     units: Vec<Unit>,
 }
@@ -66,7 +66,7 @@ const LONGEST_UNIT: usize = 16 * 1024;
 
 impl<'a> Decoded<'a> {
     /// A text without escapes.
-    pub(super) fn plain(text: &'a str) -> Self {
+    pub(in crate::translate) fn plain(text: &'a str) -> Self {
         Self {
             text: Cow::Borrowed(text),
             units: Vec::new(),
@@ -75,7 +75,7 @@ impl<'a> Decoded<'a> {
 
     /// `begins` tells the octets at which `escape` may find one: its length, and the character it
     /// stands for if any. `None` where a text has more escapes than anybody writes.
-    pub(super) fn new(
+    pub(in crate::translate) fn new(
         raw: &'a [u8],
         charset: Charset,
         begins: impl Fn(u8) -> bool,
@@ -146,7 +146,7 @@ impl<'a> Decoded<'a> {
 
     /// The changes of the text as changes of what it was decoded from. One whose ends are inside
     /// something that cannot be divided is dropped.
-    pub(super) fn raw(&self, edits: Edits) -> Edits {
+    pub(in crate::translate) fn raw(&self, edits: Edits) -> Edits {
         if self.units.is_empty() {
             return edits;
         }

@@ -7,6 +7,11 @@ pub trait Links: Send + Sync {
     /// punycode; `None` leaves it as it is. The rewriters ask without query and fragment.
     fn translate(&self, url: &str) -> Option<String>;
 
+    /// What would, of a URL that stands nowhere.
+    fn would_translate(&self, url: &str) -> Option<String> {
+        self.translate(url)
+    }
+
     /// Whether root-relative URLs change at all (paths differ).
     fn changes_root(&self) -> bool;
 

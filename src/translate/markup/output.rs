@@ -3,7 +3,10 @@
 use super::decoded::{Edit, Edits, MOST_EDITS};
 
 /// Takes a text part by part: what stays, and what is replaced by what.
-pub(super) trait Output {
+pub(in crate::translate) trait Output {
+    /// So many octets come next.
+    fn expect(&mut self, _octets: usize) {}
+
     /// These octets stay.
     fn keep(&mut self, octets: &[u8]);
 
@@ -12,6 +15,11 @@ pub(super) trait Output {
 }
 
 impl Output for Vec<u8> {
+    /// They come in small parts, and a buffer that grows with each is moved over and over. Links become longer.
+    fn expect(&mut self, octets: usize) {
+        self.reserve(octets + octets / 8);
+    }
+
     fn keep(&mut self, octets: &[u8]) {
         self.extend_from_slice(octets);
     }
@@ -23,13 +31,13 @@ impl Output for Vec<u8> {
 
 /// The changes alone, of a text in UTF-8.
 #[derive(Debug, Default)]
-pub(super) struct Collected {
+pub(in crate::translate) struct Collected {
     at: usize,
     edits: Edits,
 }
 
 impl Collected {
-    pub(super) fn into_edits(self) -> Edits {
+    pub(in crate::translate) fn into_edits(self) -> Edits {
         self.edits
     }
 }

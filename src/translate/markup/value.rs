@@ -203,9 +203,9 @@ fn trimmed(text: &str, view: &View) -> Edits {
         let head = &text[..memchr2(b'?', b'#', text.as_bytes()).unwrap_or(text.len())];
         let edit = if head.contains('\\') {
             let head = head.replace('\\', "/");
-            view.translate(&head, kind).map(|new| changed(&head, &new))
+            view.translate(&head, kind).map(|new| changed(&head, new))
         } else {
-            view.translate(head, kind).map(|new| changed(head, &new))
+            view.translate(head, kind).map(|new| changed(head, new))
         };
         if let Some(edit) = edit.filter(|edit| text[edit.range.clone()] != edit.with) {
             from = from.max(edit.range.end);
@@ -217,15 +217,16 @@ fn trimmed(text: &str, view: &View) -> Edits {
 }
 
 /// What differs: everything before the longest common end.
-fn changed(old: &str, new: &str) -> Edit {
+fn changed(old: &str, mut new: String) -> Edit {
     let ends = old.bytes().rev().zip(new.bytes().rev());
     let mut common = ends.take_while(|(old, new)| old == new).count();
     while !old.is_char_boundary(old.len() - common) || !new.is_char_boundary(new.len() - common) {
         common -= 1;
     }
+    new.truncate(new.len() - common);
     Edit {
         range: 0..old.len() - common,
-        with: new[..new.len() - common].to_owned(),
+        with: new,
     }
 }
 
@@ -362,7 +363,7 @@ fn rewritten(text: &str, colon: Written<'_>, slash: Written<'_>, view: &View) ->
     let begins = |octet| level > 0 && octet == b'%';
     let decoded = Decoded::new(text.as_bytes(), Charset::UTF_8, begins, escape)?;
     let new = view.links().translate(&decoded.text)?;
-    let mut edit = changed(&decoded.text, &new);
+    let mut edit = changed(&decoded.text, new);
     let percent = ["%", "%25", "%2525"][level];
     let mut with = String::new();
     for character in edit.with.chars() {

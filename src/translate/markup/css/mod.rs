@@ -81,6 +81,11 @@ pub(super) fn declarations(text: &str, view: &View) -> Edits {
     if memchr::memchr(b'(', text.as_bytes()).is_none() {
         return Edits::new();
     }
+    sheet(text, view)
+}
+
+/// The changes of a whole style sheet.
+pub(super) fn sheet(text: &str, view: &View) -> Edits {
     let mut collected = Collected::default();
     Scanner::new(Charset::UTF_8, text.len()).feed(text.as_bytes(), true, view, &mut collected);
     collected.into_edits()

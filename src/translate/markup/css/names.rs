@@ -115,3 +115,17 @@ pub(super) fn name_end(text: &[u8], mut at: usize, is_last: bool) -> Option<usiz
         }
     }
 }
+
+/// Where the name ends that begins there, as far as it has come: before an escape that has not come whole.
+pub(super) fn name_so_far(text: &[u8], mut at: usize) -> usize {
+    loop {
+        at += count(&text[at..], is_name);
+        match text.get(at) {
+            Some(b'\\') => match escape(&text[at..], false) {
+                Some((length, _)) => at += length,
+                None => return at,
+            },
+            _ => return at,
+        }
+    }
+}

@@ -61,6 +61,7 @@ impl<'a> Attributes<'a> {
 impl Iterator for Attributes<'_> {
     type Item = Attribute;
 
+    #[inline]
     fn next(&mut self) -> Option<Attribute> {
         let name = self.after(self.at, |octet| is_space(octet) || octet == b'/');
         if self.tag.get(name).is_none_or(|&octet| octet == b'>') {
@@ -219,7 +220,11 @@ pub(super) fn escaped(text: String, quote: Option<u8>) -> String {
         b'<' | b'>' | b'=' | b'`' => quote.is_none(),
         _ => quote.is_none() && octet.is_ascii_whitespace(),
     };
-    if !text.bytes().any(is_special) {
+    let is_plain = match quote {
+        Some(quote) => memchr::memchr2(b'&', quote, text.as_bytes()).is_none(),
+        None => !text.bytes().any(is_special),
+    };
+    if is_plain {
         return text;
     }
     let mut escaped = String::with_capacity(2 * text.len());

@@ -6,9 +6,10 @@ use super::super::css;
 use super::super::decoded::{Edit, Edits, apply};
 use super::super::value::{absolute, url, url_like};
 use super::super::{lists, refresh};
-use super::attributes::{Attribute, Attributes, decoded, escaped};
+use super::attributes::{Attribute, Attributes, decoded, escaped, tag_name};
 use super::places::{Meta, Shape, is_fixed_input, meta, shape};
-use super::{HtmlRewriting, Page};
+use super::{HtmlOptions, HtmlRewriting, Page};
+use crate::translate::text::{self, Syntax};
 
 /// Octets in place of a part of a tag.
 pub(super) struct Splice {
@@ -24,12 +25,13 @@ impl Page {
     pub(super) fn tag(&mut self, tag: &[u8], name: &[u8], is_svg: bool) -> Vec<Splice> {
         let mut splices = Vec::new();
         let mut target_changed = false;
+        let mut was_looked_up = false;
         for attribute in Attributes::new(tag) {
             if attribute.value.is_empty() {
                 continue;
             }
             let written = &tag[attribute.name.clone()];
-            let shape = shape(name, is_svg, written).or_else(|| self.extra(written));
+            let shape = shape(name, is_svg, written).or_else(|| self.extra(tag, written));
             let Some(shape) = shape else {
                 continue;
             };
@@ -37,9 +39,13 @@ impl Page {
             let keeps = match shape {
                 Shape::Url => name != b"base" && self.view.keeps(value),
                 Shape::Style => memchr::memchr2(b'(', b'&', value).is_none(),
+                Shape::Script => self.options.scripts.is_none(),
                 _ => false,
             };
-            if keeps {
+            // Each looks for other attributes, and of many of one name only the first counts.
+            let is_repeated = matches!(shape, Shape::Content | Shape::MayBeUrl)
+                && std::mem::replace(&mut was_looked_up, true);
+            if keeps || is_repeated {
                 continue;
             }
             let before = splices.len();
@@ -54,11 +60,12 @@ impl Page {
         splices
     }
 
-    fn extra(&self, name: &[u8]) -> Option<Shape> {
-        let extra = &self.options.extra_attributes;
-        let is_extra = extra
-            .iter()
-            .any(|extra| name.eq_ignore_ascii_case(extra.as_bytes()));
+    fn extra(&self, tag: &[u8], name: &[u8]) -> Option<Shape> {
+        let is_of = |element: &str| tag_name(tag).eq_ignore_ascii_case(element.as_bytes());
+        let is_extra = self.options.extra_attributes.iter().any(|extra| {
+            name.eq_ignore_ascii_case(extra.attribute.as_bytes())
+                && extra.element.as_deref().is_none_or(is_of)
+        });
         is_extra.then_some(Shape::Url)
     }
 
@@ -87,6 +94,7 @@ impl Page {
             Shape::Candidates => lists::srcset(text, &self.view),
             Shape::List => lists::blank_separated(text, &self.view),
             Shape::Style => self.style(text),
+            Shape::Script => self.script(text),
             Shape::Page => self.page(text),
             Shape::Content => self.content(tag, text),
             Shape::MayBeUrl => {
@@ -119,12 +127,27 @@ impl Page {
         }
     }
 
-    fn style(&mut self, text: &str) -> Edits {
-        let edits = css::declarations(text, &self.view);
-        if !edits.is_empty() && self.options.hash_styles {
-            self.changes.add_attribute(text, &apply(text, &edits));
+    fn style(&self, text: &str) -> Edits {
+        self.named(text, css::declarations(text, &self.view))
+    }
+
+    /// What a browser runs.
+    fn script(&self, text: &str) -> Edits {
+        let Some(scripts) = self.options.scripts.as_ref().filter(|one| one.scripts) else {
+            return Edits::new();
+        };
+        let links = self.view.links();
+        let edits = text::edits(text, Syntax::JavaScript, &scripts.origins, links);
+        self.named(text, edits)
+    }
+
+    /// Changes of code that a policy may name by its hash.
+    fn named(&self, text: &str, edits: Edits) -> Edits {
+        let inline = &self.options.inline;
+        match edits.is_empty() || inline.change(text, &apply(text, &edits)) {
+            true => edits,
+            false => Edits::new(),
         }
-        edits
     }
 
     /// A page in a `srcdoc` attribute.
@@ -148,6 +171,7 @@ impl Page {
             Meta::UrlLike => url_like(text, &self.view),
             Meta::Other => absolute(text, &self.view),
             Meta::Policy => {
+                self.options.inline.name_inside(text.as_bytes());
                 let new = self.view.links().translate_policy(text);
                 let whole = |with| Edit {
                     range: 0..text.len(),
@@ -173,15 +197,20 @@ impl Page {
         target_changed: bool,
         splices: &mut Vec<Splice>,
     ) {
-        let is_own_style = || {
-            let href = self.attribute(tag, b"href");
-            let href = href
-                .as_deref()
-                .map(|href| href.trim_start().replace('\\', "/"));
-            href.is_some_and(|href| !href.starts_with("//") && !href.contains("://"))
+        let is_script = name == b"script";
+        let is_own = || {
+            let target = self.attribute(tag, if is_script { b"src" } else { b"href" });
+            let target = target.map(|target| target.trim_start().replace('\\', "/"));
+            target.is_some_and(|target| !target.starts_with("//") && !target.contains("://"))
         };
-        let is_own = self.options.own_styles_change && name == b"link";
-        if !(target_changed || is_own && is_own_style()) {
+        let HtmlOptions {
+            own_styles_change,
+            own_scripts_change,
+            ..
+        } = *self.options;
+        // A link may be to a script that is wanted soon.
+        let own_change = own_scripts_change || own_styles_change && !is_script;
+        if !(target_changed || own_change && is_own()) {
             return;
         }
         let Some(integrity) = Attributes::find(tag, b"integrity") else {

@@ -1,8 +1,15 @@
 //! The links of a page, while it streams.
 //!
-//! `lol_html` finds the start tags: it knows which text is markup and which is a script. It changes
-//! nothing itself, since it would write a changed tag anew; what changes is spliced into the
-//! octets as they came, attribute by attribute, so that nothing but links differs.
+//! | file | holds |
+//! |---|---|
+//! | `tags` | where the tags are: what is markup, and what is a script |
+//! | `reader` | the way of the octets, from what came to what is put out |
+//! | `page` | what is known of the page, and what begins behind a tag |
+//! | `element`, `attributes`, `places` | one start tag: where its URLs are, and what changes |
+//! | `region` | text that is read on its own: styles, scripts, `noscript` |
+//!
+//! What changes is spliced into the octets as they came, attribute by attribute, so that nothing but
+//! links differs.
 
 mod attributes;
 mod element;
@@ -10,6 +17,7 @@ mod page;
 mod places;
 mod reader;
 mod region;
+mod tags;
 
 use std::sync::Arc;
 
@@ -17,12 +25,14 @@ use encoding_rs::Encoding;
 
 use self::page::Page;
 use self::reader::Reader;
-use super::changes::Changes;
 use super::charset::Charset;
 use super::decoded::Edits;
+use super::inline::Inline;
 use super::links::Links;
 use super::output::{Collected, Output};
 use super::value::View;
+use crate::model::LinkAttribute;
+use crate::translate::text::Origins;
 
 /// What one page needs.
 #[derive(Debug, Clone)]
@@ -31,13 +41,29 @@ pub struct HtmlOptions {
     pub encoding: &'static Encoding,
     /// Whether a `meta` element cannot say otherwise.
     pub encoding_is_certain: bool,
-    /// Further attributes that hold a URL, on any element.
-    pub extra_attributes: Vec<Box<str>>,
-    /// Whether to report the hashes of inline styles that change. It costs a hash over each.
-    pub hash_styles: bool,
+    /// Further attributes that hold a URL.
+    pub extra_attributes: Vec<LinkAttribute>,
+    /// What of scripts is looked through.
+    pub scripts: Option<Scripts>,
+    /// Where scripts and styles inside the page are noted down that change, and stay where they may not. Each
+    /// waits for its end where a policy names any by its hash.
+    pub inline: Inline,
     /// Whether style sheets of the page's own application are translated too, so that no checksum
     /// of them can hold.
     pub own_styles_change: bool,
+    /// The same of scripts.
+    pub own_scripts_change: bool,
+}
+
+/// What of a page's scripts is looked through, and for which hosts.
+#[derive(Debug, Clone)]
+pub struct Scripts {
+    /// Scripts, and attributes that are.
+    pub scripts: bool,
+    /// Data in JSON.
+    pub json: bool,
+    /// The published hosts.
+    pub origins: Arc<Origins>,
 }
 
 impl Default for HtmlOptions {
@@ -46,8 +72,10 @@ impl Default for HtmlOptions {
             encoding: encoding_rs::UTF_8,
             encoding_is_certain: false,
             extra_attributes: Vec::new(),
-            hash_styles: false,
+            scripts: None,
+            inline: Inline::default(),
             own_styles_change: false,
+            own_scripts_change: false,
         }
     }
 }
@@ -77,18 +105,13 @@ pub enum Broken {
     /// A `meta` element declares an encoding that is not a superset of ASCII.
     #[error("the page declares an encoding in which links cannot be found")]
     Encoding,
-    /// A tag that needs more memory than a page may have.
-    #[error("the page needs too much memory")]
-    Memory,
 }
 
 /// The end of a page.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Finished {
     /// How much was done.
     pub counts: Counts,
-    /// Inline styles that changed, where they were asked for.
-    pub changes: Changes,
     /// Why the rest passed as it came, if it did.
     pub broken: Option<Broken>,
 }
@@ -98,23 +121,19 @@ pub struct Finished {
 struct Limits {
     /// The longest tag that is held.
     tag: usize,
-    /// What `lol_html` may use: the tag, its attributes and the open elements.
-    parser: usize,
-    /// The longest URL in a style element.
+    /// The longest URL in a style element, and the longest such element that waits for its end.
     style: usize,
 }
 
-/// Together with what waits to be read, below 256 KiB.
+/// Together with a piece of what came, and a page inside of this one, below 256 KiB.
 const LIMITS: Limits = Limits {
     tag: 32 * 1024,
-    parser: 96 * 1024,
     style: 32 * 1024,
 };
 
 /// Of a page inside a page.
 const INNER_LIMITS: Limits = Limits {
     tag: 8 * 1024,
-    parser: 40 * 1024,
     style: 8 * 1024,
 };
 
@@ -147,7 +166,7 @@ impl HtmlRewriting {
     }
 
     /// The page ends here.
-    pub fn end(mut self, out: &mut Vec<u8>) -> Finished {
+    pub fn end(self, out: &mut Vec<u8>) -> Finished {
         self.reader.end(out)
     }
 

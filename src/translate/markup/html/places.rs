@@ -13,6 +13,8 @@ pub(super) enum Shape {
     List,
     /// Declarations of CSS.
     Style,
+    /// A script: what happens on an event.
+    Script,
     /// A page.
     Page,
     /// The content of a `meta` element, which depends on its other attributes.
@@ -59,6 +61,7 @@ pub(super) fn shape(tag: &[u8], is_svg: bool, name: &[u8]) -> Option<Shape> {
         {
             Shape::Style
         }
+        [b'o', b'n', b'a'..=b'z', ..] => Shape::Script,
         _ => return None,
     })
 }

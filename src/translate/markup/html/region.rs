@@ -1,40 +1,48 @@
-//! Text of the page that is read on its own: styles, and what browsers without scripts see.
+//! Text of the page that is read on its own: styles, scripts, and what browsers without scripts see.
 
-use super::super::changes::{Changed, TextHash};
-use super::super::css::StyleText;
+use super::super::css::{self, StyleText};
+use super::super::decoded::{Edits, apply};
+use super::super::inline::Inline;
 use super::super::output::Output;
+use super::page::Language;
 use super::{HtmlRewriting, Page};
+use crate::translate::text::{self, ScriptText};
 
 /// Where the output is.
 pub(super) enum Region {
     Markup,
-    Style {
-        text: StyleText,
-        links: u64,
-        hashes: Option<Box<Hashes>>,
+    Style(StyleText),
+    Script(ScriptText),
+    /// Code that a policy may name by its hash: it waits for its end.
+    Named {
+        language: Language,
+        octets: Vec<u8>,
+        inline: Inline,
     },
+    /// The rest of what was too long to wait.
+    Kept,
     Noscript(Box<HtmlRewriting>),
 }
 
-/// Of a style as it came and as it goes.
-pub(super) struct Hashes {
-    old: TextHash,
-    new: TextHash,
-}
-
 impl Region {
-    pub(super) fn style(page: &Page) -> Self {
-        let hash = || TextHash::new(page.charset.encoding());
-        let hashes = page.options.hash_styles.then(|| {
-            Box::new(Hashes {
-                old: hash(),
-                new: hash(),
-            })
-        });
-        Self::Style {
-            text: StyleText::new(page.charset, page.limits.style),
-            links: 0,
-            hashes,
+    pub(super) fn code(language: Language, page: &Page) -> Self {
+        let inline = &page.options.inline;
+        if inline.is_named() {
+            return Self::Named {
+                language,
+                octets: Vec::new(),
+                inline: inline.clone(),
+            };
+        }
+        match language {
+            Language::Css => Self::Style(StyleText::new(page.charset, page.limits.style)),
+            Language::Script(syntax) => match &page.options.scripts {
+                Some(scripts) => {
+                    let origins = scripts.origins.clone();
+                    Self::Script(ScriptText::new(page.charset, syntax, origins))
+                }
+                None => Self::Kept,
+            },
         }
     }
 
@@ -42,69 +50,80 @@ impl Region {
         Self::Noscript(Box::new(HtmlRewriting::inside(page, false)))
     }
 
-    /// Takes octets that stay, but for the links inside.
-    pub(super) fn feed<O: Output>(&mut self, octets: &[u8], page: &Page, out: &mut O) {
+    /// Takes octets that stay, but for the links inside. Gives how many changed.
+    pub(super) fn feed<O: Output>(&mut self, octets: &[u8], page: &Page, out: &mut O) -> u64 {
         if octets.is_empty() {
-            return;
+            return 0;
         }
         match self {
-            Self::Markup => out.keep(octets),
+            Self::Markup | Self::Kept => out.keep(octets),
             Self::Noscript(inner) => inner.feed(octets, out),
-            Self::Style { .. } => self.style_text(octets, false, page, out),
+            Self::Style(text) => return text.feed(octets, false, &page.view, out),
+            Self::Script(text) => return text.feed(octets, false, page.view.links(), out),
+            Self::Named {
+                octets: waiting, ..
+            } => {
+                waiting.extend_from_slice(octets);
+                if waiting.len() > page.limits.style {
+                    out.keep(waiting);
+                    *self = Self::Kept;
+                }
+            }
         }
-    }
-
-    fn style_text<O: Output>(&mut self, octets: &[u8], is_last: bool, page: &Page, out: &mut O) {
-        let Self::Style {
-            text,
-            links,
-            hashes,
-        } = self
-        else {
-            return;
-        };
-        *links += match hashes {
-            Some(hashes) => text.feed(octets, is_last, &page.view, &mut Hashed { out, hashes }),
-            None => text.feed(octets, is_last, &page.view, out),
-        };
+        0
     }
 
     /// The text ends; markup follows.
     pub(super) fn end<O: Output>(&mut self, page: &mut Page, out: &mut O) {
-        self.style_text(b"", true, page, out);
-        match std::mem::replace(self, Self::Markup) {
-            Self::Markup => {}
-            Self::Noscript(mut inner) => page.add_inner(inner.reader.end(out)),
-            Self::Style { links, hashes, .. } => {
-                page.counts.links += links;
-                if let Some(hashes) = hashes.filter(|_| links > 0) {
-                    page.changes.add(Changed {
-                        old: hashes.old.finish(),
-                        new: hashes.new.finish(),
-                        attribute: false,
-                    });
-                }
+        page.counts.links += match std::mem::replace(self, Self::Markup) {
+            Self::Markup | Self::Kept => 0,
+            Self::Noscript(inner) => {
+                page.add_inner(inner.reader.end(out));
+                0
             }
+            Self::Style(mut text) => text.feed(b"", true, &page.view, out),
+            Self::Script(mut text) => text.feed(b"", true, page.view.links(), out),
+            Self::Named {
+                language,
+                octets,
+                inline,
+            } => named(language, &octets, &inline, page, out),
+        };
+    }
+}
+
+/// Changes code as a whole, or leaves it as a whole.
+fn named<O: Output>(
+    language: Language,
+    octets: &[u8],
+    inline: &Inline,
+    page: &Page,
+    out: &mut O,
+) -> u64 {
+    // Where decoding does not give back what came, its hash cannot be known.
+    let text = page.charset.decode(octets);
+    let same = page.charset.encode(text.clone().into_owned());
+    let edits = match language {
+        _ if same.as_deref() != Some(octets) => Edits::new(),
+        Language::Css => css::sheet(&text, &page.view),
+        Language::Script(syntax) => match &page.options.scripts {
+            Some(scripts) => text::edits(&text, syntax, &scripts.origins, page.view.links()),
+            None => Edits::new(),
+        },
+    };
+    if edits.is_empty() {
+        out.keep(octets);
+        return 0;
+    }
+    let new = apply(&text, &edits);
+    match page.charset.encode(new.clone()) {
+        Some(encoded) if inline.change(&text, &new) => {
+            out.replace(octets, &encoded);
+            edits.len() as u64
         }
-    }
-}
-
-/// Hashes what passes.
-struct Hashed<'a, O> {
-    out: &'a mut O,
-    hashes: &'a mut Hashes,
-}
-
-impl<O: Output> Output for Hashed<'_, O> {
-    fn keep(&mut self, octets: &[u8]) {
-        self.hashes.old.update(octets);
-        self.hashes.new.update(octets);
-        self.out.keep(octets);
-    }
-
-    fn replace(&mut self, old: &[u8], new: &[u8]) {
-        self.hashes.old.update(old);
-        self.hashes.new.update(new);
-        self.out.replace(old, new);
+        _ => {
+            out.keep(octets);
+            0
+        }
     }
 }

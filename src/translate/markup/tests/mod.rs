@@ -2,11 +2,13 @@
 
 mod golden;
 mod properties;
+mod scripts;
 mod streaming;
 
 use std::sync::Arc;
 
 use super::{CssRewriting, Finished, HtmlOptions, HtmlRewriting, Links};
+use crate::model::LinkAttribute;
 
 /// Pairs of prefixes, both ending in `/`; the longest that matches on a segment boundary counts.
 pub(crate) struct Table {
@@ -99,8 +101,7 @@ impl Links for Table {
 
 pub(crate) fn options() -> HtmlOptions {
     HtmlOptions {
-        hash_styles: true,
-        extra_attributes: vec!["data-url".into()],
+        extra_attributes: vec![LinkAttribute::new("data-url").unwrap()],
         ..HtmlOptions::default()
     }
 }

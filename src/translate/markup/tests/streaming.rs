@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::super::{Broken, CssRewriting, HtmlOptions, HtmlRewriting};
-use super::{Table, css_with, html, html_with, options};
+use super::super::{Broken, CssRewriting, HtmlOptions, HtmlRewriting, Inline};
+use super::{Table, css, css_with, html, html_with, options};
 
 const LINK: &str = "<a href=\"http://wiki.corp/x\">";
 const TRANSLATED: &str = "<a href=\"https://wiki.example.com/x\">";
@@ -97,12 +97,53 @@ fn a_page_that_closes_nothing_is_translated_to_its_end() {
 }
 
 #[test]
-fn nothing_is_lost_where_a_page_needs_too_much() {
+fn a_tag_of_many_attributes_is_one_like_any_other() {
     let attributes = "a ".repeat(15_000);
     let page = format!("{LINK}<p {attributes}>{LINK}");
     let (out, finished) = html_with(Table::corp(), options(), page.as_bytes(), 5_000);
-    assert!(out == format!("{TRANSLATED}<p {attributes}>{LINK}").as_bytes());
-    assert_eq!(finished.broken, Some(Broken::Memory));
+    assert!(out == format!("{TRANSLATED}<p {attributes}>{TRANSLATED}").as_bytes());
+    assert_eq!((finished.counts.links, finished.broken), (2, None));
+}
+
+#[test]
+fn only_the_first_of_two_equal_attributes_counts() {
+    let values = "content='0;url=http://wiki.corp/' ".repeat(900);
+    let page = format!("<meta http-equiv=refresh {values}>");
+    let (out, finished) = html_with(Table::corp(), options(), page.as_bytes(), 5_000);
+    let expected = page.replacen("http://wiki.corp", "https://wiki.example.com", 1);
+    assert!(out == expected.as_bytes());
+    assert_eq!(finished.counts.links, 1);
+}
+
+#[test]
+fn a_style_in_svg_ends_with_any_tag() {
+    let style = "a{b:url(http://wiki.corp/)}";
+    let translated = style.replace("http://wiki.corp", "https://wiki.example.com");
+    for (before, between) in [
+        ("<svg><style>", format!("<g>{style}</svg>{style}<style>")),
+        (
+            "<svg><style>",
+            format!("</g>{style}</style>{style}</svg><style>"),
+        ),
+        // It has nothing inside.
+        (
+            "<style>",
+            format!("</style><svg><style/>{style}</svg><style>"),
+        ),
+        // Neither has that one, so a script that follows is one.
+        (
+            "<style>",
+            format!("</style><svg/><script>'{LINK}'</script><style>"),
+        ),
+    ] {
+        let page = format!("{before}{style}{between}{style}</style>");
+        let expected = format!("{before}{translated}{between}{translated}</style>");
+        for size in [page.len(), 1] {
+            let (out, finished) = html_with(Table::corp(), options(), page.as_bytes(), size);
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+            assert_eq!(finished.counts.links, 2);
+        }
+    }
 }
 
 #[test]
@@ -158,27 +199,111 @@ fn a_url_too_long_passes() {
     }
 }
 
-#[test]
-fn changed_styles_are_reported_with_their_hashes() {
-    let page = "<style>a{b:url(http://wiki.corp/)}\r\n</style><style>c{}</style><p style='d:url(&quot;//wiki.corp/&quot;)'>";
-    for size in [page.len(), 1] {
-        let (_, finished) = html_with(Table::corp(), options(), page.as_bytes(), size);
-        let sha256 = |text: &str| {
-            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-            <[u8; 32]>::try_from(digest.as_ref()).unwrap()
-        };
-        let mut styles = finished.changes.styles;
-        styles.sort_by_key(|changed| changed.attribute);
-        assert_eq!(styles.len(), 2);
-        assert_eq!(styles[0].old, sha256("a{b:url(http://wiki.corp/)}\n"));
-        assert_eq!(
-            styles[0].new,
-            sha256("a{b:url(https://wiki.example.com/)}\n")
-        );
-        assert!(!styles[0].attribute && styles[1].attribute);
-        assert_eq!(styles[1].old, sha256("d:url(\"//wiki.corp/\")"));
-        assert_eq!(styles[1].new, sha256("d:url(\"//wiki.example.com/\")"));
+/// A policy that names these texts. `printf … | openssl dgst -sha256 -binary | base64`
+fn naming(hashes: &[&str]) -> HtmlOptions {
+    HtmlOptions {
+        inline: Inline::new(hashes.iter().map(|hash| (*hash).to_owned()).collect()),
+        ..options()
     }
+}
+
+#[test]
+fn changed_styles_are_noted_down_with_their_hashes() {
+    let page = "<style>a{b:url(http://wiki.corp/)}\r\n</style><style>c{}</style><p style='d:url(&quot;//wiki.corp/&quot;)'>\
+                <style>unnamed{b:url(http://wiki.corp/)}</style>";
+    for size in [page.len(), 1] {
+        let options = naming(&[
+            "sha256-+8qR1Nj8+KB0eSlwi7DYVj0I4ddQBg/7QVuAW7yRFtw=",
+            "sha256-Glm4EfZhDhYoyoff88bW5RPnvMHanraFCvL1gVhL1uM=",
+        ]);
+        let inline = options.inline.clone();
+        let (out, _) = html_with(Table::corp(), options, page.as_bytes(), size);
+        let expected = page.replace("http://wiki.corp", "https://wiki.example.com");
+        let expected = expected.replace("//wiki.corp", "//wiki.example.com");
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        let mut changed: Vec<_> = inline
+            .fix()
+            .into_iter()
+            .map(|changed| (changed.old[0].clone(), changed.new))
+            .collect();
+        // An attribute is read before the text in front of it has ended.
+        changed.sort_unstable();
+        let expected = [
+            (
+                "sha256-+8qR1Nj8+KB0eSlwi7DYVj0I4ddQBg/7QVuAW7yRFtw=",
+                "sha256-jgtqofsewqiTqMCtSGYq5CGCcbsUL9QnYDa3Kux9DNk=",
+            ),
+            (
+                "sha256-Glm4EfZhDhYoyoff88bW5RPnvMHanraFCvL1gVhL1uM=",
+                "sha256-yzDfAx6QYQBo/Ni3K4wKCrZ2ccz8f9J7HEdeslTHVG8=",
+            ),
+        ];
+        assert_eq!(changed, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+    }
+}
+
+#[test]
+fn code_that_is_named_by_its_hash_stays_once_the_head_is_out() {
+    let link = "a{b:url(http://wiki.corp/)}";
+    let other = "b{b:url(http://wiki.corp/)}";
+    let page = format!(
+        "<style>{link}</style><a href=http://wiki.corp/><style>{other}</style><style>{link}</style>"
+    );
+    let options = naming(&["sha256-RYb1gWVoL1SvRJbHscqofhHDcugJK/bN2+s/mWPpuhU="]);
+    let inline = options.inline.clone();
+    let mut rewriting = HtmlRewriting::new(Arc::new(Table::corp()), options).unwrap();
+    let mut out = Vec::new();
+    // In the middle of the last one.
+    let (first, second) = page.as_bytes().split_at(page.len() - 12);
+    rewriting.push(first, &mut out).unwrap();
+    assert_eq!(inline.fix().len(), 1);
+    rewriting.push(second, &mut out).unwrap();
+    rewriting.end(&mut out);
+    let outside = |text: &str| text.replace("http://wiki.corp", "https://wiki.example.com");
+    let expected = format!(
+        "<style>{}</style><a href=https://wiki.example.com/><style>{}</style><style>{link}</style>",
+        outside(link),
+        outside(other)
+    );
+    assert_eq!(String::from_utf8(out).unwrap(), expected);
+    assert_eq!(inline.kept(), 1);
+    // A policy inside of the page holds from there on, for what it names.
+    let page = format!(
+        "<style>{link}</style><meta http-equiv=Content-Security-Policy content=\"style-src 'sha256-RYb1gWVoL1SvRJbHscqofhHDcugJK/bN2+s/mWPpuhU='\"><style>{link}</style><style>{other}</style>"
+    );
+    let inline = Inline::default();
+    let options = HtmlOptions {
+        inline: inline.clone(),
+        ..super::options()
+    };
+    let (out, _) = html_with(Table::corp(), options, page.as_bytes(), 3);
+    let expected = outside(&page).replacen(
+        &format!(
+            "'sha256-RYb1gWVoL1SvRJbHscqofhHDcugJK/bN2+s/mWPpuhU='\"><style>{}",
+            outside(link)
+        ),
+        &format!("'sha256-RYb1gWVoL1SvRJbHscqofhHDcugJK/bN2+s/mWPpuhU='\"><style>{link}"),
+        1,
+    );
+    assert_eq!(String::from_utf8(out).unwrap(), expected);
+    assert_eq!((inline.fix(), inline.kept()), (Vec::new(), 1));
+}
+
+#[test]
+fn checksums_of_translated_scripts_go_where_asked() {
+    let page = "<script src=/a.js integrity=sha256-x></script><script src=https://cdn.test/a.js integrity=sha256-x></script>\
+                <link rel=modulepreload href=a.js integrity=sha256-x><script integrity=sha256-x></script>";
+    let asked = HtmlOptions {
+        own_scripts_change: true,
+        ..options()
+    };
+    let (out, finished) = html_with(Table::corp(), asked, page.as_bytes(), 5);
+    assert_eq!(
+        String::from_utf8_lossy(&out),
+        "<script src=/a.js ></script><script src=https://cdn.test/a.js integrity=sha256-x></script>\
+         <link rel=modulepreload href=a.js ><script integrity=sha256-x></script>"
+    );
+    assert_eq!(finished.counts.integrity_removed, 2);
 }
 
 #[test]
@@ -195,4 +320,23 @@ fn checksums_of_translated_style_sheets_go_where_asked() {
     );
     assert_eq!(finished.counts.integrity_removed, 1);
     assert_eq!(html(Table::corp(), page.as_bytes(), 5), page.as_bytes());
+}
+
+#[test]
+fn a_name_too_long_to_be_waited_for_goes_on() {
+    for tail in [
+        r#""url(http://wiki.corp/)"#,
+        r#""a{b:url(http://wiki.corp/)}"#,
+    ] {
+        for filler in 100..180 {
+            let text = format!(
+                "a{}{tail}",
+                "\\x".repeat(filler / 2) + &"y".repeat(filler % 2)
+            );
+            let whole = css(Table::corp(), text.as_bytes(), text.len());
+            for size in [1, 3, 7] {
+                assert_eq!(css(Table::corp(), text.as_bytes(), size), whole, "{text}");
+            }
+        }
+    }
 }

@@ -7,7 +7,7 @@ use super::super::output::Output;
 use super::super::value::View;
 use super::names::{
     IMPORT, LONGEST_NAME, count, is_function, is_name, is_newline, is_space, may_become_function,
-    name_end, plain,
+    name_end, name_so_far, plain,
 };
 use super::pass::Pass;
 use super::tokens::{self, End};
@@ -26,6 +26,8 @@ pub(super) struct Scanner {
     looked: usize,
     /// The octet before what is held.
     before: u8,
+    /// A name that was too long to be waited for goes on at this position.
+    goes_on: Option<usize>,
     state: State,
     /// One bit for each open parenthesis, the innermost last: whether strings in it are URLs.
     /// 128 suffice: what is forgotten counts as no URL.
@@ -67,6 +69,7 @@ impl Scanner {
             is_inside_character: false,
             looked: 0,
             before: b' ',
+            goes_on: None,
             state: State::Between,
             parentheses: 0,
             is_import: false,
@@ -107,6 +110,7 @@ impl Scanner {
         if done > 0 {
             let plain = if has_trails { &masked[..] } else { text };
             self.before = plain[done - 1];
+            self.goes_on = self.goes_on.filter(|at| *at == done).map(|_| 0);
         }
         if has_trails {
             masked.drain(..done);
@@ -265,7 +269,7 @@ impl Scanner {
             .count();
         let begin = text.len() - name;
         if name > 0 && may_become_function(&text[begin..]) && self.stands_alone(text, begin, from) {
-            hold_if_short(begin, text.len())
+            self.hold_name(text, begin, begin)
         } else {
             Step::At(text.len())
         }
@@ -280,18 +284,29 @@ impl Scanner {
         };
         // What ended at `from` was no name, unless the text was divided there.
         let is_continued = is_name(before) && begin == 0 && from == 0;
+        let is_continued = is_continued || self.goes_on == Some(begin);
         !is_continued && before != b'#' && before != b'@'
     }
 
     fn at_keyword(&mut self, text: &[u8], at: usize, is_last: bool) -> Step {
         self.is_import = false;
         match name_end(text, at + 1, is_last) {
-            None => hold_if_short(at, text.len()),
+            None => self.hold_name(text, at, at + 1),
             Some(end) => {
                 self.is_import = plain(&text[at + 1..end]).eq_ignore_ascii_case(IMPORT);
                 Step::At(end)
             }
         }
+    }
+
+    /// A name is waited for while it may be one of ours. One that is longer goes on behind its last whole escape.
+    fn hold_name(&mut self, text: &[u8], from: usize, name: usize) -> Step {
+        if text.len() - from <= LONGEST_NAME {
+            return hold(from, State::Between);
+        }
+        let end = name_so_far(text, name);
+        self.goes_on = Some(end);
+        Step::At(end)
     }
 
     /// A name with escapes; `at` is the first of them.
@@ -314,7 +329,7 @@ impl Scanner {
                 .take_while(|&&o| is_name(o))
                 .count();
         match name_end(text, begin, pass.is_last) {
-            None => hold_if_short(begin, text.len()),
+            None => self.hold_name(text, begin, begin),
             Some(end) if text.get(end) == Some(&b'(') => {
                 let is_known = is_function(&plain(&text[begin..end]));
                 let is_known = is_known && self.stands_alone(text, begin, from);
@@ -342,14 +357,5 @@ fn hold(from: usize, state: State) -> Step {
         from,
         looked: from,
         state,
-    }
-}
-
-/// A name is waited for while it may be one of ours.
-fn hold_if_short(from: usize, end: usize) -> Step {
-    if end - from > LONGEST_NAME {
-        Step::At(end)
-    } else {
-        hold(from, State::Between)
     }
 }
