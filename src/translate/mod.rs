@@ -7,13 +7,21 @@
 pub mod body;
 mod headers;
 pub mod markup;
+mod replace;
+mod report;
+mod rewriters;
 mod stream;
+pub mod text;
 mod urls;
 mod view;
 
 pub use headers::{
-    Outside, TOWARDS_ONE_URL, remove_own_cookies, translate_request, translate_response,
+    Outside, TOWARDS_ONE_URL, admit_changed, named_hashes, remove_own_cookies,
+    remove_policies_with_hashes, translate_request, translate_response,
 };
+pub use markup::Inline;
+pub use report::{Report, Seen};
+pub use rewriters::{Rewriting, returning};
 pub use stream::{Done, Translated};
 pub use urls::{Table, UrlMap, has_bodies};
 pub use view::View;

@@ -3,16 +3,18 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Instant;
 
 use super::body::{Counts, Decision, Step, Translating, remove_digests};
 use crate::http::{Body, BodyError};
 
-/// What is told of a body when it has ended, or was given up.
-pub type Done = Box<dyn FnOnce(Counts) + Send>;
+/// What is told of a body when it has ended, or was given up; and how long it took, waiting apart.
+pub type Done = Box<dyn FnOnce(Counts, Duration) + Send>;
 
 /// An application's body on its way to somebody. What has come is looked through at once, and where the
 /// application takes a pause, all that is decided goes on: a page that comes in parts appears in parts.
@@ -23,10 +25,13 @@ pub struct Translated {
     chunk: Bytes,
     /// Octets were looked through since the last pause.
     owes: bool,
+    /// A pause of the application does not matter yet.
+    waits: bool,
     out: Vec<u8>,
     trailers: Option<HeaderMap>,
     failed: Option<BodyError>,
     state: State,
+    took: Duration,
     done: Option<Done>,
 }
 
@@ -47,10 +52,12 @@ impl Translated {
             translating,
             chunk: Bytes::new(),
             owes: false,
+            waits: false,
             out: Vec::new(),
             trailers: None,
             failed: None,
             state: State::Streams,
+            took: Duration::ZERO,
             done: Some(done),
         }
     }
@@ -58,7 +65,57 @@ impl Translated {
     /// Goes on until it is known whether the head is that of a translated body. It never waits for the
     /// application: what it has not sent yet does not decide.
     pub async fn decide(&mut self) -> Decision {
+        self.waits = false;
         poll_fn(|cx| Poll::Ready(self.decide_now(cx))).await
+    }
+
+    /// Goes on until it is known whether the head is that of a translated body, and until as much of the body
+    /// is looked through as the head has to speak of, or it is over. An application that takes its time is
+    /// waited for: the caller says how long, and may [`decide`](Self::decide) then.
+    pub async fn wait(&mut self) -> Decision {
+        self.waits = true;
+        let decision = poll_fn(|cx| {
+            loop {
+                if let Some(decision) = self.translating.decision() {
+                    return Poll::Ready(decision);
+                }
+                if self.failed.is_some() {
+                    return Poll::Ready(self.decide_by_now());
+                }
+                ready!(self.advance(cx));
+            }
+        });
+        let decision = decision.await;
+        self.waits = false;
+        decision
+    }
+
+    /// Waits for the end of a short body, and says how long it has become; `None` where it is longer
+    /// than `most`, at most 64 KiB, or breaks.
+    pub async fn gather(&mut self, most: usize) -> Option<usize> {
+        poll_fn(|cx| {
+            loop {
+                if self.failed.is_some() || self.out.len() >= most {
+                    return Poll::Ready(None);
+                }
+                if self.state == State::Over {
+                    return Poll::Ready(Some(self.out.len()));
+                }
+                ready!(self.advance(cx));
+            }
+        })
+        .await
+    }
+
+    /// What was counted so far, and how long it took.
+    #[must_use]
+    pub fn counts(&self) -> (Counts, Duration) {
+        (self.translating.counts(), self.took)
+    }
+
+    fn decide_by_now(&mut self) -> Decision {
+        self.translating.commit();
+        self.translating.decision().unwrap_or(Decision::Translated)
     }
 
     fn decide_now(&mut self, cx: &mut Context<'_>) -> Decision {
@@ -68,8 +125,7 @@ impl Translated {
             }
             // Octets come with a decision only; an error, when there are no more of them.
             if self.failed.is_some() || self.advance(cx).is_pending() {
-                self.translating.commit();
-                return self.translating.decision().unwrap_or(Decision::Translated);
+                return self.decide_by_now();
             }
         }
     }
@@ -79,7 +135,9 @@ impl Translated {
         loop {
             if !self.chunk.is_empty() {
                 let mut rest = &self.chunk[..];
+                let began = Instant::now();
                 let step = self.translating.step(&mut rest, &mut self.out, false);
+                self.took += began.elapsed();
                 let taken = self.chunk.len() - rest.len();
                 let _ = self.chunk.split_to(taken);
                 self.owes = true;
@@ -112,7 +170,7 @@ impl Translated {
                 },
                 Poll::Ready(Some(Err(error))) => return self.fails(error),
                 Poll::Ready(None) => self.state = State::Ending,
-                Poll::Pending if self.owes => match self.flush() {
+                Poll::Pending if self.owes && !self.waits => match self.flush() {
                     Ok(()) if self.out.is_empty() => return Poll::Pending,
                     Ok(()) => return Poll::Ready(()),
                     Err(error) => return self.fails(error),
@@ -139,7 +197,7 @@ impl Translated {
 
     fn tell(&mut self) {
         if let Some(done) = self.done.take() {
-            done(self.translating.counts());
+            done(self.translating.counts(), self.took);
         }
     }
 }

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
+use super::body::{TagSuffix, Text};
+use super::markup::Links;
+use super::replace::Words;
+use super::urls::{KnownOrigins, Table, UrlMap};
+use crate::model::{Application, ApplicationName, BodyKind, Captured, Host, LinkTranslation};
 use aws_lc_rs::digest::{Context, SHA256};
-use encoding_rs::Encoding;
-
-use super::body::{self, Broken, Kind, Kinds, Rewrite, TagSuffix, Text};
-use super::markup::{CssRewriting, HtmlOptions, HtmlRewriting, Links};
-use super::urls::{Table, UrlMap};
-use crate::model::{Application, BodyKind, Captured, Host};
 
 /// What pages of an application are looked through with.
 #[derive(Debug, Clone)]
@@ -47,19 +46,33 @@ impl View {
         self.chosen = url;
     }
 
-    /// Which types are looked through.
+    /// Whose links they are.
     #[must_use]
-    pub fn kinds(&self) -> Kinds {
-        let body = &self.application.link_translation.body;
-        Kinds {
-            html: body.contains(&BodyKind::Html),
-            css: body.contains(&BodyKind::Css),
-        }
+    pub fn name(&self) -> &ApplicationName {
+        &self.application.name
     }
 
-    /// What is added to entity tags: a page is another one where any URL is.
+    /// What is translated for it, and how.
     #[must_use]
-    pub fn tag_suffix(&self) -> TagSuffix {
+    pub fn settings(&self) -> &LinkTranslation {
+        &self.application.link_translation
+    }
+
+    /// Words that are replaced in a body.
+    pub(super) fn words(&self, kind: BodyKind, text: &Text) -> Option<Arc<Words>> {
+        self.table.words().of(&self.application, kind, text)
+    }
+
+    /// Every published URL.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// What is added to entity tags: a body is another one where any URL is, and where something stays as it
+    /// is: data, pages, data inside of pages.
+    #[must_use]
+    pub fn tag_suffix(&self, stays: [bool; 3]) -> TagSuffix {
         let mut hash = Context::new(&SHA256);
         hash.update(env!("CARGO_PKG_VERSION").as_bytes());
         hash.update(&self.table.fingerprint());
@@ -67,115 +80,47 @@ impl View {
             hash.update(part.as_bytes());
             hash.update(b"\n");
         }
-        let Kinds { html, css } = self.kinds();
-        hash.update(&[u8::from(html), u8::from(css)]);
+        hash.update(&stays.map(u8::from));
         let mut first = [0; 8];
         first.copy_from_slice(&hash.finish().as_ref()[..8]);
         TagSuffix::new(u64::from_be_bytes(first))
     }
 
-    /// A rewriter for one body.
-    #[must_use]
-    pub fn rewriter(self, kind: Kind, text: Text) -> Box<dyn Rewrite> {
-        let own_styles_change = self.kinds().css;
-        let links: Arc<dyn Links> = Arc::new(self);
-        let Text {
-            encoding,
-            links: count,
-        } = text;
-        let rewriter = match kind {
-            Kind::Html => page(links, encoding, own_styles_change, count),
-            Kind::Css => style_sheet(links, encoding, count),
-        };
-        rewriter.unwrap_or_else(|| Box::new(Unread))
+    /// The links of one body.
+    pub(super) fn links(self) -> Arc<dyn Links> {
+        let origins = KnownOrigins::new(
+            Arc::clone(&self.table),
+            Arc::clone(&self.application),
+            self.captured.clone(),
+            self.host.clone(),
+            self.chosen,
+        );
+        Arc::new(Published {
+            origins,
+            view: self,
+        })
     }
 }
 
-fn page(
-    links: Arc<dyn Links>,
-    encoding: &'static Encoding,
-    own_styles_change: bool,
-    count: body::Links,
-) -> Option<Box<dyn Rewrite>> {
-    let options = HtmlOptions {
-        encoding,
-        // What the page says of itself has been read.
-        encoding_is_certain: true,
-        own_styles_change,
-        ..HtmlOptions::default()
-    };
-    let rewriting = HtmlRewriting::new(links, options)?;
-    Some(Box::new(Page { rewriting, count }))
+/// What one body is rewritten with.
+struct Published {
+    view: View,
+    origins: KnownOrigins,
 }
 
-fn style_sheet(
-    links: Arc<dyn Links>,
-    encoding: &'static Encoding,
-    count: body::Links,
-) -> Option<Box<dyn Rewrite>> {
-    let rewriting = CssRewriting::new(links, encoding)?;
-    Some(Box::new(StyleSheet { rewriting, count }))
-}
-
-impl Links for View {
+impl Links for Published {
     fn translate(&self, url: &str) -> Option<String> {
-        let mut own = UrlMap::new(&self.application, self.captured.as_ref(), &self.host)?;
-        own.choose(self.chosen);
-        let of_own = own.to_external(url);
-        of_own.or_else(|| self.table.to_external(url, &self.host))
+        self.origins.to_external(url)
     }
 
     fn changes_root(&self) -> bool {
-        self.changes_root
-    }
-}
-
-struct Page {
-    rewriting: HtmlRewriting,
-    count: body::Links,
-}
-
-impl Rewrite for Page {
-    fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
-        let pushed = self.rewriting.push(chunk, out);
-        pushed.map_err(|_| Broken::Stopped("links cannot be found in the rest of the page"))
+        self.view.changes_root
     }
 
-    fn end(self: Box<Self>, out: &mut Vec<u8>) -> Result<(), Broken> {
-        let finished = self.rewriting.end(out);
-        self.count.add(finished.counts.links);
-        Ok(())
-    }
-}
-
-struct StyleSheet {
-    rewriting: CssRewriting,
-    count: body::Links,
-}
-
-impl Rewrite for StyleSheet {
-    fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
-        self.rewriting.push(chunk, out);
-        Ok(())
-    }
-
-    fn end(self: Box<Self>, out: &mut Vec<u8>) -> Result<(), Broken> {
-        let counts = self.rewriting.end(out);
-        self.count.add(counts.links);
-        Ok(())
-    }
-}
-
-/// For an encoding that nothing is found in, which the way there excludes.
-struct Unread;
-
-impl Rewrite for Unread {
-    fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
-        out.extend_from_slice(chunk);
-        Err(Broken::Stopped("nothing is found in this encoding"))
-    }
-
-    fn end(self: Box<Self>, _out: &mut Vec<u8>) -> Result<(), Broken> {
-        Ok(())
+    fn translate_policy(&self, policy: &str) -> Option<String> {
+        let view = &self.view;
+        let mut own = UrlMap::new(&view.application, view.captured.as_ref(), &view.host)?;
+        own.choose(view.chosen);
+        String::from_utf8(super::headers::policies(policy.as_bytes(), &own)?).ok()
     }
 }

@@ -16,12 +16,11 @@ pub mod pipe;
 pub mod rewrite;
 
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 
-pub use charset::Kind;
 pub use fields::{
-    Asked, Kinds, Plan, Skip, TagSuffix, Verdict, judge, mark_translated, prepare_request,
-    remove_digests,
+    Asked, FORM, MediaType, Plan, Skip, TagSuffix, Verdict, Wants, judge, judge_request,
+    mark_translated, prepare_request, remove_digests,
 };
 pub use pipe::{Counts, Decision, Fatal, Step, Translating};
 pub use rewrite::{Broken, Links, Maker, Rewrite, Text};

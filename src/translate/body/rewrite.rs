@@ -38,6 +38,8 @@ pub struct Text {
     /// The encoding of what it will get, always ASCII-compatible. Where a page does not say, it is
     /// windows-1252, in which every octet is a character and comes out as it went in.
     pub encoding: &'static Encoding,
+    /// Octets beyond ASCII are not those of that encoding, and come out as they went in.
+    pub only_ascii: bool,
     /// Where it counts the links it changed.
     pub links: Links,
 }

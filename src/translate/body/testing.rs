@@ -78,6 +78,7 @@ impl Rewrite for Toy {
 pub(crate) fn replaced(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut toy = toy(Trap::None)(crate::translate::body::rewrite::Text {
+        only_ascii: false,
         encoding: encoding_rs::UTF_8,
         links: Links::default(),
     });

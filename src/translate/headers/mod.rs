@@ -7,11 +7,15 @@ mod policy;
 mod resources;
 mod scope;
 
+use std::collections::HashSet;
+
 use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 
+use super::markup::{Changed, Hash, hashes_of};
 use super::urls::UrlMap;
 use crate::model::LinkTranslation;
 pub use cookies::remove_own_cookies;
+pub(super) use policy::policies;
 pub use resources::Outside;
 
 /// Fields of an answer that are one URL.
@@ -58,6 +62,39 @@ pub fn translate_response(headers: &mut HeaderMap, map: &UrlMap<'_>, what: &Link
     }
     for (name, translation) in OTHERS {
         change_each(headers, name, |value| translation(value, map));
+    }
+}
+
+/// Fields with policies that say what code of a page may run.
+const POLICIES: [HeaderName; 2] = [
+    header::CONTENT_SECURITY_POLICY,
+    header::CONTENT_SECURITY_POLICY_REPORT_ONLY,
+];
+
+/// What policies of the page name by hashes: code inside the page.
+#[must_use]
+pub fn named_hashes(headers: &HeaderMap) -> HashSet<Hash> {
+    let values = POLICIES.iter().flat_map(|name| headers.get_all(name));
+    values
+        .into_iter()
+        .flat_map(|value| hashes_of(value.as_bytes()))
+        .collect()
+}
+
+/// Removes policies that name code by its hash from an answer without the page: those that came with it name
+/// what such code has become.
+pub fn remove_policies_with_hashes(headers: &mut HeaderMap) {
+    if !named_hashes(headers).is_empty() {
+        for name in POLICIES {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Lets policies name what has changed inside the page.
+pub fn admit_changed(headers: &mut HeaderMap, changed: &[Changed]) {
+    for name in POLICIES {
+        change_each(headers, name, |value| policy::admit(value, changed));
     }
 }
 

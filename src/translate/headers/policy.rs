@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::field::{Field, change_url};
+use crate::translate::markup::{Changed, hash_of};
 use crate::translate::urls::{Source, UrlMap};
 
 /// Directives whose words are sources, besides those whose name ends in `-src`, `-src-elem` or
@@ -16,7 +17,7 @@ const SOURCES: [&[u8]; 4] = [
 
 /// The policies of one field: the application's sources become external, `report-uri` too, and
 /// nothing else changes.
-pub(super) fn policies(value: &[u8], map: &UrlMap<'_>) -> Option<Vec<u8>> {
+pub(in crate::translate) fn policies(value: &[u8], map: &UrlMap<'_>) -> Option<Vec<u8>> {
     let mut field = Field::new(value);
     for range in split(0..value.len(), value, |b| b == b',' || b == b';') {
         directive(&mut field, range, map);
@@ -62,6 +63,36 @@ fn directive(field: &mut Field<'_>, range: Range<usize>, map: &UrlMap<'_>) {
             field.replace(end..end, format!(" {source}").as_bytes());
         }
     }
+}
+
+/// The policies of one field, with a hash for each text inside the page that is another one now, beside
+/// the hash of what it was.
+pub(in crate::translate) fn admit(value: &[u8], changed: &[Changed]) -> Option<Vec<u8>> {
+    let mut field = Field::new(value);
+    for range in split(0..value.len(), value, |b| b == b',' || b == b';') {
+        let words = split(range, value, |b| b.is_ascii_whitespace());
+        let mut words = words.filter(|word| !word.is_empty()).peekable();
+        // Its name.
+        words.next();
+        let (mut end, mut named): (_, Vec<&str>) = (0, Vec::new());
+        for word in words.clone() {
+            end = word.end;
+            let hash = hash_of(&value[word]);
+            let is_old = |one: &&Changed| hash.as_ref().is_some_and(|hash| one.old.contains(hash));
+            let of_word = changed.iter().filter(is_old);
+            named.extend(of_word.map(|one| &*one.new));
+        }
+        named.sort_unstable();
+        named.dedup();
+        for new in named {
+            let new = format!("'{new}'");
+            let is_there = |word: Range<usize>| value[word] == *new.as_bytes();
+            if !words.clone().any(is_there) {
+                field.replace(end..end, format!(" {new}").as_bytes());
+            }
+        }
+    }
+    field.finish()
 }
 
 /// How many sources can be needed beside those of a directive: one for each way to write a scheme

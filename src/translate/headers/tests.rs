@@ -16,6 +16,11 @@ const fn with(headers: bool) -> LinkTranslation {
     LinkTranslation {
         body: Vec::new(),
         headers,
+        round_trip: false,
+        attributes: Vec::new(),
+        replacements: Vec::new(),
+        exclude: Vec::new(),
+        report: Vec::new(),
         cookie_domains: Vec::new(),
     }
 }
@@ -215,9 +220,8 @@ fn a_cookie_keeps_the_domain_that_is_listed() {
     let map = UrlMap::new(&application, None, &host).unwrap();
     for headers in [true, false] {
         let what = LinkTranslation {
-            body: Vec::new(),
-            headers,
             cookie_domains: vec![Host::parse("example.com").unwrap()],
+            ..with(headers)
         };
         let sent = "set-cookie: a=1; Domain=example.com; Secure\n\
                     set-cookie: a=1; domain = .EXAMPLE.com ; Secure\n\
@@ -235,6 +239,60 @@ fn a_cookie_keeps_the_domain_that_is_listed() {
         let mut fields = read_fields(sent);
         translate_response(&mut fields, &map, &what);
         assert_eq!(fields, read_fields(seen));
+    }
+}
+
+#[test]
+fn policies_name_what_has_changed_inside_a_page() {
+    let old = |name: &str| format!("{name}-ab+/");
+    let changed = [
+        Changed {
+            old: ["sha256", "sha384", "sha512"].map(old),
+            new: "sha256-NEW".to_owned(),
+        },
+        Changed {
+            old: ["sha256", "sha384", "sha512"].map(|name| format!("{name}-cd==")),
+            new: "sha256-OTHER".to_owned(),
+        },
+    ];
+    let cases = [
+        (
+            "style-src 'sha256-ab+/'",
+            Some("style-src 'sha256-ab+/' 'sha256-NEW'"),
+        ),
+        (
+            "default-src 'self';script-src 'SHA384-ab-_' 'sha256-cd==' ; img-src *",
+            Some(
+                "default-src 'self';script-src 'SHA384-ab-_' 'sha256-cd==' 'sha256-NEW' 'sha256-OTHER' ; img-src *",
+            ),
+        ),
+        (
+            "style-src 'sha512-ab+/', style-src 'none'",
+            Some("style-src 'sha512-ab+/' 'sha256-NEW', style-src 'none'"),
+        ),
+        ("style-src 'sha256-NEW' 'sha256-ab+/'", None),
+        ("style-src 'sha256-AB+/'", None),
+        ("style-src sha256-ab+/", None),
+        ("style-src 'sha256ab+/' 'sha256' '' 'sha256-", None),
+        ("'sha256-ab+/' x", None),
+        ("", None),
+    ];
+    for (policy, expected) in cases {
+        let made = policy::admit(policy.as_bytes(), &changed);
+        let made = made.map(|octets| String::from_utf8(octets).unwrap());
+        assert_eq!(made.as_deref(), expected, "{policy}");
+    }
+    for (policy, has) in [
+        ("style-src 'Sha256-x'", true),
+        ("script-src 'self' 'sha512-x'", true),
+        ("script-src 'nonce-sha256-x'", false),
+        ("script-src 'sha25'", false),
+        ("script-src 'sha256-x", false),
+    ] {
+        let mut headers = HeaderMap::new();
+        let value = HeaderValue::from_static(policy);
+        headers.insert(header::CONTENT_SECURITY_POLICY_REPORT_ONLY, value);
+        assert_eq!(!named_hashes(&headers).is_empty(), has, "{policy}");
     }
 }
 

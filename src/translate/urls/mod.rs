@@ -6,18 +6,24 @@
 //! the port the application itself listens on. Everything else is somebody else's and stays.
 //! Only scheme, host, port and path prefix change; whatever follows is kept octet by octet.
 
+mod back;
+mod origin;
+mod parts;
 mod resource;
 mod source;
 mod table;
 
+pub(super) use origin::KnownOrigins;
 pub(super) use resource::Unpublished;
 pub(super) use source::Source;
 pub use table::{Table, has_bodies};
 
 use crate::model::{
     Application, Captured, Endpoint, Host, HostHeader, HostPattern, InternalHost, InternalUrl,
-    PathPrefix, Scheme,
+    Scheme,
 };
+use origin::{Own, is_guessed};
+use parts::{Parts, read_authority, read_scheme, replace_prefix};
 
 /// The URLs of one application as one person sees it.
 #[derive(Debug, Clone)]
@@ -29,9 +35,6 @@ pub struct UrlMap<'a> {
     /// Which of them the request goes to.
     chosen: usize,
 }
-
-/// 253 characters of a name, four octets each where they are not ASCII, and a port.
-const LONGEST_AUTHORITY: usize = 1024;
 
 /// Whose URL one is, and so what its path means.
 enum Place {
@@ -116,24 +119,9 @@ impl<'a> UrlMap<'a> {
     /// application's, not published, relative, or the same already.
     #[must_use]
     pub fn to_external(&self, url: &str) -> Option<String> {
-        let end = url.find(['?', '#']).unwrap_or(url.len());
-        let (before, tail) = url.split_at(end);
-        // Browsers take `\` for `/` and skip tabs inside URLs. What we and they would read
-        // differently is left as it came.
-        if before.bytes().any(|b| b == b'\\' || b.is_ascii_control()) {
-            return None;
-        }
-        let mapped = if let Some(rest) = before.strip_prefix("//") {
-            let (authority, path) = self.absolute(None, rest)?;
-            format!("//{authority}{path}{tail}")
-        } else if before.starts_with('/') {
-            format!("{}{tail}", self.path_to_external(before)?)
-        } else {
-            let (scheme, rest) = before.split_once("://")?;
-            let (authority, path) = self.absolute(Some(read_scheme(scheme)?), rest)?;
-            let scheme = self.application.external.scheme.as_str();
-            format!("{scheme}://{authority}{path}{tail}")
-        };
+        let parts = Parts::read(url)?;
+        let own = self.own(parts.origin)?;
+        let mapped = own.to_external(self.application, &parts)?;
         (mapped != url).then_some(mapped)
     }
 
@@ -184,24 +172,22 @@ impl<'a> UrlMap<'a> {
         Some(format!("{scheme}://{authority}{path}{tail}"))
     }
 
-    /// Authority and path for what follows `//`.
-    fn absolute(&self, scheme: Option<Scheme>, rest: &str) -> Option<(String, String)> {
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let path = if path.is_empty() { "/" } else { path };
-        let (host, path) = match self.place(scheme, authority)? {
-            Place::Internal(host) => (host, self.path_to_external(path)?),
-            Place::External(host) => (host, self.guessed_path(path)?),
+    /// What people find at an origin, if it is the application's own.
+    fn own(&self, origin: &str) -> Option<Own> {
+        if origin.is_empty() {
+            return Some(Own::of_paths());
+        }
+        let (scheme, authority) = parts::split_origin(origin)?;
+        let (host, is_internal) = match self.place(scheme, authority)? {
+            Place::Internal(host) => (host, true),
+            Place::External(host) => (host, false),
         };
-        Some((self.application.external.authority(&host), path))
+        let external = &self.application.external;
+        Some(Own::new(scheme, external, &host, is_internal))
     }
 
     fn place(&self, scheme: Option<Scheme>, authority: &str) -> Option<Place> {
-        // No name is longer, in any script; reading one takes more than linear time.
-        if authority.len() > LONGEST_AUTHORITY {
-            return None;
-        }
-        let (host, port) = split_port(authority)?;
-        let host = Host::parse(host).ok()?;
+        let (host, port) = read_authority(authority)?;
         // The one that answers is the likeliest, and the one whose scheme a URL without one takes.
         let others = (0..self.internal_hosts.len()).filter(|&url| url != self.chosen);
         std::iter::once(self.chosen)
@@ -261,54 +247,16 @@ impl<'a> UrlMap<'a> {
         Host::parse(&format!("{}.{external}", label.as_str())).ok()
     }
 
-    /// The path of a URL on the external origin, which an application wrote either in its own
-    /// terms (it knows the host from a header) or in external ones (it was told its URL). The
-    /// longer of the two prefixes it begins with says which; `None` where it is external.
+    /// The path of a URL on the external origin, where it is internal.
     fn guessed_path(&self, path: &str) -> Option<String> {
-        let internal = self.application.internal.path();
-        let external = &self.application.external.path;
-        let is_in = |prefix: &PathPrefix| prefix.rest(path).is_some() || prefix.is_bare(path);
-        let longer = internal.as_str().len() > external.as_str().len();
-        if is_in(external) && !(longer && is_in(internal)) {
-            return None;
-        }
-        self.path_to_external(path)
+        let (internal, external) = (
+            self.application.internal.path(),
+            &self.application.external.path,
+        );
+        is_guessed(internal, external, path)
+            .then(|| self.path_to_external(path))
+            .flatten()
     }
-}
-
-fn read_scheme(scheme: &str) -> Option<Scheme> {
-    [Scheme::Https, Scheme::Http]
-        .into_iter()
-        .find(|s| scheme.eq_ignore_ascii_case(s.as_str()))
-}
-
-/// `host` and port; `None` with user information or a malformed port.
-fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
-    if authority.contains('@') {
-        return None;
-    }
-    // The colons of an IPv6 address stand inside its brackets.
-    let bracket = authority.rfind(']').map_or(0, |at| at + 1);
-    let Some(colon) = authority[bracket..].find(':') else {
-        return Some((authority, None));
-    };
-    let (host, port) = authority.split_at(bracket + colon);
-    let digits = &port[1..];
-    let plain = digits.bytes().all(|b| b.is_ascii_digit());
-    let port = digits.parse().ok().filter(|_| plain)?;
-    Some((host, Some(port)))
-}
-
-/// Puts `to` in the place of `from`; a path that is `from` without its last slash stays without.
-fn replace_prefix(from: &PathPrefix, to: &PathPrefix, path: &str) -> Option<String> {
-    if let Some(rest) = from.rest(path) {
-        return Some(format!("{}{rest}", to.as_str()));
-    }
-    if !from.is_bare(path) {
-        return None;
-    }
-    let bare = to.as_str().strip_suffix('/').filter(|b| !b.is_empty());
-    Some(bare.unwrap_or(to.as_str()).to_owned())
 }
 
 #[cfg(test)]

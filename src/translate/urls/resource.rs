@@ -1,7 +1,8 @@
 //! URLs in requests that name a resource of the application beside the one asked for: WebDAV's
 //! `Destination` and `If` (RFC 4918 sections 10.3 and 10.4).
 
-use super::{UrlMap, read_scheme, replace_prefix, split_port};
+use super::UrlMap;
+use super::parts::{read_scheme, replace_prefix, split_port};
 use crate::http::canonical;
 use crate::model::Host;
 

@@ -1,6 +1,7 @@
 //! Sources of a Content Security Policy: they name hosts, not URLs, and may cover more than one.
 
-use super::{Place, UrlMap, replace_prefix, split_port};
+use super::parts::{replace_prefix, split_port};
+use super::{Place, UrlMap};
 use crate::model::{Host, HostPattern, InternalHost, Scheme};
 
 /// What becomes of a source outside.

@@ -2,23 +2,31 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use super::{LONGEST_AUTHORITY, read_scheme, replace_prefix, split_port};
+use super::back::Back;
+use super::origin::written;
+use super::parts::{Parts, exchange_prefix, read_authority, split_origin};
 use crate::model::{
     Application, Captured, ExternalUrl, Host, HostPattern, InternalHost, InternalUrl, Mode, Scheme,
 };
+use crate::translate::replace::AllWords;
+use crate::translate::text::Origins;
 
 /// Internal URLs of all applications, and where people find them. Built once for a configuration.
 #[derive(Debug, Default)]
 pub struct Table {
     /// By host and port, the longest path first.
-    exact: HashMap<(Host, u16), Vec<Entry>>,
+    exact: HashMap<(Host, u16), Entries>,
     /// By what follows `*.`, and port.
-    wildcard: HashMap<(Arc<str>, u16), Vec<Entry>>,
-    hosts: BTreeSet<Box<str>>,
+    wildcard: HashMap<(Arc<str>, u16), Entries>,
+    back: Back,
+    inside: Arc<Origins>,
+    outside: Arc<Origins>,
+    words: AllWords,
     fingerprint: [u8; 32],
 }
 
@@ -29,16 +37,30 @@ struct Entry {
     application: Arc<Application>,
 }
 
+type Entries = Arc<[Entry]>;
+
+/// What may be published at an origin, in the order of preference.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    /// None is written.
+    scheme: Option<Scheme>,
+    of_scheme: Vec<(Scheme, Option<Captured>, Entries)>,
+}
+
 impl Table {
     /// Of these applications. What nobody's requests can be seen of is reached by its name all the same.
     #[must_use]
     pub fn new(applications: &[Arc<Application>]) -> Self {
         let mut table = Self::default();
+        let mut hosts = BTreeSet::new();
+        let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
         let mut hash = Context::new(&SHA256);
         for application in applications {
             for url in application.external_urls() {
                 hash.update(format!("{url}\n").as_bytes());
             }
+            // What else makes another body of the same one.
+            hash.update(format!("{:?}\n", application.link_translation).as_bytes());
             for internal in application.internal.all() {
                 hash.update(format!(" {internal}\n").as_bytes());
                 let entry = Entry {
@@ -47,21 +69,26 @@ impl Table {
                 };
                 match &internal.host {
                     InternalHost::Exact(host) => {
-                        table.hosts.insert(host.to_string().into());
+                        hosts.insert(host.to_string());
                         let key = (host.clone(), internal.port);
-                        table.exact.entry(key).or_default().push(entry);
+                        exact.entry(key).or_insert_with(Vec::new).push(entry);
                     }
                     InternalHost::Wildcard { suffix } => {
-                        table.hosts.insert((&**suffix).into());
+                        hosts.insert(suffix.to_string());
                         let key = (Arc::clone(suffix), internal.port);
-                        table.wildcard.entry(key).or_default().push(entry);
+                        wildcard.entry(key).or_insert_with(Vec::new).push(entry);
                     }
                 }
             }
         }
-        for entries in table.exact.values_mut().chain(table.wildcard.values_mut()) {
-            let length = |one: &Entry| Reverse(one.internal.path.as_str().len());
-            entries.sort_by_key(length);
+        table.exact = sorted(exact);
+        table.wildcard = sorted(wildcard);
+        // Nobody asks for them where no body is looked through.
+        if applications.iter().any(|one| has_bodies(one)) {
+            table.back = Back::new(applications);
+            let outside: BTreeSet<String> = table.back.hosts().collect();
+            table.inside = Arc::new(Origins::new(hosts.iter().map(String::as_str)));
+            table.outside = Arc::new(Origins::new(outside.iter().map(String::as_str)));
         }
         table.fingerprint.copy_from_slice(hash.finish().as_ref());
         table
@@ -73,90 +100,146 @@ impl Table {
         self.fingerprint
     }
 
-    /// Every host that one of the internal URLs has, lower case; of a wildcard what follows `*.`.
-    pub fn hosts(&self) -> impl Iterator<Item = &str> {
-        self.hosts.iter().map(|host| &**host)
+    /// Finds the hosts of all internal URLs.
+    #[must_use]
+    pub const fn inside(&self) -> &Arc<Origins> {
+        &self.inside
+    }
+
+    /// Finds the hosts of all external URLs.
+    #[must_use]
+    pub const fn outside(&self) -> &Arc<Origins> {
+        &self.outside
+    }
+
+    /// What else is replaced in bodies.
+    pub(in crate::translate) const fn words(&self) -> &AllWords {
+        &self.words
+    }
+
+    /// The internal URL for an external one of any application, absolute or protocol-relative; `None` where
+    /// nothing is published there, and where the application knows itself by its external URL.
+    #[must_use]
+    pub fn to_internal(&self, url: &str) -> Option<String> {
+        self.back.to_internal(url)
     }
 
     /// The external URL for an internal one of any application, absolute or protocol-relative, for
     /// somebody who uses `view`; `None` where nothing is published there.
     #[must_use]
     pub fn to_external(&self, url: &str, view: &Host) -> Option<String> {
-        let end = url.find(['?', '#']).unwrap_or(url.len());
-        let (before, tail) = url.split_at(end);
-        // What browsers would read differently is left as it came.
-        if before.bytes().any(|b| b == b'\\' || b.is_ascii_control()) {
-            return None;
-        }
-        let (scheme, rest) = match before.strip_prefix("//") {
-            Some(rest) => (None, rest),
-            None => {
-                let (scheme, rest) = before.split_once("://")?;
-                (Some(read_scheme(scheme)?), rest)
-            }
-        };
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        if authority.len() > LONGEST_AUTHORITY {
-            return None;
-        }
-        let (host, port) = split_port(authority)?;
-        let host = Host::parse(host).ok()?;
-        let path = if path.is_empty() { "/" } else { path };
-        let schemes = [Scheme::Https, Scheme::Http].into_iter();
-        // One without a scheme takes that of the page, which the application does not know.
-        let mut schemes = schemes.filter(|one| scheme.is_none_or(|written| written == *one));
-        let (external, outside, path) =
-            schemes.find_map(|inside| self.find((inside, &host, port), path, view))?;
-        let authority = external.authority(&outside);
-        Some(match scheme {
-            Some(_) => {
-                let scheme = external.scheme.as_str();
-                format!("{scheme}://{authority}{path}{tail}")
-            }
-            None => format!("//{authority}{path}{tail}"),
-        })
+        let parts = Parts::read(url)?;
+        self.candidates(parts.origin)?.to_external(&parts, view)
     }
 
-    /// The application with the longest path that this one lies below, where people find it, and the path
-    /// there.
-    fn find<'t>(
-        &'t self,
-        (scheme, host, port): (Scheme, &Host, Option<u16>),
-        path: &str,
+    /// What may be published at an origin: scheme and authority, or `//` and authority.
+    pub(super) fn candidates(&self, origin: &str) -> Option<Candidates> {
+        let (scheme, authority) = split_origin(origin)?;
+        let (host, port) = read_authority(authority)?;
+        let mut of_scheme = Vec::new();
+        // One without a scheme takes that of the page, which the application does not know.
+        for inside in [Scheme::Https, Scheme::Http] {
+            if scheme.is_none_or(|written| written == inside) {
+                let port = port.unwrap_or_else(|| inside.default_port());
+                let found = self.find(&host, port).into_iter();
+                of_scheme.extend(found.map(|(label, entries)| (inside, label, entries)));
+            }
+        }
+        Some(Candidates { scheme, of_scheme })
+    }
+
+    /// An exact name owns its host, as outside; what has a wildcard comes behind, with the label it stands for.
+    fn find(&self, host: &Host, port: u16) -> Vec<(Option<Captured>, Entries)> {
+        let mut found = Vec::new();
+        if let Some(entries) = self.exact.get(&(host.clone(), port)) {
+            found.push((None, Arc::clone(entries)));
+        }
+        if let Some((label, suffix)) = host.name().and_then(|name| name.split_once('.'))
+            && let Some(entries) = self.wildcard.get(&(suffix.into(), port))
+            && let Some(label) = Captured::new(label)
+        {
+            found.push((Some(label), Arc::clone(entries)));
+        }
+        found
+    }
+}
+
+impl Candidates {
+    /// Of the application with the longest path that this one lies below, where people find it.
+    pub(super) fn to_external(&self, parts: &Parts<'_>, view: &Host) -> Option<String> {
+        let mut all = self.fitting(parts);
+        all.find_map(|one| self.written(&one, parts, view))
+    }
+
+    /// The same for a URL that is one of `own`, where it lies below a longer path of another application,
+    /// or on a host that the other has by name and `own` by a wildcard.
+    pub(super) fn nearer(
+        &self,
+        (own, scheme): (&Application, Scheme),
+        parts: &Parts<'_>,
         view: &Host,
-    ) -> Option<(&'t ExternalUrl, Host, String)> {
-        let port = port.unwrap_or_else(|| scheme.default_port());
-        let label = host.name().and_then(|name| name.split_once('.'));
-        let of_label = label.and_then(|(label, suffix)| {
-            let entries = self.wildcard.get(&(suffix.into(), port))?;
-            Some((Captured::new(label)?, entries))
-        });
-        let exact = self.exact.get(&(host.clone(), port));
-        let exact = exact.into_iter().flatten().map(|entry| (None, entry));
-        // An exact name owns its host, as outside.
-        let wildcard = of_label.into_iter().flat_map(|(label, entries)| {
-            let entries = entries.iter();
-            entries.map(move |entry| (Some(label.clone()), entry))
-        });
-        let mut all = exact.chain(wildcard);
-        all.find_map(
-            |(
-                label,
-                Entry {
-                    internal,
-                    application,
-                },
-            )| {
-                if internal.scheme != scheme {
-                    return None;
-                }
-                let external = nearest(application, view);
-                let path = replace_prefix(&internal.path, &external.path, path)?;
-                let outside = outside(external, label.as_ref(), view)?;
-                Some((external, outside, path))
-            },
+    ) -> Option<String> {
+        // One without a scheme takes that of the page.
+        let is_meant =
+            |one: &Fitting<'_>| self.scheme.is_some() || one.entry.internal.scheme == scheme;
+        let first = self.fitting(parts).find(is_meant)?;
+        let is_own = |one: &Fitting<'_>| is_meant(one) && one.entry.application.name == own.name;
+        let of_own = self.fitting(parts).find(is_own)?;
+        let is_nearer = first.rank() != of_own.rank();
+        is_nearer.then(|| self.written(&first, parts, view))?
+    }
+
+    /// What a URL lies below, the nearest first.
+    fn fitting<'c>(&'c self, parts: &Parts<'c>) -> impl Iterator<Item = Fitting<'c>> {
+        let path = parts.path();
+        self.of_scheme
+            .iter()
+            .flat_map(move |(scheme, label, entries)| {
+                entries.iter().filter_map(move |entry| {
+                    let internal = &entry.internal;
+                    let is_below =
+                        internal.path.rest(path).is_some() || internal.path.is_bare(path);
+                    (internal.scheme == *scheme && is_below).then_some(Fitting {
+                        label: label.as_ref(),
+                        entry,
+                    })
+                })
+            })
+    }
+
+    fn written(&self, one: &Fitting<'_>, parts: &Parts<'_>, view: &Host) -> Option<String> {
+        let external = nearest(&one.entry.application, view);
+        let (from, to) = (&one.entry.internal.path, &external.path);
+        let (prefix, rest) = exchange_prefix(from, to, parts.path())?;
+        let outside = outside(external, one.label, view)?;
+        let origin = written(self.scheme, external, &outside);
+        Some([&*origin, prefix, rest, parts.tail].concat())
+    }
+}
+
+/// An internal URL that another one lies below.
+struct Fitting<'c> {
+    /// What a wildcard of it stands for.
+    label: Option<&'c Captured>,
+    entry: &'c Entry,
+}
+
+impl Fitting<'_> {
+    fn rank(&self) -> (bool, usize) {
+        (
+            self.label.is_some(),
+            self.entry.internal.path.as_str().len(),
         )
     }
+}
+
+/// The longest path first.
+fn sorted<K: Eq + Hash>(entries: HashMap<K, Vec<Entry>>) -> HashMap<K, Entries> {
+    let entries = entries.into_iter().map(|(key, mut entries)| {
+        entries.sort_by_key(|one| Reverse(one.internal.path.as_str().len()));
+        (key, entries.into())
+    });
+    entries.collect()
 }
 
 /// Of an application's external URLs the one that is nearest to the host somebody uses: who came by one name
@@ -203,6 +286,7 @@ pub fn has_bodies(application: &Application) -> bool {
 mod tests {
     use super::super::super::tests::application;
     use super::*;
+    use crate::model::BodyKind;
 
     fn table() -> Table {
         let mut named: Vec<Application> = [
@@ -219,6 +303,7 @@ mod tests {
         .collect();
         let alternate = ExternalUrl::parse("https://wiki.example.org/").unwrap();
         named[0].alternates.push(alternate);
+        named[0].link_translation.body.push(BodyKind::Json);
         let all: Vec<_> = named.into_iter().map(Arc::new).collect();
         Table::new(&all)
     }
@@ -292,16 +377,49 @@ mod tests {
         let view = Host::parse("portal.example.org").unwrap();
         let told = table.to_external("http://wiki.corp:8888/", &view);
         assert_eq!(told.as_deref(), Some("https://wiki.example.org/"));
-        let hosts: Vec<_> = table.hosts().collect();
-        assert_eq!(
-            hosts,
-            [
-                "10.1.2.3",
-                "apps.corp",
-                "one.apps.corp",
-                "portal.corp",
-                "wiki.corp"
-            ]
-        );
+    }
+
+    #[test]
+    fn what_people_send_leads_inside_again() {
+        let table = table();
+        let mut seen = 0;
+        for (url, expected) in [
+            (
+                "https://wiki.example.com/a?b=c#d",
+                Some("http://wiki.corp:8888/a?b=c#d"),
+            ),
+            (
+                "https://wiki.example.org:443/a",
+                Some("http://wiki.corp:8888/a"),
+            ),
+            ("HTTPS://Wiki.Example.COM", Some("http://wiki.corp:8888/")),
+            ("//wiki.example.com/a", Some("//wiki.corp:8888/a")),
+            ("http://wiki.example.com/a", None),
+            (
+                "https://portal.example.com/hr/x",
+                Some("http://portal.corp/hr/x"),
+            ),
+            ("https://portal.example.com/x", Some("http://portal.corp/x")),
+            (
+                "https://pay.example.com/1",
+                Some("http://portal.corp/hr/pay/1"),
+            ),
+            (
+                "https://two.apps.example.com/a",
+                Some("https://two.apps.corp/a"),
+            ),
+            ("https://a.b.apps.example.com/", None),
+            (
+                "https://one.example.com/a",
+                Some("https://one.apps.corp/x/a"),
+            ),
+            ("https://user@wiki.example.com/", None),
+            ("https://else.example.com/", None),
+            ("/a", None),
+        ] {
+            assert_eq!(table.to_internal(url).as_deref(), expected, "{url}");
+            seen += 1;
+        }
+        assert_eq!(seen, 14);
     }
 }

@@ -8,20 +8,13 @@ mod tests;
 pub use carry::{Carry, Inward, Malformed, NotText, Outward};
 use encoding_rs::{Encoding, ISO_2022_JP, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
+use crate::model::BodyKind;
+
 /// How far into a page its encoding is looked for, as browsers do.
 pub const PRESCAN: usize = 1024;
 
 /// The longest byte order mark.
 const LONGEST_MARK: usize = 3;
-
-/// What kind of text is translated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// HTML and XHTML.
-    Html,
-    /// Style sheets.
-    Css,
-}
 
 /// How the text of a body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +36,13 @@ pub struct Unreadable;
 /// never is where `head` is `whole`, or as much as will be waited for.
 ///
 /// In the order of WHATWG: the byte order mark, `declared` in Content-Type, what the text says of
-/// itself. Where nothing is said the octets pass as they are: in every encoding of the web but two
+/// itself; data is in UTF-8 otherwise. Where nothing is said the octets pass as they are: in every encoding of the web but two
 /// ASCII is ASCII, and one of them is only known by a mark or a declaration.
 ///
 /// # Errors
 /// Where no browser reads it.
 pub fn detect(
-    kind: Kind,
+    kind: BodyKind,
     declared: Option<&'static Encoding>,
     head: &[u8],
     whole: bool,
@@ -63,15 +56,22 @@ pub fn detect(
     if let Some(encoding) = declared {
         return Charset::of(encoding, 0).map(Some);
     }
-    if !whole && head.len() < PRESCAN {
+    let says_itself = matches!(kind, BodyKind::Html | BodyKind::Css | BodyKind::Xml);
+    if !whole && says_itself && head.len() < PRESCAN {
         return Ok(None);
     }
     let head = &head[..head.len().min(PRESCAN)];
     let said = match kind {
-        Kind::Html => prescan::html(head),
-        Kind::Css => prescan::css(head),
+        BodyKind::Html => prescan::html(head),
+        BodyKind::Css => prescan::css(head),
+        BodyKind::Xml => prescan::xml(head),
+        BodyKind::Json | BodyKind::JavaScript | BodyKind::Text => None,
     };
-    Charset::of(said.unwrap_or(WINDOWS_1252), 0).map(Some)
+    let usual = match kind.is_data() {
+        true => UTF_8,
+        false => WINDOWS_1252,
+    };
+    Charset::of(said.unwrap_or(usual), 0).map(Some)
 }
 
 /// Whether more octets could make a byte order mark of these.

@@ -4,16 +4,22 @@ use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 /// "Prescan a byte stream to determine its encoding" of HTML, and the XML declaration.
 pub(super) fn html(head: &[u8]) -> Option<&'static Encoding> {
-    // `<?x` in UTF-16; nothing else says so without a mark.
+    wide(head)
+        .or_else(|| Scan(head).meta())
+        .or_else(|| declaration(head))
+}
+
+/// `<?x` in UTF-16; nothing else says so without a mark.
+fn wide(head: &[u8]) -> Option<&'static Encoding> {
     if head.starts_with(b"<\0?\0x\0") {
         return Some(UTF_16LE);
     }
-    if head.starts_with(b"\0<\0?\0x") {
-        return Some(UTF_16BE);
-    }
-    let mut scan = Scan(head);
-    let found = scan.meta();
-    found.or_else(|| xml(head))
+    head.starts_with(b"\0<\0?\0x").then_some(UTF_16BE)
+}
+
+/// What an XML document declares. Without that it is in UTF-8.
+pub(super) fn xml(head: &[u8]) -> Option<&'static Encoding> {
+    wide(head).or_else(|| declaration(head))
 }
 
 /// `@charset` at the very beginning, exactly as CSS has it.
@@ -27,7 +33,7 @@ pub(super) fn css(head: &[u8]) -> Option<&'static Encoding> {
 }
 
 /// The `encoding` of `<?xml …?>`.
-fn xml(head: &[u8]) -> Option<&'static Encoding> {
+fn declaration(head: &[u8]) -> Option<&'static Encoding> {
     let rest = head.strip_prefix(b"<?xml")?;
     let end = rest.iter().position(|&octet| octet == b'>')?;
     let rest = &rest[..end];

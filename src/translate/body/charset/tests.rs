@@ -102,7 +102,7 @@ fn the_encoding_is_what_a_browser_takes() {
         (b"<meta charset=shift_jis>", WINDOWS_1252),
     ];
     let mut ran = 0;
-    for (kind, cases) in [(Kind::Html, &html[..]), (Kind::Css, &css[..])] {
+    for (kind, cases) in [(BodyKind::Html, &html[..]), (BodyKind::Css, &css[..])] {
         for (head, encoding) in cases {
             let found = detect(kind, None, head, true).unwrap().unwrap();
             let text = String::from_utf8_lossy(head);
@@ -139,12 +139,12 @@ fn it_waits_for_what_could_tell() {
         (None, b"\xfe\xff", false),
     ];
     for (declared, head, waits) in cases {
-        let found = detect(Kind::Html, declared, head, false).unwrap();
+        let found = detect(BodyKind::Html, declared, head, false).unwrap();
         assert_eq!(found.is_none(), waits, "{head:?}");
     }
     let replacement = Encoding::for_label(b"iso-2022-kr");
     assert_eq!(
-        detect(Kind::Html, replacement, b"<p>", true),
+        detect(BodyKind::Html, replacement, b"<p>", true),
         Err(Unreadable)
     );
 }
@@ -175,12 +175,12 @@ fn no_head_panics() {
     ];
     property(2000, vec(word, 0..40), |words| {
         let head = words.concat();
-        for kind in [Kind::Html, Kind::Css] {
+        for kind in [BodyKind::Html, BodyKind::Css] {
             assert!(detect(kind, None, head.as_bytes(), true).unwrap().is_some());
         }
     });
     property(1000, vec(any::<u8>(), 0..200), |head| {
-        assert!(detect(Kind::Html, None, &head, true).unwrap().is_some());
+        assert!(detect(BodyKind::Html, None, &head, true).unwrap().is_some());
     });
 }
 

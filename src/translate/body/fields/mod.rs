@@ -6,10 +6,12 @@ mod response;
 mod tag;
 #[cfg(test)]
 mod tests;
+mod types;
 
 pub use request::{Asked, prepare_request};
-pub use response::{Kinds, Plan, Verdict, judge, mark_translated, remove_digests};
+pub use response::{Plan, Verdict, Wants, judge, judge_request, mark_translated, remove_digests};
 pub use tag::TagSuffix;
+pub use types::{FORM, MediaType};
 
 /// Why a body is not translated, or only its beginning: a closed list, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,6 +20,10 @@ pub enum Skip {
     Empty,
     /// It is not of a type that is translated.
     Type,
+    /// The configuration excludes it.
+    Excluded,
+    /// Programs write it back where it comes from, and would write what was made of it.
+    Written,
     /// `Cache-Control: no-transform`.
     NoTransform,
     /// A coding we do not know, or several.
@@ -40,9 +46,11 @@ pub enum Skip {
 
 impl Skip {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Empty,
         Self::Type,
+        Self::Excluded,
+        Self::Written,
         Self::NoTransform,
         Self::UnknownCoding,
         Self::Partial,
@@ -60,6 +68,8 @@ impl Skip {
         match self {
             Self::Empty => "empty",
             Self::Type => "type",
+            Self::Excluded => "excluded",
+            Self::Written => "written",
             Self::NoTransform => "no_transform",
             Self::UnknownCoding => "unknown_coding",
             Self::Partial => "partial",

@@ -31,9 +31,11 @@ impl Asked {
 /// - `If-None-Match`, `If-Match` and `If-Range` lose our suffix. A tag that another table made must
 ///   not match: it is taken out of `If-None-Match`, and the date beside it with it; in `If-Match`
 ///   it stays, and the application refuses.
-/// - `Range` goes where `If-Range` shows that the client holds a translated body. It stays
+/// - `Range` goes where it asks for several parts, and where `If-Range` shows that the client holds a
+///   translated body. It stays
 ///   otherwise: what type the answer is of is not known yet, and videos and resumed downloads need
-///   it. A 206 of a translated type is [`Skip::Partial`](super::Skip::Partial).
+///   it. A 206 of a translated type is [`Skip::Partial`](super::Skip::Partial), and the gateway asks again
+///   for the whole.
 pub fn prepare_request(headers: &mut HeaderMap, suffix: &TagSuffix) -> Asked {
     let coding = HeaderValue::from_static(if takes_gzip(headers) {
         "gzip"
@@ -47,6 +49,13 @@ pub fn prepare_request(headers: &mut HeaderMap, suffix: &TagSuffix) -> Asked {
         .map(|tag| suffix.origin(tag.as_bytes().trim_ascii()));
     if matches!(if_range, Some(Origin::Ours(_) | Origin::Stale)) {
         headers.remove(IF_RANGE);
+        headers.remove(RANGE);
+    }
+    // Several parts come as a body of another type, whatever they are parts of.
+    if headers
+        .get(RANGE)
+        .is_some_and(|range| range.as_bytes().contains(&b','))
+    {
         headers.remove(RANGE);
     }
     map_tags(headers, &IF_MATCH, suffix);

@@ -2,17 +2,19 @@
 
 use encoding_rs::Encoding;
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap,
-    HeaderName, HeaderValue,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, HeaderName,
+    HeaderValue, LAST_MODIFIED,
 };
 use http::{Method, StatusCode};
 
 use super::Skip;
-use super::list::{Quoted, members, split};
+use super::list::{Quoted, members};
 use super::request::Asked;
 use super::tag::TagSuffix;
-use crate::translate::body::charset::Kind;
+use super::types::{FORM, MediaType};
+use crate::model::BodyKind;
 use crate::translate::body::codec::Coding;
+use crate::translate::text::Syntax;
 
 /// Digests of a body that will be another one; they come as trailers, too.
 const DIGESTS: [HeaderName; 4] = [
@@ -22,24 +24,20 @@ const DIGESTS: [HeaderName; 4] = [
     HeaderName::from_static("repr-digest"),
 ];
 
-/// Which types an application's setting has translated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kinds {
-    /// `text/html` and `application/xhtml+xml`.
-    pub html: bool,
-    /// `text/css`.
-    pub css: bool,
-}
+/// Whether a body of this type is to be translated, or why not.
+pub type Wants<'w> = &'w dyn Fn(&MediaType) -> Result<(), Skip>;
 
 /// How a body is translated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
     /// What it is.
-    pub kind: Kind,
+    pub kind: BodyKind,
     /// What it is packed in.
     pub coding: Coding,
     /// The encoding that Content-Type names.
     pub charset: Option<&'static Encoding>,
+    /// The head waits for more of the body than usual, since it has to name what changes in it.
+    pub waits: bool,
 }
 
 /// What is done with an answer.
@@ -60,7 +58,7 @@ pub fn judge(
     method: &Method,
     status: StatusCode,
     headers: &HeaderMap,
-    kinds: Kinds,
+    wants: Wants<'_>,
     asked: &Asked,
 ) -> Verdict {
     if status == StatusCode::NOT_MODIFIED {
@@ -81,65 +79,41 @@ pub fn judge(
     if has_no_body || is_empty {
         return Verdict::Skip(Skip::Empty);
     }
-    match plan(status, headers, kinds) {
+    match plan(status, headers, wants) {
         Ok(_) if is_head => Verdict::Fields,
         Ok(plan) => Verdict::Translate(plan),
         Err(skip) => Verdict::Skip(skip),
     }
 }
 
-fn plan(status: StatusCode, headers: &HeaderMap, kinds: Kinds) -> Result<Plan, Skip> {
-    let (kind, label) = content_type(headers).ok_or(Skip::Type)?;
-    let wanted = match kind {
-        Kind::Html => kinds.html,
-        Kind::Css => kinds.css,
-    };
-    if !wanted {
-        return Err(Skip::Type);
+fn plan(status: StatusCode, headers: &HeaderMap, wants: Wants<'_>) -> Result<Plan, Skip> {
+    let media_type = MediaType::of(headers).ok_or(Skip::Type)?;
+    wants(&media_type)?;
+    let plan = how(headers, &media_type)?;
+    match status == StatusCode::PARTIAL_CONTENT {
+        true => Err(Skip::Partial),
+        false => Ok(plan),
     }
-    if status == StatusCode::PARTIAL_CONTENT {
-        return Err(Skip::Partial);
-    }
+}
+
+/// How a body of this type is translated.
+fn how(headers: &HeaderMap, media_type: &MediaType) -> Result<Plan, Skip> {
     let mut directives = members(headers, &CACHE_CONTROL, Quoted::Escapes);
     if directives.any(|directive| directive.eq_ignore_ascii_case(b"no-transform")) {
         return Err(Skip::NoTransform);
     }
     let coding = coding(headers).ok_or(Skip::UnknownCoding)?;
-    let charset = label.as_deref().and_then(Encoding::for_label);
+    let charset = media_type.charset.as_deref();
+    let charset = charset.and_then(Encoding::for_label);
     if charset == Some(encoding_rs::REPLACEMENT) {
         return Err(Skip::Charset);
     }
     Ok(Plan {
-        kind,
+        kind: media_type.kind,
         coding,
         charset,
+        waits: false,
     })
-}
-
-/// What a browser takes an answer for, and its `charset`. Of several fields the last one counts.
-fn content_type(headers: &HeaderMap) -> Option<(Kind, Option<Vec<u8>>)> {
-    let value = headers.get_all(CONTENT_TYPE).iter().next_back()?;
-    let mut parts = split(value.as_bytes(), b';', Quoted::Escapes);
-    let essence = parts.next()?.to_ascii_lowercase();
-    let kind = match essence.as_slice() {
-        b"text/html" | b"application/xhtml+xml" => Kind::Html,
-        b"text/css" => Kind::Css,
-        _ => return None,
-    };
-    let label = parts.find_map(|parameter| {
-        let (name, value) = parameter.split_at_checked(b"charset=".len())?;
-        name.eq_ignore_ascii_case(b"charset=")
-            .then(|| unquoted(value))
-    });
-    Some((kind, label))
-}
-
-fn unquoted(value: &[u8]) -> Vec<u8> {
-    let Some(inner) = value.strip_prefix(b"\"") else {
-        return value.to_vec();
-    };
-    let inner = inner.strip_suffix(b"\"").unwrap_or(inner);
-    inner.iter().copied().filter(|&o| o != b'\\').collect()
 }
 
 /// `None` for a coding that is unknown, and for several.
@@ -154,8 +128,38 @@ fn coding(headers: &HeaderMap) -> Option<Coding> {
     Coding::named(first)
 }
 
+/// How the body of a request is mapped back, and what it is written in; `None` where it passes as it comes:
+/// answers of its type do, or it cannot be read. A form may hold whatever came in data; a page or style sheet
+/// is kept where it is put.
+#[must_use]
+pub fn judge_request(
+    method: &Method,
+    headers: &HeaderMap,
+    wants: Wants<'_>,
+) -> Option<(Plan, Syntax)> {
+    let media_type = MediaType::sent(headers)?;
+    let is_form = media_type.essence == FORM;
+    let may_be_kept = media_type.kind.is_data() || method == Method::PUT;
+    if !may_be_kept || wants(&media_type).is_err() {
+        return None;
+    }
+    let plan = how(headers, &media_type).ok()?;
+    // Of what anybody sends, a few octets of Brotli may ask for a window of 16 MiB.
+    if plan.coding == Coding::Brotli {
+        return None;
+    }
+    let syntax = match media_type.kind {
+        _ if is_form => Syntax::Form,
+        BodyKind::Json => Syntax::Json,
+        BodyKind::JavaScript => Syntax::JavaScript,
+        BodyKind::Xml => Syntax::Xml,
+        _ => Syntax::Text,
+    };
+    Some((plan, syntax))
+}
+
 /// Makes the fields those of a translated body, the same for GET, HEAD and 304: no length, no
-/// digests, no ranges, and a tag of its own. `Vary` and `Last-Modified` stay.
+/// digests, no ranges, and a tag of its own. `Vary` stays, and `Last-Modified` beside a tag.
 pub fn mark_translated(headers: &mut HeaderMap, suffix: &TagSuffix) {
     headers.remove(CONTENT_LENGTH);
     remove_digests(headers);
@@ -167,8 +171,11 @@ pub fn mark_translated(headers: &mut HeaderMap, suffix: &TagSuffix) {
     };
     match tag {
         Some(tag) => drop(headers.insert(ETAG, tag)),
-        // One that is not an entity tag cannot say which table made the body.
-        None => drop(headers.remove(ETAG)),
+        // One that is not an entity tag cannot say which table made the body, and neither can a date.
+        None => {
+            headers.remove(ETAG);
+            headers.remove(LAST_MODIFIED);
+        }
     }
 }
 

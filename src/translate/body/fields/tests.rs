@@ -4,15 +4,19 @@ use proptest::collection::vec;
 use proptest::prelude::any;
 
 use super::*;
-use crate::translate::body::charset::Kind;
+use crate::model::BodyKind;
 use crate::translate::body::codec::Coding;
 use crate::translate::body::testing::property;
 
 const HASH: u64 = 0x1234_5678_9abc_def0;
-const BOTH: Kinds = Kinds {
-    html: true,
-    css: true,
-};
+
+/// Pages and style sheets.
+fn both(media_type: &MediaType) -> Result<(), Skip> {
+    match media_type.kind {
+        BodyKind::Html | BodyKind::Css => Ok(()),
+        _ => Err(Skip::Type),
+    }
+}
 
 fn suffix() -> TagSuffix {
     TagSuffix::new(HASH)
@@ -43,7 +47,7 @@ fn judged(status: u16, lines: &[&str]) -> Verdict {
         &Method::GET,
         status,
         &headers(lines),
-        BOTH,
+        &both,
         &Asked::default(),
     )
 }
@@ -170,10 +174,11 @@ fn an_answer_is_judged_by_its_head() {
             kind,
             coding,
             charset,
+            waits: false,
         })
     };
-    let html = plan(Kind::Html, Coding::Identity, None);
-    let css = plan(Kind::Css, Coding::Identity, None);
+    let html = plan(BodyKind::Html, Coding::Identity, None);
+    let css = plan(BodyKind::Css, Coding::Identity, None);
     let skip = Verdict::Skip;
     let cases: [(u16, &[&str], Verdict); 40] = [
         (200, &["content-type: text/html"], html),
@@ -184,17 +189,17 @@ fn an_answer_is_judged_by_its_head() {
         (
             200,
             &["content-type: text/html; charset=Shift_JIS"],
-            plan(Kind::Html, Coding::Identity, Some(SHIFT_JIS)),
+            plan(BodyKind::Html, Coding::Identity, Some(SHIFT_JIS)),
         ),
         (
             200,
             &["content-type: text/html;a=\"; charset=x\";CHARSET=\"utf-8\""],
-            plan(Kind::Html, Coding::Identity, Some(UTF_8)),
+            plan(BodyKind::Html, Coding::Identity, Some(UTF_8)),
         ),
         (
             200,
             &["content-type: text/html; charset=latin1; charset=utf-8"],
-            plan(Kind::Html, Coding::Identity, Some(WINDOWS_1252)),
+            plan(BodyKind::Html, Coding::Identity, Some(WINDOWS_1252)),
         ),
         (200, &["content-type: text/html; charset=utf-7"], html),
         (
@@ -262,22 +267,22 @@ fn an_answer_is_judged_by_its_head() {
         (
             200,
             &["content-type: text/html", "content-encoding: gzip"],
-            plan(Kind::Html, Coding::Gzip, None),
+            plan(BodyKind::Html, Coding::Gzip, None),
         ),
         (
             200,
             &["content-type: text/html", "content-encoding: X-GZIP"],
-            plan(Kind::Html, Coding::Gzip, None),
+            plan(BodyKind::Html, Coding::Gzip, None),
         ),
         (
             200,
             &["content-type: text/html", "content-encoding: deflate"],
-            plan(Kind::Html, Coding::Deflate, None),
+            plan(BodyKind::Html, Coding::Deflate, None),
         ),
         (
             200,
             &["content-type: text/html", "content-encoding: br"],
-            plan(Kind::Html, Coding::Brotli, None),
+            plan(BodyKind::Html, Coding::Brotli, None),
         ),
         (
             200,
@@ -292,7 +297,7 @@ fn an_answer_is_judged_by_its_head() {
         (
             200,
             &["content-type: text/html", "content-encoding: ,gzip,"],
-            plan(Kind::Html, Coding::Gzip, None),
+            plan(BodyKind::Html, Coding::Gzip, None),
         ),
         (
             200,
@@ -330,27 +335,62 @@ fn an_answer_is_judged_by_its_head() {
 }
 
 #[test]
-fn types_that_are_not_set_pass() {
+fn types_are_read_as_browsers_read_them() {
+    let cases = [
+        ("text/html", Some(BodyKind::Html)),
+        ("Application/XHTML+XML; charset=x", Some(BodyKind::Html)),
+        ("text/css", Some(BodyKind::Css)),
+        ("application/json", Some(BodyKind::Json)),
+        ("application/problem+json", Some(BodyKind::Json)),
+        ("text/event-stream", Some(BodyKind::Json)),
+        ("text/javascript; charset=utf-8", Some(BodyKind::JavaScript)),
+        ("application/xml", Some(BodyKind::Xml)),
+        ("image/svg+xml", Some(BodyKind::Xml)),
+        ("application/rss+xml", Some(BodyKind::Xml)),
+        ("text/plain", Some(BodyKind::Text)),
+        ("application/vnd.apple.mpegurl", Some(BodyKind::Text)),
+        ("application/octet-stream", None),
+        ("application/pdf", None),
+        ("multipart/form-data; boundary=x", None),
+        ("image/png", None),
+        ("", None),
+    ];
+    for (value, kind) in cases {
+        let read = MediaType::of(&headers(&[&format!("content-type: {value}")]));
+        assert_eq!(read.map(|read| read.kind), kind, "{value}");
+    }
+    let read = MediaType::of(&headers(&[
+        "content-type: Text/HTML; a=b; CHARSET=\"Utf-8\"",
+    ]));
+    let read = read.unwrap();
+    assert_eq!(
+        (&*read.essence, read.charset.as_deref()),
+        ("text/html", Some(&b"Utf-8"[..]))
+    );
+}
+
+#[test]
+fn types_that_are_not_wanted_pass() {
     let asked = Asked::default();
     let mut ran = 0;
-    for (html, css) in [(true, false), (false, true), (false, false)] {
-        let kinds = Kinds { html, css };
-        for (value, set) in [
-            ("content-type: text/html", html),
-            ("content-type: text/css", css),
-        ] {
-            let verdict = judge(
-                &Method::GET,
-                StatusCode::OK,
-                &headers(&[value]),
-                kinds,
-                &asked,
-            );
-            assert_eq!(verdict == Verdict::Skip(Skip::Type), !set);
+    for skip in [
+        None,
+        Some(Skip::Type),
+        Some(Skip::Excluded),
+        Some(Skip::Written),
+    ] {
+        for value in ["content-type: text/html", "content-type: application/json"] {
+            let wants = |_: &MediaType| skip.map_or(Ok(()), Err);
+            let fields = headers(&[value]);
+            let verdict = judge(&Method::GET, StatusCode::OK, &fields, &wants, &asked);
+            match skip {
+                Some(skip) => assert_eq!(verdict, Verdict::Skip(skip)),
+                None => assert!(matches!(verdict, Verdict::Translate(_))),
+            }
             ran += 1;
         }
     }
-    assert_eq!(ran, 6);
+    assert_eq!(ran, 8);
 }
 
 #[test]
@@ -360,7 +400,7 @@ fn head_and_304_have_the_fields_of_get() {
             &Method::HEAD,
             StatusCode::OK,
             &headers(lines),
-            BOTH,
+            &both,
             &Asked::default(),
         )
     };
@@ -388,7 +428,7 @@ fn head_and_304_have_the_fields_of_get() {
             &Method::GET,
             StatusCode::NOT_MODIFIED,
             &headers(lines),
-            BOTH,
+            &both,
             &asked,
         )
     };
@@ -497,7 +537,7 @@ fn no_field_panics() {
             let asked = prepare_request(&mut headers, &suffix());
             for status in [200, 304] {
                 let status = StatusCode::from_u16(status).unwrap();
-                let _ = judge(&Method::GET, status, &headers, BOTH, &asked);
+                let _ = judge(&Method::GET, status, &headers, &both, &asked);
             }
             mark_translated(&mut headers, &suffix());
         },

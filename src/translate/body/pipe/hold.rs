@@ -1,8 +1,8 @@
 //! The beginning of a body, kept until it is certain that it can be translated.
 
 use super::rewriting::{Rewriting, Stop};
-use super::{Fatal, HOLD_RAW, HOLD_TEXT};
-use crate::translate::body::charset::{Charset, Unreadable, detect};
+use super::{Fatal, HOLD_LONG, HOLD_RAW, HOLD_TEXT};
+use crate::translate::body::charset::{Carry, Charset, Unreadable, detect};
 use crate::translate::body::codec::{Damaged, Decoder};
 use crate::translate::body::fields::{Plan, Skip};
 use crate::translate::body::rewrite::{Links, Maker, Text};
@@ -33,7 +33,7 @@ pub(super) struct Holding {
     made: Vec<u8>,
     /// How much text there was.
     decoded: usize,
-    /// How much of it the rewriter got: at most [`HOLD_TEXT`], it is settled then.
+    /// How much of it the rewriter got: at most [`hold`](Self::hold), it is settled then.
     tried: usize,
     committed: bool,
     progress: Progress,
@@ -121,7 +121,7 @@ impl Holding {
             if self.is_settled() {
                 return Held::Settled;
             }
-            if self.raw.len() >= HOLD_RAW {
+            if self.raw.len() >= HOLD_RAW.max(2 * self.hold()) {
                 return self.hindered(Hindrance::Stops(Skip::NoText));
             }
         }
@@ -157,10 +157,18 @@ impl Holding {
         }
     }
 
+    /// So much text is rewritten before the first octet is given.
+    const fn hold(&self) -> usize {
+        match self.plan.waits {
+            true => HOLD_LONG,
+            false => HOLD_TEXT,
+        }
+    }
+
     fn is_settled(&self) -> bool {
         match self.progress {
             Progress::Looking(..) => false,
-            Progress::Trying(_) => self.committed || self.tried >= HOLD_TEXT,
+            Progress::Trying(_) => self.committed || self.tried >= self.hold(),
             Progress::Stopped(_) => true,
         }
     }
@@ -195,6 +203,7 @@ impl Holding {
         };
         let rewriter = maker(Text {
             encoding: charset.encoding,
+            only_ascii: charset.carry == Carry::Iso2022Jp,
             links: self.links.clone(),
         });
         let (mark, text) = head.split_at(charset.mark);
@@ -204,9 +213,9 @@ impl Holding {
     }
 
     /// Where the rewriting stops must not depend on where chunks end: behind the first
-    /// [`HOLD_TEXT`] it does not keep a body from being translated.
+    /// [`hold`](Self::hold) it does not keep a body from being translated.
     fn try_on(&mut self, text: &[u8]) -> Result<(), Hindrance> {
-        let (first, behind) = text.split_at(text.len().min(HOLD_TEXT - self.tried));
+        let (first, behind) = text.split_at(text.len().min(self.hold() - self.tried));
         self.tried += first.len();
         self.rewrite(first)?;
         if behind.is_empty() {

@@ -10,7 +10,7 @@
 //! decoded and encoded. A body that does not decode any more breaks: never a clean half page.
 //!
 //! Memory for a response, the codecs' own windows apart: while holding, [`HOLD_RAW`] as it came and
-//! [`HOLD_TEXT`] with what the rewriter made of it; later two scratch pieces of 64 KiB; `out` is
+//! [`HOLD_TEXT`] with what the rewriter made of it, or [`HOLD_LONG`] and twice that where the head waits; later two scratch pieces of 64 KiB; `out` is
 //! filled to [`ENOUGH`] and what one piece of 16 KiB becomes. Together less than 256 KiB where a
 //! rewriter does not make a text more than three times as long.
 
@@ -27,6 +27,9 @@ use rewriting::{Rewriting, Stop};
 
 /// So much text is rewritten before the first octet is given, unless the application flushes.
 pub const HOLD_TEXT: usize = 16 * 1024;
+
+/// The same where the head waits for more of a body.
+pub const HOLD_LONG: usize = 48 * 1024;
 
 /// The most that is kept of what came, until there is text to decide by.
 pub const HOLD_RAW: usize = 32 * 1024;

@@ -1,10 +1,12 @@
+//! Whole bodies: what comes out, whatever they are packed in and however they are cut, and what is held.
+
 use encoding_rs::{Encoding, ISO_2022_JP, SHIFT_JIS, UTF_8, UTF_16BE, UTF_16LE};
 use proptest::collection::vec;
 use proptest::prelude::any;
 use proptest::sample::select;
 
 use super::*;
-use crate::translate::body::charset::Kind;
+use crate::model::BodyKind;
 use crate::translate::body::codec::Coding;
 use crate::translate::body::testing::{
     CODINGS, LINK, NEEDLE, Trap, chunks, pack, page, property, replaced, toy, unpack,
@@ -12,9 +14,10 @@ use crate::translate::body::testing::{
 
 fn plan(coding: Coding, charset: Option<&'static Encoding>) -> Plan {
     Plan {
-        kind: Kind::Html,
+        kind: BodyKind::Html,
         coding,
         charset,
+        waits: false,
     }
 }
 
