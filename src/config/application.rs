@@ -146,7 +146,7 @@ fn draft(section: &Section<'_>, common: &Common) -> Draft {
         None => Some(HostHeader::Internal),
     };
     let link_translation = match section.optional("link_translation") {
-        Some(field) => translation::link_translation(field, &outsides),
+        Some(field) => translation::link_translation(field, &outsides, &common.sign_in),
         None => Some(LinkTranslation::default()),
     };
     let timeouts = timeouts(section, common.defaults.timeouts);

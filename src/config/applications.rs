@@ -11,7 +11,7 @@ use super::field::Field;
 use super::file;
 use super::findings::Findings;
 use super::section::Section;
-use super::{AuthorityFile, Sources, client_certificates, passthrough, tree};
+use super::{AuthorityFile, Sources, client_certificates, cycles, passthrough, tree};
 use crate::model::{Application, ApplicationName, ExternalUrl, Place};
 
 /// What is read.
@@ -49,6 +49,7 @@ pub(super) fn read(
     });
     whole &= client_certificates::agree(asking, findings);
     whole &= passthrough::are_alone(&drafts, findings);
+    whole &= cycles::are_none(&drafts, findings);
     let mut authorities: Vec<AuthorityFile> = Vec::new();
     for file in drafts.iter().filter_map(|draft| draft.authority.as_ref()) {
         if authorities.iter().all(|one| one.file != file.file) {

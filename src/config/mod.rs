@@ -23,6 +23,7 @@ mod certificate;
 mod client_certificates;
 mod connector;
 mod cors;
+mod cycles;
 mod described;
 mod drain;
 mod external;

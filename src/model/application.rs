@@ -10,8 +10,9 @@ use super::client_certificate::ClientCertificates;
 use super::front::Front;
 use super::guard::{AmbiguousPath, Guard, GuardedPaths, PreAuthentication};
 use super::ids::{ApplicationName, GroupName};
+use super::link_translation::LinkTranslation;
 use super::sign_on::SignOn;
-use super::url::{ExternalUrl, Host, InternalUrl, PathPrefix};
+use super::url::{ExternalUrl, InternalUrl, PathPrefix};
 
 /// One published thing: where people open it, where the connector finds it, who may use it, how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -270,57 +271,6 @@ pub enum HostHeader {
     External,
     /// This host, with a port if it needs one.
     Fixed(Arc<str>),
-}
-
-/// A kind of body that can be looked through for links.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum BodyKind {
-    /// Pages, XHTML among them.
-    Html,
-    /// Style sheets.
-    Css,
-}
-
-impl BodyKind {
-    /// All kinds, as configurations list them.
-    pub const ALL: [Self; 2] = [Self::Html, Self::Css];
-
-    /// As it is written.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Html => "html",
-            Self::Css => "css",
-        }
-    }
-}
-
-impl fmt::Display for BodyKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// What is rewritten in an application's requests and answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LinkTranslation {
-    /// Internal URLs in response headers become external ones, and WebDAV's the other way round.
-    pub headers: bool,
-    /// Kinds of answers in whose bodies they become external too.
-    pub body: Vec<BodyKind>,
-    /// Domains for which the application may set cookies, each the external host or a parent of
-    /// it; every other cookie is for the external host alone.
-    pub cookie_domains: Vec<Host>,
-}
-
-impl Default for LinkTranslation {
-    fn default() -> Self {
-        Self {
-            headers: true,
-            body: Vec::new(),
-            cookie_domains: Vec::new(),
-        }
-    }
 }
 
 /// What the connector speaks with an application. A WebSocket is always HTTP/1.1.

@@ -16,6 +16,7 @@ mod finding;
 mod front;
 mod guard;
 mod ids;
+mod link_translation;
 mod log;
 mod person;
 mod provider;
@@ -29,9 +30,8 @@ mod window;
 
 pub use access::{Access, AccessRule, AccessRules, SessionLife, SignIn};
 pub use application::{
-    Affinity, Application, ApplicationLimits, BackendProtocol, BackendTimeouts, BodyKind,
-    Connectors, HealthCheck, HostHeader, InternalUrls, LinkTranslation, Mode, ProxyProtocol, Rate,
-    RateUnit, RequestLimit,
+    Affinity, Application, ApplicationLimits, BackendProtocol, BackendTimeouts, Connectors,
+    HealthCheck, HostHeader, InternalUrls, Mode, ProxyProtocol, Rate, RateUnit, RequestLimit,
 };
 pub use bearer::{Bearer, Login};
 pub use brand::{Brand, Colour, LogoFile, SupportLink};
@@ -51,6 +51,9 @@ pub use guard::{AmbiguousPath, Guard, GuardedPath, GuardedPaths, PreAuthenticati
 pub use ids::{
     ApplicationName, ConnectorId, GroupName, NameError, ProviderName, RequestId, ServiceTokenName,
     SessionId,
+};
+pub use link_translation::{
+    BodyKind, Exclusion, LinkAttribute, LinkTranslation, Reader, Replacement,
 };
 pub use log::{LogFormat, LogPerson, LogSettings, LogTarget};
 pub use person::{Person, PersonKey, find_claim};

@@ -153,10 +153,12 @@ impl<'s> Checker<'s> {
             ("pattern", Value::String(text)) => {
                 Regex::new(asked.as_str().unwrap()).unwrap().is_match(text)
             }
+            ("minLength", Value::String(text)) => text.chars().count() >= size(),
             ("maxLength", Value::String(text)) => text.chars().count() <= size(),
             ("minimum", Value::Number(number)) => number.as_f64() >= asked.as_f64(),
             ("maximum", Value::Number(number)) => number.as_f64() <= asked.as_f64(),
             ("minItems", Value::Array(items)) => items.len() >= size(),
+            ("maxItems", Value::Array(items)) => items.len() <= size(),
             ("uniqueItems", Value::Array(items)) => {
                 let distinct: BTreeSet<String> = items.iter().map(Value::to_string).collect();
                 distinct.len() == items.len()
@@ -166,11 +168,13 @@ impl<'s> Checker<'s> {
             // About values of another type.
             (
                 "pattern"
+                | "minLength"
                 | "maxLength"
                 | "minimum"
                 | "maximum"
                 | "items"
                 | "minItems"
+                | "maxItems"
                 | "uniqueItems"
                 | "required"
                 | "dependentRequired"

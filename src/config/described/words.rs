@@ -7,7 +7,8 @@ use super::rules::{certified, guarded, guarded_paths, told};
 use super::{EVERYBODY, EXTERNAL_URLS, INTERNAL_URLS, Opens, Setting, Settings};
 use crate::config::{GatewayConfig, IdentityProvider};
 use crate::model::{
-    Application, Brand, Cors, HostHeader, LogFormat, LogTarget, Maintenance, Mode, RequestLimit,
+    Application, Brand, Cors, HostHeader, LinkTranslation, LogFormat, LogTarget, Maintenance, Mode,
+    RequestLimit,
 };
 
 /// Puts settings together; one without a value is not there.
@@ -218,6 +219,21 @@ fn limits(settings: &mut Writing, config: &GatewayConfig) {
         .say("workers", config.workers);
 }
 
+fn translated(settings: &mut Writing, translation: &LinkTranslation) {
+    settings
+        .say("link_translation.headers", [translation.headers])
+        .say("link_translation.body", &translation.body)
+        .say("link_translation.round_trip", [translation.round_trip])
+        .say("link_translation.attributes", &translation.attributes)
+        .say("link_translation.replacements", &translation.replacements)
+        .say("link_translation.exclude", &translation.exclude)
+        .put("link_translation.report", Opens::More, &translation.report)
+        .say(
+            "link_translation.cookie_domains",
+            &translation.cookie_domains,
+        );
+}
+
 pub(super) fn application(application: &Application) -> Settings {
     let Application {
         name: _,
@@ -278,18 +294,13 @@ pub(super) fn application(application: &Application) -> Settings {
                 .flat_map(|closed| closed.retry_after.map(|after| format!("{after:?}"))),
         )
         .put("host_header", Opens::Any, [host(host_header)])
-        .say("link_translation.headers", [link_translation.headers])
-        .say("link_translation.body", &link_translation.body)
-        .say(
-            "link_translation.cookie_domains",
-            &link_translation.cookie_domains,
-        )
         .say("timeouts.connect", [format!("{:?}", timeouts.connect)])
         .say(
             "timeouts.first_byte",
             [format!("{:?}", timeouts.first_byte)],
         )
         .say("timeouts.idle", [format!("{:?}", timeouts.idle)]);
+    translated(&mut settings, link_translation);
     guarded_paths(&mut settings, application);
     certified(&mut settings, client_certificates.as_deref());
     told(&mut settings, sign_on);
