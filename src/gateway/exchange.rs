@@ -346,7 +346,7 @@ fn failure_of(answer: &Response<Incoming>) -> Option<ErrorCode> {
 }
 
 /// The same request once more; it has no body.
-fn again(request: &Request<Body>) -> Request<Body> {
+pub(super) fn again(request: &Request<Body>) -> Request<Body> {
     let mut copy = Request::new(Body::empty());
     copy.method_mut().clone_from(request.method());
     copy.uri_mut().clone_from(request.uri());

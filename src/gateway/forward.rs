@@ -9,6 +9,7 @@ use http::header::{
 };
 use http::uri::{PathAndQuery, Scheme as UriScheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
@@ -141,7 +142,16 @@ pub(super) async fn forward(
         request.headers_mut().remove(AUTHORIZATION);
     }
     let told = sign_on::prepare(gateway, errand.published, &permit).await?;
-    let (request, looking) = compose(request, errand, &map, told, is_websocket)?;
+    let (request, looking) = compose(request, errand, &map, (&permit, told), is_websocket)?;
+    let request = match &looking {
+        Some(looking) => {
+            let (mut parts, body) = request.into_parts();
+            let body = body.with_limit(application.limits.body);
+            let body = looking.send_back(&mut parts.headers, body).await;
+            Request::from_parts(parts, body)
+        }
+        None => request,
+    };
     let request = request
         .map(|body| body.with_limit(application.limits.body))
         .map(|body| upload.follow(respond::count(access, body)))
@@ -157,7 +167,15 @@ pub(super) async fn forward(
         wish,
     };
     let shared = exchange.errand.pins.is_none();
-    let answered = exchange.run(access, &mut map, request).await?;
+    let whole = looking.as_ref().and_then(|looking| looking.whole(&request));
+    let mut answered = exchange.run(access, &mut map, request).await?;
+    if let Some((looking, whole)) = looking.as_ref().zip(whole)
+        && looking.is_part(&answered.response)
+    {
+        // Its octets are not those of the translated text.
+        drop(answered);
+        answered = exchange.run(access, &mut map, whole).await?;
+    }
     if shared
         && rules::carries_connection_authentication(answered.response.headers(), &WWW_AUTHENTICATE)
     {
@@ -202,14 +220,14 @@ fn compose(
     request: Request<Incoming>,
     errand: &Errand<'_>,
     map: &UrlMap<'_>,
-    told: Told<'_>,
+    (permit, told): (&Permit, Told<'_>),
     is_websocket: bool,
 ) -> Result<(Request<Body>, Option<Looking>), Failure> {
     let application = map.application();
     let (mut parts, body) = request.into_parts();
     let looking = match is_websocket {
         true => None,
-        false => Looking::prepare(errand, &mut parts),
+        false => Looking::prepare(errand, permit, &mut parts, !body.is_end_stream())?,
     };
     let fields = &mut parts.headers;
     rules::strip_request(fields);
@@ -242,7 +260,7 @@ fn compose(
         parts.extensions.insert(Protocol::from_static("websocket"));
         parts.method = Method::CONNECT;
         Body::empty()
-    } else if http_body::Body::is_end_stream(&body) {
+    } else if body.is_end_stream() {
         Body::empty()
     } else if parts.version == http::Version::HTTP_2 {
         Body::upload(body).joined().with_trailers(trailers)

@@ -41,6 +41,7 @@ mod question;
 mod rates;
 mod removal;
 mod renewal;
+mod report;
 mod respond;
 mod returning;
 mod round_trip;
@@ -56,6 +57,7 @@ mod tunnels;
 mod upload;
 mod waiting;
 mod websocket;
+mod written;
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;

@@ -11,6 +11,7 @@ use super::limits::Load;
 use super::probing::Probe;
 use super::rates::Rates;
 use super::sign_on::Password;
+use super::written::Written;
 use crate::model::{Affinity, Application, ExternalUrl};
 use crate::telemetry::RequestMeter;
 use crate::tunnel::{Profile, ProfileHash};
@@ -43,6 +44,10 @@ pub(crate) struct Published {
     pub(super) password: Option<Arc<Password>>,
     /// The log was told that it asks for NTLM or Negotiate.
     pub(super) asks_for_connections: Arc<AtomicBool>,
+    /// Where programs write its data.
+    pub(super) written: Arc<Written>,
+    /// Where they write its pages.
+    pub(super) edited: Arc<Written>,
 }
 
 impl Published {
@@ -100,6 +105,8 @@ impl Published {
                 .and_then(|hsts| HeaderValue::try_from(hsts.value()).ok()),
             password: Password::of(application),
             asks_for_connections: Arc::default(),
+            written: before.map_or_else(Arc::default, |b| Arc::clone(&b.written)),
+            edited: before.map_or_else(Arc::default, |b| Arc::clone(&b.edited)),
             shares_host,
             profile: text,
         }
@@ -124,6 +131,8 @@ impl Published {
             hsts: self.hsts.clone(),
             password: self.password.clone(),
             asks_for_connections: Arc::clone(&self.asks_for_connections),
+            written: Arc::clone(&self.written),
+            edited: Arc::clone(&self.edited),
             shares_host,
             // It is asked once.
             probe: None,

@@ -94,6 +94,8 @@ catalogue! {
         "Links that were changed in bodies.";
     TRANSLATED_OCTETS = Counter "appproxy_translated_octets_total" ["application"]
         "Octets of bodies that were looked through, as the applications sent them.";
+    TRANSLATION_SECONDS = Histogram "appproxy_translation_seconds" ["application"]
+        "How long it took to look a body through, without the time that was waited for it.";
 
     // The gateway: connections and tunnels.
     CONNECTIONS_ACCEPTED = Counter "appproxy_connections_accepted_total" ["listener"]

@@ -229,7 +229,7 @@ fn every_panel_of_the_dashboard_has_a_title_a_unit_and_queries_that_prometheus_t
     }
     assert_eq!(
         (panels.len(), queries.len()),
-        (37, 62),
+        (37, 63),
         "panels and their queries"
     );
     // Prometheus reads JSON as the YAML it is.
