@@ -66,12 +66,14 @@ applications:
     internal_url: http://{INTERNAL}:{internal}/
     pre_authentication: [passthrough]
     timeouts: {{ first_byte: 3s }}
+    link_translation: {{ body: [html, css] }}
   - name: staff
     description: The same application, for the group staff
     external_url: https://{STAFF}:{port}/
     internal_url: http://{INTERNAL}:{internal}/
     pre_authentication: [oidc]
     access: {{ allow: [ {{ group: staff }} ] }}
+    link_translation: {{ body: [html, css] }}
 ",
         issuer = quoted(issuer.to_owned()),
         store = quoted(format!("sqlite:{}", path("gateway.db"))),

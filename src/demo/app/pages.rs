@@ -31,7 +31,9 @@ pub(super) fn home(control: &AppControl) -> Response<Body> {
             "<li><a href=\"{url}\">{what}</a> <small>{url}</small></li>"
         );
     }
-    let content = include_str!("assets/home.html").replace("{absolute}", &absolute);
+    let content = include_str!("assets/home.html")
+        .replace("{absolute}", &absolute)
+        .replace("{icon}", &escape(&control.absolute("/favicon.ico")));
     page("Welcome to the intranet", &content)
 }
 
