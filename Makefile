@@ -34,17 +34,34 @@ e2e: test-tools ## the end-to-end tests alone
 soak: test-tools ## the long forms of end-to-end tests: restarts, gigabytes, thousands of connections, testssl
 	SOAK=1 cargo nextest run --profile soak --run-ignored all --test e2e -E 'test(/^(restarts::|beds::(heavy|tls)::)/)'
 
+DIFFERENTIAL := target/differential
+DIFFERENTIAL_VENV := $(DIFFERENTIAL)/venv/.installed
+
+.PHONY: differential
+differential: differential-tools ## links in thousands of real pages, translated by us and by html5lib and lxml
+	$(DIFFERENTIAL)/venv/bin/python tests/differential collect --folder $(DIFFERENTIAL)
+	DIFFERENTIAL=$(CURDIR)/$(DIFFERENTIAL) \
+	  cargo test --test operations -- --ignored --exact pages::pages_of_a_folder_are_translated
+	$(DIFFERENTIAL)/venv/bin/python tests/differential compare --folder $(DIFFERENTIAL)
+
 # How long, in seconds. No sanitizer: there is no unsafe code, and without one stable Rust will do.
 FUZZ_SECONDS ?= 60
 
+# Which: a scanner of heads, and the rewriters of links.
+FUZZ ?= heads pages sheets texts bodies
+
 .PHONY: fuzz
-fuzz: fuzz-tools ## the head scanner under octets nobody thought of; FUZZ_SECONDS=60
-	mkdir -p fuzz/corpus/heads
-	cargo fuzz run --sanitizer none heads fuzz/corpus/heads fuzz/seeds/heads -- \
-	  -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -dict=fuzz/http1.dict
+fuzz: fuzz-tools ## scanner and rewriters under octets nobody thought of; FUZZ_SECONDS=60 FUZZ="pages texts"
+	@for target in $(FUZZ); do \
+	  mkdir -p fuzz/corpus/$$target fuzz/seeds/$$target; \
+	  dictionary=fuzz/links.dict; [[ $$target != heads ]] || dictionary=fuzz/http1.dict; \
+	  cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -dict=$$dictionary; \
+	done
 
 # Of bench: rounds, seconds of each load, MiB of the large file; some stacks or loads alone, by name
-# and with commas; and a document that gets the report between its marks of this name.
+# and with commas; and a document that gets the report between its marks of this name. Links in pages are
+# LOADS=translation, six minutes with SECONDS=2.
 ROUNDS ?= 5
 SECONDS ?= 3
 BULK ?= 1024
@@ -59,15 +76,15 @@ RELEASE := target/x86_64-unknown-linux-gnu/release/appproxy
 PEERS := python3 benches/peers --appproxy $(RELEASE) --rathole $(RATHOLE) --folder $(BENCH)/run
 
 .PHONY: bench
-bench: bench-tools $(RATHOLE) ## appproxy beside its peers, with gates; ROUNDS=5 SECONDS=3 ONLY= LOADS= RECORD=docs/performance.md
+bench: bench-tools $(if $(filter translation,$(LOADS)),,$(RATHOLE)) ## appproxy beside its peers, with gates; ROUNDS=5 SECONDS=3 ONLY= LOADS= RECORD=docs/performance.md
 	cargo build --release
 	$(PEERS) --rounds $(ROUNDS) --seconds $(SECONDS) --bulk $(BULK) \
 	  $(if $(ONLY),--only $(ONLY)) $(if $(LOADS),--loads $(LOADS)) $(if $(RECORD),--record $(RECORD) --mark $(MARK))
 
 .PHONY: bench-smoke
-bench-smoke: bench-tools ## the same in a minute, three stacks: whether the bench itself works
+bench-smoke: bench-tools ## the same in two minutes, four stacks: whether the bench itself works
 	cargo build --release
-	$(PEERS) --rounds 1 --seconds 1 --bulk 64 --only direct,nginx-nginx,appproxy
+	$(PEERS) --rounds 1 --seconds 1 --bulk 64 --only direct,nginx-nginx,appproxy,appproxy-links
 
 .PHONY: bench-micro
 bench-micro: build-tools ## what single steps of a request cost: routing, scanner, fields, translation
@@ -167,6 +184,17 @@ test-tools: build-tools $(NODE_MODULES) $(PYTHON_VENV)
 	@.ci/need promtool:prometheus strace:strace systemd-analyze:systemd
 	@.ci/need squid:squid tinyproxy:tinyproxy microsocks:microsocks mitmdump:mitmproxy
 	@cargo nextest --version >/dev/null 2>&1 || { echo "cargo-nextest is missing. Install with: cargo install cargo-nextest --locked" >&2; exit 1; }
+
+.PHONY: differential-tools
+differential-tools: build-tools $(DIFFERENTIAL_VENV)
+	@.ci/need apt-get:apt dpkg-deb:dpkg
+
+$(DIFFERENTIAL_VENV): tests/differential/requirements.txt
+	@.ci/need python3:python3
+	@python3 -c 'import ensurepip' 2>/dev/null || .ci/need ensurepip:python3-venv
+	python3 -m venv $(DIFFERENTIAL)/venv
+	$(DIFFERENTIAL)/venv/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 $(PYTHON_VENV): $(PYTHON)/requirements.txt
 	@.ci/need python3:python3
