@@ -15,6 +15,7 @@
 
 mod access;
 mod heads;
+mod page;
 mod routing;
 mod scanner;
 mod translation;

@@ -1,10 +1,17 @@
-//! Internal URLs in fields become external ones, and back.
+//! Internal URLs in fields become external ones, and back; and those in pages.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
-use appproxy::model::Host;
-use appproxy::translate::{UrlMap, translate_request, translate_response};
-use criterion::{BatchSize, Criterion};
+use appproxy::model::{Application, BodyKind, Host};
+use appproxy::translate::body::codec::Coding;
+use appproxy::translate::body::{Plan, Step, Text, Translating};
+use appproxy::translate::{
+    Inline, Rewriting, Table, UrlMap, View, translate_request, translate_response,
+};
+use criterion::{BatchSize, Criterion, Throughput};
+
+use super::page;
 
 pub(crate) fn bench(criterion: &mut Criterion) {
     let applications = super::applications(1);
@@ -56,4 +63,62 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         );
     });
     group.finish();
+    pages(criterion);
+}
+
+/// A page on its way from decoder to encoder, in pieces as they come; megabytes per second are those of a core.
+fn pages(criterion: &mut Criterion) {
+    let page = page::page();
+    let mut group = criterion.benchmark_group("translated page");
+    group.throughput(Throughput::Bytes(page.len() as u64));
+    for count in [5, 1000] {
+        let view = view(count);
+        assert_eq!(translated(&view, page.as_bytes()), page::LINKS);
+        group.bench_function(format!("of {count} applications"), |bencher| {
+            bencher.iter(|| translated(&view, black_box(page.as_bytes())));
+        });
+    }
+    group.finish();
+}
+
+fn view(count: usize) -> View {
+    let mut applications = super::applications(count);
+    let mut own = Application::clone(&applications[0]);
+    own.link_translation.body = vec![BodyKind::Html, BodyKind::Css];
+    let own = Arc::new(own);
+    applications[0] = Arc::clone(&own);
+    let host = Host::parse("app-0.example.com").expect("a host");
+    View::new(&Arc::new(Table::new(&applications)), &own, None, &host)
+}
+
+/// How many links were changed.
+fn translated(view: &View, page: &[u8]) -> u64 {
+    let rewriting = Rewriting {
+        view: view.clone(),
+        report: None,
+        inline: Inline::default(),
+        keeps_data: false,
+    };
+    let plan = Plan {
+        kind: BodyKind::Html,
+        coding: Coding::Identity,
+        charset: Some(encoding_rs::UTF_8),
+        waits: false,
+    };
+    let maker = move |text: Text| rewriting.rewriter(BodyKind::Html, text);
+    let mut translating = Translating::new(plan, Box::new(maker));
+    let mut out = Vec::new();
+    for mut piece in page.chunks(16 * 1024) {
+        loop {
+            let step = translating.step(&mut piece, &mut out, false);
+            let step = step.expect("the page is right");
+            black_box(std::mem::take(&mut out));
+            if step == Step::Done {
+                break;
+            }
+        }
+    }
+    translating.end(&mut out).expect("the page is right");
+    black_box(out);
+    translating.counts().links
 }

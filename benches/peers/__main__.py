@@ -19,9 +19,12 @@ import loads
 import lossy
 import report
 import stacks
+import translation
 from material import Material
 from measure import wrk
 from processes import Failed
+
+STACKS = [*stacks.ALL, *translation.ALL]
 
 TOOLS = ["nginx", "haproxy", "apache2", "wrk", "h2load", "curl", "openssl", "ip"]
 
@@ -34,8 +37,9 @@ def arguments():
     parser.add_argument("--rounds", type=positive, default=5)
     parser.add_argument("--seconds", type=positive, default=3, help="of each load")
     parser.add_argument("--bulk", type=positive, default=1024, help="MiB of the large file")
-    parser.add_argument("--only", type=names(kind.name for kind in stacks.ALL), help="stacks")
-    parser.add_argument("--loads", type=names([*(l.name for l in loads.ALL), "lossy"]))
+    parser.add_argument("--only", type=names(kind.name for kind in STACKS), help="stacks")
+    parser.add_argument("--loads", type=names([*(l.name for l in loads.ALL), "lossy",
+                                                    "translation"]))
     parser.add_argument("--record", help="the document that gets the report between its marks")
     parser.add_argument("--mark", default="bench", help="the name of those marks")
     return parser.parse_args()
@@ -105,9 +109,10 @@ class Plan:
         self.seconds = options.seconds
         self.loads = [l for l in loads.ALL if not options.loads or l.name in options.loads]
         self.lossy = not options.loads or "lossy" in options.loads
+        self.translation = not options.loads or "translation" in options.loads
 
 
-def rounds(options, kinds, plan, results):
+def rounds(options, kinds, translating, plan, results):
     across = [kind for kind in kinds if kind in (stacks.NginxNginx, stacks.NginxRathole,
                                                  stacks.Appproxy)]
     obstacle = lossy.obstacle() if plan.lossy else None
@@ -137,17 +142,29 @@ def rounds(options, kinds, plan, results):
                 continue
             results.add(kind.name, "lossy", round_, figures)
             say(f"round {round_ + 1}/{options.rounds}: {kind.name} across the lossy link")
+        if plan.translation and translating:
+            began = time.monotonic()
+            try:
+                translation.measure(translating, plan, round_, results)
+            except Failed as failed:
+                results.failures.append(f"links in pages in round {round_ + 1}: {failed}")
+                say(results.failures[-1])
+            say(f"round {round_ + 1}/{options.rounds}: links in pages, "
+                f"{time.monotonic() - began:.0f} s, load average {os.getloadavg()[0]:.1f}")
 
 
 def main():
     options = arguments()
     # As Ctrl-C: what runs is ended on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    kinds = stacks.USUAL
+    kinds, translating = stacks.USUAL, translation.ALL
     if options.only:
         kinds = [kind for kind in stacks.ALL if kind.name in options.only]
+        translating = [kind for kind in translation.ALL if kind.name in options.only]
     stacks.Appproxy.program = os.path.abspath(options.appproxy)
     stacks.NginxRathole.program = os.path.abspath(options.rathole)
+    if options.loads == ["translation"]:
+        kinds = []
     check_tools(options, kinds)
     folder = os.path.abspath(options.folder)
     shutil.rmtree(folder, ignore_errors=True)
@@ -155,7 +172,7 @@ def main():
     load_before = os.getloadavg()[0]
     plan = Plan(options, Material(folder, options.bulk))
     results = report.Results()
-    rounds(options, kinds, plan, results)
+    rounds(options, kinds, translating, plan, results)
     results.dump(os.path.join(folder, "results.json"))
     result = report.text(results, kinds, report.about(options, load_before))
     print(result)

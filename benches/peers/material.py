@@ -8,7 +8,10 @@ import subprocess
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 # The subject of every certificate here; `localhost` is the name people use.
-NAMES = "subjectAltName=DNS:localhost,DNS:login.localhost,DNS:tunnel.bench,IP:127.0.0.1,IP:10.99.0.1,IP:10.99.0.2"
+NAMES = (
+    "subjectAltName=DNS:localhost,DNS:login.localhost,DNS:wiki.localhost,DNS:git.localhost,"
+    "DNS:tickets.localhost,DNS:tunnel.bench,IP:127.0.0.1,IP:10.99.0.1,IP:10.99.0.2"
+)
 
 
 class Material:

@@ -39,11 +39,11 @@ def costs(stack, act):
     return result, stack.cpu() - before
 
 
-def wrk(stack, connections, duration):
+def wrk(stack, connections, duration, path="/1k"):
     """Requests as fast as they go, over HTTP/1.1 with keep-alive."""
     threads = 1 if connections < 8 else 2
     command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{duration}s", "--latency",
-               "--timeout", "8", *stack.fields(), stack.url("/1k")]
+               "--timeout", "8", *stack.fields(), stack.url(path)]
     text, cpu = costs(stack, lambda: run(command, duration + 30))
     counted = re.search(r"(\d+) requests in ([\d.]+(?:us|ms|s|m))", text)
     if not counted:

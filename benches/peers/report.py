@@ -9,6 +9,7 @@ import subprocess
 
 import lossy
 import stacks
+import translation_report
 
 OURS = stacks.Appproxy.name
 RATHOLE = stacks.NginxRathole.name
@@ -89,7 +90,9 @@ def gates(results):
         shown = f"{median:.2f}{times} ({min(found):.2f} to {max(found):.2f})"
         word = "PASS" if passes else f"MISS by {median / most - 1:.0%}"
         rows.append([what, against or "", shown, f"≤ {most:g}{times}", word])
-    return rows, met
+    translated = translation_report.gates(results)
+    met = met and all(row[-1] == "PASS" for row in translated)
+    return rows + translated, met
 
 
 def table(head, rows):
@@ -106,6 +109,19 @@ def text(results, kinds, about):
     """The whole report."""
     kinds = [kind for kind in kinds if kind.name in results.rounds]
     parts = [about]
+    parts += small_and_bulk(results, kinds) if kinds else []
+    parts += translation_report.tables(results, table)
+    parts.append("Gates (median of the rounds, least and most):")
+    rows, _ = gates(results)
+    parts.append(table(["what", "against", "figure", "bound", ""], rows))
+    for failure in results.failures:
+        parts.append(f"Not measured: {failure}")
+    return "\n\n".join(parts) + "\n"
+
+
+def small_and_bulk(results, kinds):
+    """Requests, one file, and what is not asked for as fast as it goes."""
+    parts = []
     head = ["stack", "1 at once", "64", "256", "HTTP/2, 64"]
     loads = ["c1", "c64", "c256", "http2"]
     measured = {load for of in results.rounds.values() for load in of}
@@ -129,12 +145,7 @@ def text(results, kinds, about):
         parts.append(table(["stack", "down", "MiB/s", "up", "MiB/s"], rows))
     if measured & {"fixed", "slow", "lossy", "idle", "websockets"}:
         parts += others(results, kinds)
-    parts.append("Gates (median of the rounds, least and most):")
-    rows, _ = gates(results)
-    parts.append(table(["what", "against", "figure", "bound", ""], rows))
-    for failure in results.failures:
-        parts.append(f"Not measured: {failure}")
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
 def others(results, kinds):
@@ -204,6 +215,7 @@ def about(options, load_before):
     versions = {
         "appproxy": first_line([options.appproxy, "--version"], number),
         "nginx": first_line(["nginx", "-v"], "nginx/" + number),
+        "Apache": first_line(["apache2", "-v"], "Apache/" + number),
         "haproxy": first_line(["haproxy", "-v"], "version " + number),
         "rathole": first_line([options.rathole, "--version"], r"rathole " + number)
         or first_line([options.rathole, "--version"], r"Build Version: +" + number),

@@ -39,7 +39,8 @@ class Application:
         config = material.write("backend.nginx.conf", folder, values)
         here = os.path.dirname(os.path.abspath(__file__))
         log = os.path.join(folder, "log")
-        commands = [["python3", os.path.join(here, "sink.py"), str(sink)], ["nginx", "-c", config]]
+        sink = ["python3", os.path.join(here, "sink.py"), str(sink), material.files]
+        commands = [sink, ["nginx", "-c", config]]
         self.processes = [Process(command, log, net.private) for command in commands]
         until("the application", lambda: answers(f"http://{self.address}/1k", net.public is None),
               self.processes)
@@ -181,6 +182,8 @@ class Appproxy(Stack):
     # Beside those of the configuration.
     arguments = []
     template = "gateway.yaml"
+    # Where it listens besides.
+    also = []
 
     def launch(self):
         # Enrolled anew at each start: the ports are others.
@@ -190,7 +193,7 @@ class Appproxy(Stack):
         state = os.path.join(self.folder, "connector")
         for name in os.listdir(state) if os.path.isdir(state) else []:
             os.remove(os.path.join(state, name))
-        listen = [self.values["front"]]
+        listen = [self.values["front"], *self.also]
         if self.net.gateway != "127.0.0.1":
             listen.append(f"{self.net.gateway}:{self.port}")
         self.values |= {
