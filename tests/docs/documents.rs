@@ -21,7 +21,7 @@ pub(crate) const DOCUMENTS: [&str; 22] = [
     "docs/performance.md",
     "docs/programs.md",
     "docs/publish.md",
-    "docs/translation.md",
+    "docs/link-translation.md",
     "docs/out-of-scope.md",
     "docs/upgrade.md",
     "examples/first-application/README.md",

@@ -31,7 +31,7 @@ pub(crate) const STAND_INS: [(&str, &str); 6] = [
 ];
 
 /// Targets of make, which are expanded here (`make -n`), and where they run.
-pub(crate) const TARGETS: [(&str, &str); 9] = [
+pub(crate) const TARGETS: [(&str, &str); 10] = [
     ("bench", "docs/performance.md has its report"),
     ("bench-micro", "by hand: it measures"),
     ("bench-smoke", "by hand: it wants wrk, h2load and HAProxy"),
@@ -39,6 +39,10 @@ pub(crate) const TARGETS: [(&str, &str); 9] = [
     (
         "demo",
         "tests/e2e/demo.rs: `appproxy demo` with each of its keys",
+    ),
+    (
+        "differential",
+        "by hand: it fetches packages, and takes minutes",
     ),
     ("fuzz", "by hand: it wants cargo-fuzz"),
     (

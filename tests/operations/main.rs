@@ -1,4 +1,5 @@
-//! What operators take from `examples/` and from a package: units, alerts, dashboard, the package.
+//! What operators take from `examples/` and from a package: units, alerts, dashboard, the package. And
+//! pages of others, whose links a gateway translates.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,6 +11,7 @@
 mod container;
 mod monitoring;
 mod package;
+mod pages;
 mod units;
 
 use std::ffi::OsStr;

@@ -70,7 +70,7 @@ fn login(stand: &Running, path: &str) -> String {
 
 /// Two applications, both the demo's.
 async fn demos() -> [Backend; 2] {
-    let ((one, _), (other, _)) = tokio::join!(Backend::demo(), Backend::demo());
+    let ((one, _), (other, _)) = tokio::join!(Backend::demo_as("chat"), Backend::demo_as("wiki"));
     [one, other]
 }
 
@@ -79,6 +79,7 @@ fn stand([chat, wiki]: &[Backend; 2], providers: Value) -> Stand {
     let of_staff = json!({
         "pre_authentication": ["oidc"],
         "access": { "allow": [{ "group": "staff", "provider": "corp" }] },
+        "link_translation": { "body": ["html"] },
     });
     let sign_in = json!({ "url": "https://login.localhost:{https}/" });
     Stand::new()

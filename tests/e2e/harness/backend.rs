@@ -54,9 +54,14 @@ impl Backend {
 
     /// The demo application, published as `demo`, and what can be seen of it.
     pub(crate) async fn demo() -> (Self, AppControl) {
+        Self::demo_as("demo").await
+    }
+
+    /// The same, published under this name.
+    pub(crate) async fn demo_as(name: &str) -> (Self, AppControl) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let internal = format!("{}:{}", words::internal_name("demo"), address.port());
+        let internal = format!("{}:{}", words::internal_name(name), address.port());
         let control = AppControl::new(internal.parse().expect("a host"), Clock::system());
         let task = tokio::spawn(app::serve(listener, control.clone()));
         (Self { address, task }, control)

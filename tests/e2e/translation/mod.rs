@@ -1,5 +1,8 @@
 //! Links in pages and style sheets lead through the gateway, also to other applications.
 
+mod data;
+mod rules;
+
 use std::io::{Read as _, Write as _};
 
 use bytes::Bytes;
