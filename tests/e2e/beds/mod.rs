@@ -1,5 +1,6 @@
 //! Other people's tools and applications: what they see through the proxy is what they see without it.
 
+mod applications;
 mod browser;
 mod conformance;
 mod folding;
