@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{node, python, server_at};
-use crate::harness::{Backend, Process, Running, Stand, body};
+use crate::harness::{Backend, Process, Running, Stand, at, body};
 
 /// What the gateway proves itself with at `oidc-provider`.
 pub(crate) const SECRET: &str = "said-to-nobody-else";
@@ -122,9 +122,7 @@ impl Visit {
     }
 
     pub(crate) fn at(&self, name: &str) -> &Value {
-        let steps = self.steps.as_array().unwrap();
-        let at = steps.iter().position(|step| step["as"] == name);
-        &self.seen["steps"][at.unwrap_or_else(|| panic!("there is no step {name}"))]
+        at(&self.steps, &self.seen, name)
     }
 
     fn url(&self, name: &str) -> &str {

@@ -21,6 +21,7 @@ mod relay;
 mod stand;
 mod strict;
 mod tools;
+mod trap;
 pub(crate) mod words;
 
 use std::time::Duration;
@@ -35,7 +36,8 @@ pub(crate) use raw::{Recorder, Reply, Talk, exchange, replies};
 pub(crate) use relay::{Relay, Weather};
 pub(crate) use stand::{Running, Stand};
 pub(crate) use strict::{Read, Seen, read as read_strictly};
-pub(crate) use tools::browse;
+pub(crate) use tools::{at, browse};
+pub(crate) use trap::Trap;
 
 /// How long anything may take that a test waits for: long enough for a slow machine with other work,
 /// and reached only by a test that fails. Half of what nextest leaves a test.

@@ -44,14 +44,15 @@ impl Running {
     }
 
     /// Has headless Chromium take these steps (see `node/browse.mjs`) and returns what it saw. Hosts
-    /// are names that do not end in `.localhost` and shall lead to the gateway.
+    /// are names that do not end in `.localhost` and shall lead to the gateway, or elsewhere by a rule
+    /// such as [`Trap::rule`](super::Trap::rule).
     pub(crate) async fn browse(&self, hosts: &[&str], steps: &Value) -> Value {
         browse(&[self.spki()], hosts, steps).await
     }
 }
 
 /// Has headless Chromium take steps; certificates of these public keys are taken, and these hosts
-/// lead to loopback.
+/// lead to loopback, or with `=` and an address behind their name to that.
 pub(crate) async fn browse(keys: &[&str], hosts: &[&str], steps: &Value) -> Value {
     let mut arguments = vec![format!(
         "{}/tests/e2e/node/browse.mjs",
@@ -61,7 +62,11 @@ pub(crate) async fn browse(keys: &[&str], hosts: &[&str], steps: &Value) -> Valu
         arguments.extend(["--spki".to_owned(), (*key).to_owned()]);
     }
     for host in hosts {
-        arguments.extend(["--resolve".to_owned(), format!("{host}=127.0.0.1")]);
+        let rule = match host.contains('=') {
+            true => (*host).to_owned(),
+            false => format!("{host}=127.0.0.1"),
+        };
+        arguments.extend(["--resolve".to_owned(), rule]);
     }
     let input = steps.to_string();
     let output = process::run_for(VISIT, "node", &arguments, &[], &input).await;
@@ -72,6 +77,13 @@ pub(crate) async fn browse(keys: &[&str], hosts: &[&str], steps: &Value) -> Valu
             output.stdout, output.stderr
         )
     })
+}
+
+/// What was seen at the step that is called this (`as`).
+pub(crate) fn at<'a>(steps: &Value, seen: &'a Value, name: &str) -> &'a Value {
+    let steps = steps.as_array().expect("a list");
+    let at = steps.iter().position(|step| step["as"] == name);
+    &seen["steps"][at.unwrap_or_else(|| panic!("there is no step {name}"))]
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //   node browse.mjs --spki BASE64 [--resolve 'wiki.example.com=127.0.0.1'] < steps.json
 //
 // --spki names a public key (SHA-256 of its DER form) whose certificate is taken although its CA is
-// unknown; every other certificate fault stays a fault. --resolve may be repeated.
+// unknown; every other certificate fault stays a fault. --resolve may be repeated, may have a `*` in
+// the name, and a port behind the address.
 //
 // Steps, done in order in one tab, until a step turns to another of the same person:
 //   {"goto": URL}                      -> {status, url, title}
@@ -16,6 +17,7 @@
 //   {"read": SELECTOR}                 -> {text}
 //   {"screenshot": PATH}               -> {}
 //   {"where": true}                    -> {url}
+//   {"arrive": URL}                    -> {url}      until the page has this one
 //   {"file": SELECTOR, "with": TEXT}   -> {}         chooses a file of this content
 //   {"view": "light"|"dark", "width": PIXELS} -> {}
 //   {"look": SELECTOR}                 -> {ground, content}  its colour, and how wide the page is
@@ -32,11 +34,12 @@
 //   {"tabs": {NAME: URL, ...}}         -> {}         opens these, all at once, each in a tab of its own
 //   {"tab": NAME}                      -> {url}      what follows is done there; the first is "first"
 //   {"hold": GLOB}                     -> {}         what is loaded from such URLs does not come
+//   {"run": SCRIPT}                    -> {value}    what the expression becomes in the page
 // A step may have any other key, such as a name for the one who reads the answers.
 //
-// Printed: {steps, console, failed, hosts}: an answer a step, the errors of the console with their URLs, the
-// requests that got no answer, and each host:port that was asked for anything. A step that fails
-// answers {error}, ends the list, and the exit code is 1.
+// Printed: {steps, console, failed, hosts, mixed}: an answer a step, the errors of the console with their URLs,
+// the requests that got no answer, each host:port that was asked for anything, and what a page over TLS
+// wanted without it. A step that fails answers {error}, ends the list, and the exit code is 1.
 
 import { parseArgs } from 'node:util';
 import { readFile } from 'node:fs/promises';
@@ -75,8 +78,11 @@ const browser = await chromium.launch({
     ...(rules ? [`--host-resolver-rules=${rules}`] : []),
   ],
 });
-const seen = { steps: [], console: [], failed: [], hosts: [] };
+const seen = { steps: [], console: [], failed: [], hosts: [], mixed: [] };
 const hosts = new Set();
+const mixed = new Set();
+// A debugger's line to each tab.
+const lines = [];
 // Each with when it received its first message and when it was closed.
 const sockets = new Map();
 // The URLs of pages, in the order in which they were asked for.
@@ -90,6 +96,8 @@ try {
   for (const step of steps) {
     seen.steps.push(await take(context, step));
   }
+  // What was seen before this is known when it is answered.
+  await Promise.all(lines.map((line) => line.send('Audits.disable')));
 } catch (error) {
   seen.steps.push({ error: error.message });
   process.exitCode = 1;
@@ -97,6 +105,7 @@ try {
   await browser.close();
 }
 seen.hosts = [...hosts].sort();
+seen.mixed = [...mixed].sort();
 console.log(JSON.stringify(seen));
 
 // A new tab, and what is seen of it.
@@ -108,11 +117,10 @@ async function tab(context, name) {
   page.on('pageerror', (error) => seen.console.push(String(error)));
   page.on('requestfailed', (request) =>
     seen.failed.push(`${request.url()}: ${request.failure()?.errorText}`));
-  const asked = (url) => hosts.add(new URL(url).host);
+  const asked = (url) => /^(https?|wss?):/.test(url) && hosts.add(new URL(url).host);
+  await watch(context, page, asked);
   page.on('request', (request) => {
-    if (/^(https?|wss?):/.test(request.url())) {
-      asked(request.url());
-    }
+    asked(request.url());
     if (request.isNavigationRequest()) {
       pages.push(request.url());
     }
@@ -126,6 +134,26 @@ async function tab(context, name) {
     sockets.set(socket, { received, closed });
   });
   return page;
+}
+
+// Sees what a page is not told of: questions that go before requests, and content without TLS.
+async function watch(context, page, asked) {
+  const line = await context.newCDPSession(page);
+  line.on('Network.requestWillBeSent', ({ request }) => {
+    asked(request.url);
+    if ((request.mixedContentType ?? 'none') !== 'none') {
+      mixed.add(`${request.url}: ${request.mixedContentType}`);
+    }
+  });
+  line.on('Audits.issueAdded', ({ issue }) => {
+    const told = issue.details.mixedContentIssueDetails;
+    if (told) {
+      mixed.add(`${told.insecureURL}: ${told.resolutionStatus}`);
+    }
+  });
+  await line.send('Network.enable');
+  await line.send('Audits.enable');
+  lines.push(line);
 }
 
 async function goto(url) {
@@ -173,6 +201,10 @@ async function take(context, step) {
     return {};
   }
   if ('where' in step) {
+    return { url: page.url() };
+  }
+  if ('arrive' in step) {
+    await page.waitForURL(step.arrive);
     return { url: page.url() };
   }
   if ('file' in step) {
@@ -234,6 +266,9 @@ async function take(context, step) {
   if ('hold' in step) {
     await context.route(step.hold, (route) => route.abort());
     return {};
+  }
+  if ('run' in step) {
+    return { value: await page.evaluate(step.run) };
   }
   throw new Error(`unknown step ${JSON.stringify(step)}`);
 }
