@@ -427,7 +427,7 @@ async fn every_page_is_passed_by_keyboard_and_axe_finds_nothing_wrong() {
         "issuer": format!("http://{}", gone.address()),
         "client_id": "appproxy",
     });
-    let (demos, (any, _)) = tokio::join!(demos(), Backend::demo());
+    let (demos, (any, _)) = tokio::join!(demos(), Backend::demo_as("any"));
     let stand = stand(&demos, json!([corp.setting(), gone]))
         .application_with(
             "any",
@@ -436,6 +436,7 @@ async fn every_page_is_passed_by_keyboard_and_axe_finds_nothing_wrong() {
                 "external_url": "https://*.apps.localhost:{https}/",
                 "pre_authentication": ["oidc"],
                 "access": { "allow": ["anyone_signed_in"] },
+                "link_translation": { "body": ["html"] },
             }),
         )
         .start()
