@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use crate::harness::{Demo, browse, names, temporary};
+use crate::harness::{Demo, Trap, at, browse, names, run, temporary};
 
 /// The SHA-256 of the public key that the demo's certificate is for.
 fn key_of(demo: &std::path::Path) -> String {
@@ -99,6 +99,82 @@ async fn a_person_uses_the_demo() {
         internal.starts_with("http://demo.corp.internal:"),
         "{internal}"
     );
+}
+
+/// Follows every link of the home page that is written with the internal name, and looks at its picture.
+fn follow_bad_habits(url: &str) -> Vec<Value> {
+    let pictures = "Promise.all([...document.images].map(async (picture) => {
+        await picture.decode();
+        return picture.src;
+    }))";
+    let links = "[...document.querySelectorAll('.absolute a')].map((link) => link.href)";
+    let mut steps = json!([
+        { "goto": url },
+        { "run": pictures, "as": "pictures" },
+        { "run": links, "as": "links" },
+    ]);
+    let all = steps.as_array_mut().unwrap();
+    for (number, path) in BAD_HABITS.iter().enumerate() {
+        let link = format!(".absolute li:nth-child({}) a", number + 1);
+        // A page from which the first link leads somewhere else.
+        all.push(json!({ "goto": format!("{url}?from=here") }));
+        all.push(json!({ "click": link }));
+        all.push(json!({ "arrive": format!("{url}{path}") }));
+    }
+    all.clone()
+}
+
+const BAD_HABITS: [&str; 3] = ["", "request", "form"];
+
+#[tokio::test]
+async fn links_with_the_internal_name_lead_through_the_gateway() {
+    let folder = temporary();
+    let demo = Demo::start(folder.path(), &["--port", "0"]).await;
+    let key = key_of(folder.path());
+    let internal = demo.word("http://").trim_end_matches(',').to_owned();
+    let (_, application) = internal.trim_end_matches('/').rsplit_once(':').unwrap();
+    let home = format!("http://127.0.0.1:{application}/");
+    let home = run("curl", &["--silent", "--max-time", "25", &home], &[], "")
+        .await
+        .success();
+    let habits = |attribute: &str| home.matches(&format!("{attribute}=\"{internal}")).count();
+    assert_eq!(
+        (habits("href"), habits("src")),
+        (BAD_HABITS.len(), 1),
+        "{home}"
+    );
+
+    let trap = Trap::new().await;
+    let url = demo.url();
+    let steps: Value = follow_bad_habits(url).into();
+    let seen = browse(&[&key], &[&trap.rule()], &steps).await;
+    trap.assert_empty(&seen, &format!("demo.localhost:{}", demo.port()))
+        .await;
+    assert_eq!(seen["steps"].as_array().unwrap().len(), 12, "{seen:#}");
+    assert_eq!(seen["console"], nothing(), "{seen:#}");
+    assert_eq!(seen["failed"], nothing(), "{seen:#}");
+    let outside = BAD_HABITS.map(|path| format!("{url}{path}"));
+    assert_eq!(at(&steps, &seen, "links")["value"], json!(outside));
+    let pictures = at(&steps, &seen, "pictures")["value"].as_array().unwrap();
+    assert_eq!(pictures.len(), 1, "{pictures:?}");
+    assert!(
+        pictures[0].as_str().unwrap().starts_with(url),
+        "{pictures:?}"
+    );
+
+    // The same application under another name: its links stay there.
+    let staff = format!("https://staff.localhost:{}/", demo.port());
+    let sign_in = json!([{ "goto": staff }, { "click": "#alice" }, { "arrive": staff }]);
+    let steps = [
+        sign_in.as_array().unwrap().clone(),
+        follow_bad_habits(&staff),
+    ]
+    .concat();
+    let seen = browse(&[&key], &[&trap.rule()], &steps.into()).await;
+    let done = seen["steps"].as_array().unwrap();
+    assert_eq!(done.len(), 15, "{seen:#}");
+    assert_eq!(done[14]["url"], format!("{staff}form"), "{seen:#}");
+    assert_eq!(trap.caught().await, 0, "{seen:#}");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ pub(crate) mod sign_in;
 mod socketio;
 mod step_up;
 mod tls;
+mod translation;
 mod webdav;
 
 use std::fs;
