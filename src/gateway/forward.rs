@@ -147,7 +147,7 @@ pub(super) async fn forward(
         Some(looking) => {
             let (mut parts, body) = request.into_parts();
             let body = body.with_limit(application.limits.body);
-            let body = looking.send_back(&mut parts.headers, body).await;
+            let body = looking.send_back(&mut parts, body).await;
             Request::from_parts(parts, body)
         }
         None => request,

@@ -21,7 +21,7 @@ pub use headers::{
 };
 pub use markup::Inline;
 pub use report::{Report, Seen};
-pub use rewriters::{Rewriting, returning};
+pub use rewriters::{Rewriting, returning, returning_parts, returning_query};
 pub use stream::{Done, Translated};
 pub use urls::{Table, UrlMap, has_bodies};
 pub use view::View;

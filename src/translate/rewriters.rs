@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::body::{self, Broken, Rewrite, Text};
+use encoding_rs::{Encoding, UTF_8};
+
+use super::body::{self, Boundary, Broken, Field, MediaType, Parts, Rewrite, Skip, Text};
 use super::markup::{CssRewriting, HtmlOptions, HtmlRewriting, Inline, Links, Scripts};
 use super::replace::Replacing;
 use super::report::Report;
@@ -101,12 +103,49 @@ pub fn returning(view: &View, syntax: Syntax, text: Text) -> Box<dyn Rewrite> {
         links: count,
         ..
     } = text;
-    let origins = Arc::clone(view.table().outside());
-    let links: Arc<dyn Links> = Arc::new(Inwards(view.clone()));
-    match TextRewriting::new(links, origins, syntax, encoding) {
+    match inwards(view, syntax, encoding) {
         Some(rewriting) => Box::new(Data { rewriting, count }),
         None => Box::new(Unread),
     }
+}
+
+/// Looks through the fields of a form that somebody sends back with files between them. `wants` says of which
+/// types, where they name one.
+#[must_use]
+pub fn returning_parts(
+    view: View,
+    boundary: &Boundary,
+    wants: impl Fn(&MediaType) -> Result<(), Skip> + Send + 'static,
+    text: Text,
+) -> Box<dyn Rewrite> {
+    let choose = move |field: &Field, usual: Option<&'static Encoding>| {
+        let (charset, syntax) = field.judge(&wants)?;
+        let text = Text {
+            encoding: charset.or(usual).unwrap_or(UTF_8),
+            ..text.clone()
+        };
+        Some(returning(&view, syntax, text))
+    };
+    Box::new(Parts::new(boundary, Box::new(choose)))
+}
+
+/// The query of a request with internal URLs where external ones stood, as they are or percent-encoded; `None` where
+/// there are none.
+#[must_use]
+pub fn returning_query(view: &View, query: &str) -> Option<String> {
+    let mut made = Vec::new();
+    let mut rewriting = inwards(view, Syntax::Form, UTF_8)?;
+    rewriting.push(query.as_bytes(), &mut made);
+    let counts = rewriting.end(&mut made);
+    let made = String::from_utf8(made).ok();
+    made.filter(|_| counts.links > 0)
+}
+
+/// `None` for an encoding that nothing is found in.
+fn inwards(view: &View, syntax: Syntax, encoding: &'static Encoding) -> Option<TextRewriting> {
+    let origins = Arc::clone(view.table().outside());
+    let links: Arc<dyn Links> = Arc::new(Inwards(view.clone()));
+    TextRewriting::new(links, origins, syntax, encoding)
 }
 
 /// External URLs, as applications know them.
@@ -187,5 +226,160 @@ impl Rewrite for Unread {
 
     fn end(self: Box<Self>, _out: &mut Vec<u8>) -> Result<(), Broken> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use http::header::{CONTENT_TYPE, HeaderValue};
+    use proptest::collection::vec;
+    use proptest::sample::select;
+
+    use super::*;
+    use crate::model::{Application, HostHeader};
+    use crate::translate::Table;
+    use crate::translate::body::Links as Count;
+    use crate::translate::body::testing::{chunks, property};
+    use crate::translate::tests::{application, view};
+
+    /// As the wiki sees it; the blog knows itself by its external URL.
+    fn wiki() -> View {
+        let mut named: Vec<Application> = [
+            ("https://wiki.example.com/", "http://wiki.corp:8888/"),
+            ("https://portal.example.com/git/", "http://git.corp/"),
+            ("https://blog.example.com/", "http://blog.corp/"),
+        ]
+        .into_iter()
+        .map(|(external, internal)| application(external, internal))
+        .collect();
+        named[0].link_translation.body = BodyKind::ALL.to_vec();
+        named[2].host_header = HostHeader::External;
+        let all: Vec<_> = named.into_iter().map(Arc::new).collect();
+        let table = Arc::new(Table::new(&all));
+        let (captured, host) = view(&all[0], "wiki.example.com");
+        View::new(&table, &all[0], captured.as_ref(), &host)
+    }
+
+    #[test]
+    fn external_urls_in_a_query_become_internal() {
+        let view = wiki();
+        let mut seen = 0;
+        for (query, expected) in [
+            (
+                "next=https%3A%2F%2Fwiki.example.com%2Fa%3Fb&c=d",
+                Some("next=http%3A%2F%2Fwiki.corp%3A8888%2Fa%3Fb&c=d"),
+            ),
+            (
+                "next=https%3a%2f%2fwiki.example.com%2fa",
+                Some("next=http%3a%2f%2fwiki.corp%3a8888%2fa"),
+            ),
+            (
+                "u=https://wiki.example.com/a?b=c&d",
+                Some("u=http://wiki.corp:8888/a?b=c&d"),
+            ),
+            (
+                "u=https%253A%252F%252Fwiki.example.com%252F",
+                Some("u=http%253A%252F%252Fwiki.corp%253A8888%252F"),
+            ),
+            (
+                "u=https%3A%2F%2Fportal.example.com%2Fgit%2Fx&v=%zz+%e4",
+                Some("u=http%3A%2F%2Fgit.corp%2Fx&v=%zz+%e4"),
+            ),
+            (
+                "a=%2F%2Fwiki.example.com%2Fa",
+                Some("a=%2F%2Fwiki.corp%3A8888%2Fa"),
+            ),
+            ("https://wiki.example.com", Some("http://wiki.corp:8888")),
+            ("a=1&a=2;b=+%20%2f&&c", None),
+            ("u=https%3A%2F%2Fblog.example.com%2F", None),
+            ("u=https%3A%2F%2Felse.example.com%2F", None),
+            ("u=http%3A%2F%2Fwiki.example.com%2F", None),
+            ("u=https%3A%2F%2Fwiki.example.com%3A444%2F", None),
+            ("u=https%3A%2F%2Fwiki.example.com.evil%2F", None),
+            ("u=https%25253A%25252F%25252Fwiki.example.com", None),
+            ("u=https%3A%2F%2Fportal.example.com%2Fgitx", None),
+            ("host=wiki.example.com&path=/a", None),
+            ("", None),
+        ] {
+            let made = returning_query(&view, query);
+            assert_eq!(made.as_deref(), expected, "{query}");
+            seen += 1;
+        }
+        assert_eq!(seen, 17);
+    }
+
+    fn through(mut rewriter: Box<dyn Rewrite>, octets: &[u8], lengths: &[usize]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for chunk in chunks(octets, lengths) {
+            rewriter.push(chunk, &mut out).unwrap();
+        }
+        rewriter.end(&mut out).unwrap();
+        out
+    }
+
+    fn text() -> Text {
+        Text {
+            encoding: UTF_8,
+            only_ascii: false,
+            links: Count::default(),
+        }
+    }
+
+    #[test]
+    fn what_a_form_with_files_brings_back_is_what_was_there() {
+        let view = wiki();
+        let mut fields = HeaderMap::new();
+        let form = HeaderValue::from_static("multipart/form-data; boundary=\"x y\"");
+        fields.insert(CONTENT_TYPE, form);
+        let boundary = Boundary::of(&fields).unwrap();
+        let values = [
+            "http://wiki.corp:8888/a?b#c",
+            "http://git.corp/x",
+            "<a href=\"http://wiki.corp:8888/\">\r\n--x\r\n",
+            "http%3A%2F%2Fgit.corp%2F",
+            "http://else.corp/",
+            "text\r\n",
+            "",
+        ];
+        let heads = [
+            "",
+            "Content-Type: text/plain\r\n",
+            "Content-Type: text/html; charset=utf-8\r\n",
+        ];
+        let values = vec((select(heads.to_vec()), select(values.to_vec())), 0..8);
+        property(
+            200,
+            (values, vec(1_usize..90, 1..5)),
+            |(values, lengths)| {
+                let (mut inside, mut outside) = (Vec::new(), Vec::new());
+                for (head, value) in values {
+                    let head =
+                        format!("--x y\r\nContent-Disposition: form-data; name=a\r\n{head}\r\n");
+                    let rewriting = Rewriting {
+                        view: view.clone(),
+                        report: None,
+                        inline: Inline::default(),
+                        keeps_data: false,
+                    };
+                    let seen = through(
+                        rewriting.rewriter(BodyKind::Text, text()),
+                        value.as_bytes(),
+                        &[9],
+                    );
+                    // A file is as people have it.
+                    let file = b"\r\n--x y\r\nContent-Disposition: form-data; filename=a\r\n\r\nhttps://wiki.example.com/\r\n";
+                    inside.extend([head.as_bytes(), value.as_bytes(), file].concat());
+                    outside.extend([head.as_bytes(), &seen, file].concat());
+                }
+                let last = b"--x y--\r\n";
+                inside.extend(last);
+                outside.extend(last);
+                let make = || returning_parts(view.clone(), &boundary, |_| Ok(()), text());
+                assert_eq!(through(make(), &outside, &lengths), inside);
+                assert_eq!(through(make(), &outside, &[1]), inside);
+                assert_eq!(through(make(), &inside, &lengths), inside);
+            },
+        );
     }
 }

@@ -27,6 +27,9 @@ pub enum Broken {
     /// the body may follow it unchanged.
     #[error("rewriting stopped: {0}")]
     Stopped(&'static str),
+    /// The same, where what a form sends cannot be taken apart.
+    #[error("rewriting stopped: the parts of the form cannot be told apart")]
+    Parts,
     /// Something that was taken is not in `out`: a body that went out in part has to break.
     #[error("the rewriter lost octets: {0}")]
     Lost(&'static str),

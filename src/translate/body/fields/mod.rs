@@ -1,17 +1,21 @@
 //! Header fields of requests and answers whose bodies are translated.
 
 mod list;
+mod part;
 mod request;
 mod response;
+mod sent;
 mod tag;
 #[cfg(test)]
 mod tests;
 mod types;
 
+pub use part::Field;
 pub use request::{Asked, prepare_request};
-pub use response::{Plan, Verdict, Wants, judge, judge_request, mark_translated, remove_digests};
+pub use response::{Plan, Verdict, Wants, judge, mark_translated, remove_digests};
+pub use sent::{Boundary, Sent, judge_request};
 pub use tag::TagSuffix;
-pub use types::{FORM, MediaType};
+pub use types::{FORM, MediaType, UPLOAD};
 
 /// Why a body is not translated, or only its beginning: a closed list, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,13 +44,15 @@ pub enum Skip {
     Expands,
     /// Too much came without a text in it.
     NoText,
+    /// What a form with files sends is not made of parts, or they do not come to an end.
+    Parts,
     /// The rewriter gave up.
     Rewriter,
 }
 
 impl Skip {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Empty,
         Self::Type,
         Self::Excluded,
@@ -59,6 +65,7 @@ impl Skip {
         Self::Damaged,
         Self::Expands,
         Self::NoText,
+        Self::Parts,
         Self::Rewriter,
     ];
 
@@ -78,6 +85,7 @@ impl Skip {
             Self::Damaged => "damaged",
             Self::Expands => "expands",
             Self::NoText => "no_text",
+            Self::Parts => "multipart",
             Self::Rewriter => "rewriter",
         }
     }

@@ -11,10 +11,9 @@ use super::Skip;
 use super::list::{Quoted, members};
 use super::request::Asked;
 use super::tag::TagSuffix;
-use super::types::{FORM, MediaType};
+use super::types::MediaType;
 use crate::model::BodyKind;
 use crate::translate::body::codec::Coding;
-use crate::translate::text::Syntax;
 
 /// Digests of a body that will be another one; they come as trailers, too.
 const DIGESTS: [HeaderName; 4] = [
@@ -97,7 +96,7 @@ fn plan(status: StatusCode, headers: &HeaderMap, wants: Wants<'_>) -> Result<Pla
 }
 
 /// How a body of this type is translated.
-fn how(headers: &HeaderMap, media_type: &MediaType) -> Result<Plan, Skip> {
+pub(super) fn how(headers: &HeaderMap, media_type: &MediaType) -> Result<Plan, Skip> {
     let mut directives = members(headers, &CACHE_CONTROL, Quoted::Escapes);
     if directives.any(|directive| directive.eq_ignore_ascii_case(b"no-transform")) {
         return Err(Skip::NoTransform);
@@ -126,36 +125,6 @@ fn coding(headers: &HeaderMap) -> Option<Coding> {
         return None;
     }
     Coding::named(first)
-}
-
-/// How the body of a request is mapped back, and what it is written in; `None` where it passes as it comes:
-/// answers of its type do, or it cannot be read. A form may hold whatever came in data; a page or style sheet
-/// is kept where it is put.
-#[must_use]
-pub fn judge_request(
-    method: &Method,
-    headers: &HeaderMap,
-    wants: Wants<'_>,
-) -> Option<(Plan, Syntax)> {
-    let media_type = MediaType::sent(headers)?;
-    let is_form = media_type.essence == FORM;
-    let may_be_kept = media_type.kind.is_data() || method == Method::PUT;
-    if !may_be_kept || wants(&media_type).is_err() {
-        return None;
-    }
-    let plan = how(headers, &media_type).ok()?;
-    // Of what anybody sends, a few octets of Brotli may ask for a window of 16 MiB.
-    if plan.coding == Coding::Brotli {
-        return None;
-    }
-    let syntax = match media_type.kind {
-        _ if is_form => Syntax::Form,
-        BodyKind::Json => Syntax::Json,
-        BodyKind::JavaScript => Syntax::JavaScript,
-        BodyKind::Xml => Syntax::Xml,
-        _ => Syntax::Text,
-    };
-    Some((plan, syntax))
 }
 
 /// Makes the fields those of a translated body, the same for GET, HEAD and 304: no length, no

@@ -8,6 +8,9 @@ use crate::model::BodyKind;
 /// The media type of what plain forms send.
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
+/// The media type of what forms with files send.
+pub const UPLOAD: &str = "multipart/form-data";
+
 /// What a body is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaType {
@@ -34,13 +37,29 @@ impl MediaType {
     /// The same of a request, in which a form is text.
     pub(super) fn sent(headers: &HeaderMap) -> Option<Self> {
         match Self::any(headers)? {
-            form if form.essence == FORM => Some(form),
+            form if form.is_form() => Some(form),
             _ => Self::of(headers),
         }
     }
 
+    /// Whether it is what a form sends.
+    #[must_use]
+    pub fn is_form(&self) -> bool {
+        self.essence == FORM || self.essence == UPLOAD
+    }
+
+    /// What a query is, which is written as a form is.
+    #[must_use]
+    pub fn form() -> Self {
+        Self {
+            kind: BodyKind::Text,
+            essence: FORM.to_owned(),
+            charset: None,
+        }
+    }
+
     /// Any type, as if it were text.
-    fn any(headers: &HeaderMap) -> Option<Self> {
+    pub(super) fn any(headers: &HeaderMap) -> Option<Self> {
         let value = headers.get_all(CONTENT_TYPE).iter().next_back()?;
         let mut parts = split(value.as_bytes(), b';', Quoted::Escapes);
         let essence = parts.next()?.to_ascii_lowercase();
@@ -102,7 +121,7 @@ fn kind(essence: &str) -> Option<BodyKind> {
     })
 }
 
-fn unquoted(value: &[u8]) -> Vec<u8> {
+pub(super) fn unquoted(value: &[u8]) -> Vec<u8> {
     let Some(inner) = value.strip_prefix(b"\"") else {
         return value.to_vec();
     };

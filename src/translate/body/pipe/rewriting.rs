@@ -117,6 +117,7 @@ impl From<Broken> for Stop {
     fn from(broken: Broken) -> Self {
         match broken {
             Broken::Stopped(_) => Self::Passing(Skip::Rewriter),
+            Broken::Parts => Self::Passing(Skip::Parts),
             Broken::Lost(_) => Self::Lost(broken),
         }
     }

@@ -1,12 +1,12 @@
-//! Bodies of answers whose links are to lead through the gateway, and of requests that send them back.
+//! Bodies of answers whose links are to lead through the gateway, and requests that send them back.
+
+mod back;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE,
-};
+use http::header::{CONTENT_TYPE, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::request::Parts as RequestParts;
 use http::response::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -18,17 +18,17 @@ use super::respond::Failure;
 use super::written::Written;
 use crate::auth::Permit;
 use crate::http::{self as rules, Body};
-use crate::model::{ApplicationName, BodyKind, Exclusion};
+use crate::model::{ApplicationName, BodyKind, Exclusion, LinkTranslation};
 use crate::telemetry::metrics::{
     TRANSLATED, TRANSLATED_LINKS, TRANSLATED_OCTETS, TRANSLATION_SECONDS,
 };
 use crate::translate::body::{
-    self, Asked, Counts, Decision, FORM, MediaType, Skip, TagSuffix, Translating, Verdict, judge,
-    judge_request, mark_translated, prepare_request, remove_digests,
+    self, Asked, Counts, Decision, FORM, MediaType, Skip, TagSuffix, Translating, UPLOAD, Verdict,
+    judge, mark_translated, prepare_request,
 };
 use crate::translate::{
     Inline, Report, Rewriting, Translated, View, admit_changed, has_bodies, named_hashes,
-    remove_policies_with_hashes, returning,
+    remove_policies_with_hashes,
 };
 
 /// A request to an application whose answers are looked through, until its answer comes.
@@ -196,38 +196,6 @@ impl Looking {
         Body::boxed(translated)
     }
 
-    /// What is sent to the application: external URLs in it become internal, where that is set.
-    pub(super) async fn send_back(&self, fields: &mut HeaderMap, body: Body) -> Body {
-        if !self.view.settings().round_trip || http_body::Body::is_end_stream(&body) {
-            return body;
-        }
-        let wants = |media_type: &MediaType| match media_type.essence == FORM {
-            // A form may hold whatever came in data, or in hidden fields of a page.
-            true => self.is_excluded(media_type).map_or(Ok(()), Err),
-            false => self.wants(media_type),
-        };
-        let Some((plan, syntax)) = judge_request(&self.method, fields, &wants) else {
-            return body;
-        };
-        let view = self.view.clone();
-        let maker = move |text: body::Text| returning(&view, syntax, text);
-        let translating = Translating::new(plan, Box::new(maker));
-        let mut translated = Translated::new(body, translating, Box::new(|_, _| {}));
-        if translated.decide().await == Decision::Translated {
-            let length = fields.remove(CONTENT_LENGTH);
-            remove_digests(fields);
-            let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-            // Not every application takes a body whose length it does not know.
-            if length.is_some_and(|length| length <= SHORT) {
-                let gathered = tokio::time::timeout(PATIENCE, translated.gather(2 * SHORT));
-                if let Ok(Some(length)) = gathered.await {
-                    fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
-                }
-            }
-        }
-        Body::boxed(translated).joined()
-    }
-
     fn rewriting(&self, inline: Inline) -> Rewriting {
         Rewriting {
             view: self.view.clone(),
@@ -273,8 +241,8 @@ impl Looking {
         if !settings.body.contains(&kind) {
             return Err(Skip::Type);
         }
-        if let Some(skip) = self.is_excluded(media_type) {
-            return Err(skip);
+        if is_excluded(settings, &self.path, media_type) {
+            return Err(Skip::Excluded);
         }
         let is_written = match kind.is_data() {
             true => self.is_written,
@@ -284,13 +252,6 @@ impl Looking {
             true => Err(Skip::Written),
             false => Ok(()),
         }
-    }
-
-    fn is_excluded(&self, media_type: &MediaType) -> Option<Skip> {
-        let MediaType { kind, essence, .. } = media_type;
-        let mut all = self.view.settings().exclude.iter();
-        let excludes = |one: &Exclusion| one.fits(&self.path, *kind, essence);
-        all.any(excludes).then_some(Skip::Excluded)
     }
 
     fn mark(&self, fields: &mut HeaderMap) {
@@ -304,11 +265,12 @@ const LONGEST_PATH: usize = 200;
 /// How long the head of a page waits for the beginning of its body, where it has to name what changes there.
 const HEAD_WAITS: Duration = Duration::from_secs(1);
 
-/// A body of a request that is waited for, in octets.
-const SHORT: usize = 32 * 1024;
-
-/// How long it is waited for. Then it goes on as it comes, without a length.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Whether it passes as it comes, at this path.
+fn is_excluded(settings: &LinkTranslation, path: &str, media_type: &MediaType) -> bool {
+    let MediaType { kind, essence, .. } = media_type;
+    let excludes = |one: &Exclusion| one.fits(path, *kind, essence);
+    settings.exclude.iter().any(excludes)
+}
 
 fn count(application: &ApplicationName, outcome: &'static str) {
     TRANSLATED
@@ -349,7 +311,7 @@ fn brings(parts: &RequestParts) -> Brings {
     let is_form = parts.headers.get(CONTENT_TYPE).is_some_and(|value| {
         let essence = value.as_bytes().split(|octet| *octet == b';').next();
         let essence = essence.unwrap_or_default().trim_ascii();
-        [FORM, "multipart/form-data"]
+        [FORM, UPLOAD]
             .iter()
             .any(|form| essence.eq_ignore_ascii_case(form.as_bytes()))
     });
