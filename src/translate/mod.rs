@@ -5,6 +5,8 @@
 //! the rules about cookies to header fields, [`Translated`] with a [`View`] to bodies while they stream.
 
 pub mod body;
+#[cfg(test)]
+mod bounds;
 mod headers;
 pub mod markup;
 mod replace;

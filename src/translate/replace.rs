@@ -47,6 +47,8 @@ pub(super) struct Words {
     instead: Vec<Vec<u8>>,
     /// Where characters of two octets may end like ASCII.
     two_octets: Option<Charset>,
+    /// How many times longer a text may become.
+    growth: usize,
 }
 
 impl Words {
@@ -65,7 +67,7 @@ impl Words {
         };
         let words = settings.replacements.iter();
         let words = words.filter(|word| word.body.contains(&kind));
-        let (find, instead): (Vec<_>, Vec<_>) = words
+        let (find, instead): (Vec<Vec<u8>>, Vec<Vec<u8>>) = words
             .filter_map(|word| Some((encode(&word.find)?, encode(&word.replace)?)))
             .unzip();
         if find.is_empty() {
@@ -77,7 +79,10 @@ impl Words {
             // The others take hundreds of octets for each of the words.
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(&find);
+        let growths = find.iter().zip(&instead);
+        let growths = growths.map(|(find, instead)| instead.len().div_ceil(find.len().max(1)));
         Some(Self {
+            growth: growths.max().unwrap_or(1).max(1),
             // Configuration bounds how many there are, and how long they are.
             automaton: automaton.ok()?,
             find,
@@ -201,6 +206,15 @@ impl Rewrite for Replacing {
         let pushed = self.next.push(&self.made, out);
         let ended = self.next.end(out);
         pushed.and(ended)
+    }
+
+    fn growth(&self) -> usize {
+        self.words.growth.saturating_mul(self.next.growth())
+    }
+
+    #[cfg(test)]
+    fn kept(&self) -> usize {
+        self.held.capacity() + self.made.capacity() + self.next.kept()
     }
 }
 

@@ -60,6 +60,7 @@ impl Rewriting {
             inline: self.inline.clone(),
         };
         let origins = Arc::clone(self.view.table().inside());
+        let growth = self.view.table().growth();
         let links = match self.report {
             Some(report) => report.of(self.view.links()),
             None => self.view.links(),
@@ -67,11 +68,19 @@ impl Rewriting {
         let syntax = match kind {
             BodyKind::Html => {
                 let rewriting = HtmlRewriting::new(links, options)?;
-                return Some(Box::new(Page { rewriting, count }));
+                return Some(Box::new(Page {
+                    rewriting,
+                    count,
+                    growth,
+                }));
             }
             BodyKind::Css => {
                 let rewriting = CssRewriting::new(links, encoding)?;
-                return Some(Box::new(StyleSheet { rewriting, count }));
+                return Some(Box::new(StyleSheet {
+                    rewriting,
+                    count,
+                    growth,
+                }));
             }
             BodyKind::Json => Syntax::Json,
             BodyKind::JavaScript => Syntax::JavaScript,
@@ -79,7 +88,11 @@ impl Rewriting {
             BodyKind::Text => Syntax::Text,
         };
         let rewriting = TextRewriting::new(links, origins, syntax, encoding)?;
-        Some(Box::new(Data { rewriting, count }))
+        Some(Box::new(Data {
+            rewriting,
+            count,
+            growth,
+        }))
     }
 
     /// What of a page's scripts is looked through.
@@ -104,7 +117,11 @@ pub fn returning(view: &View, syntax: Syntax, text: Text) -> Box<dyn Rewrite> {
         ..
     } = text;
     match inwards(view, syntax, encoding) {
-        Some(rewriting) => Box::new(Data { rewriting, count }),
+        Some(rewriting) => Box::new(Data {
+            rewriting,
+            count,
+            growth: view.table().growth_back(),
+        }),
         None => Box::new(Unread),
     }
 }
@@ -118,6 +135,7 @@ pub fn returning_parts(
     wants: impl Fn(&MediaType) -> Result<(), Skip> + Send + 'static,
     text: Text,
 ) -> Box<dyn Rewrite> {
+    let growth = view.table().growth_back();
     let choose = move |field: &Field, usual: Option<&'static Encoding>| {
         let (charset, syntax) = field.judge(&wants)?;
         let text = Text {
@@ -126,7 +144,7 @@ pub fn returning_parts(
         };
         Some(returning(&view, syntax, text))
     };
-    Box::new(Parts::new(boundary, Box::new(choose)))
+    Box::new(Parts::new(boundary, growth, Box::new(choose)))
 }
 
 /// The query of a request with internal URLs where external ones stood, as they are or percent-encoded; `None` where
@@ -164,6 +182,7 @@ impl Links for Inwards {
 struct Page {
     rewriting: HtmlRewriting,
     count: body::Links,
+    growth: usize,
 }
 
 impl Rewrite for Page {
@@ -177,11 +196,21 @@ impl Rewrite for Page {
         self.count.add(finished.counts.links);
         Ok(())
     }
+
+    fn growth(&self) -> usize {
+        self.growth
+    }
+
+    #[cfg(test)]
+    fn kept(&self) -> usize {
+        self.rewriting.kept()
+    }
 }
 
 struct StyleSheet {
     rewriting: CssRewriting,
     count: body::Links,
+    growth: usize,
 }
 
 impl Rewrite for StyleSheet {
@@ -195,11 +224,21 @@ impl Rewrite for StyleSheet {
         self.count.add(counts.links);
         Ok(())
     }
+
+    fn growth(&self) -> usize {
+        self.growth
+    }
+
+    #[cfg(test)]
+    fn kept(&self) -> usize {
+        self.rewriting.kept()
+    }
 }
 
 struct Data {
     rewriting: TextRewriting,
     count: body::Links,
+    growth: usize,
 }
 
 impl Rewrite for Data {
@@ -212,6 +251,15 @@ impl Rewrite for Data {
         let counts = self.rewriting.end(out);
         self.count.add(counts.links);
         Ok(())
+    }
+
+    fn growth(&self) -> usize {
+        self.growth
+    }
+
+    #[cfg(test)]
+    fn kept(&self) -> usize {
+        self.rewriting.kept()
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Translated {
     translating: Translating,
     /// What has come and is not looked through.
     chunk: Bytes,
+    /// Of what was looked through, more is to give.
+    more: bool,
     /// Octets were looked through since the last pause.
     owes: bool,
     /// A pause of the application does not matter yet.
@@ -51,6 +53,7 @@ impl Translated {
             inner,
             translating,
             chunk: Bytes::new(),
+            more: false,
             owes: false,
             waits: false,
             out: Vec::new(),
@@ -133,7 +136,7 @@ impl Translated {
     /// One step; ready where there is something to give, or nothing more to come.
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if !self.chunk.is_empty() {
+            if !self.chunk.is_empty() || self.more {
                 let mut rest = &self.chunk[..];
                 let began = Instant::now();
                 let step = self.translating.step(&mut rest, &mut self.out, false);
@@ -141,6 +144,7 @@ impl Translated {
                 let taken = self.chunk.len() - rest.len();
                 let _ = self.chunk.split_to(taken);
                 self.owes = true;
+                self.more = step == Ok(Step::More);
                 match step {
                     Ok(Step::More) => return Poll::Ready(()),
                     Ok(Step::Done) => {}
@@ -183,7 +187,8 @@ impl Translated {
     fn flush(&mut self) -> Result<(), BodyError> {
         let mut nothing: &[u8] = &[];
         let step = self.translating.step(&mut nothing, &mut self.out, true)?;
-        self.owes = step == Step::More;
+        self.more = step == Step::More;
+        self.owes = self.more;
         Ok(())
     }
 
@@ -244,5 +249,62 @@ impl HttpBody for Translated {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::model::BodyKind;
+    use crate::translate::body::codec::Coding;
+    use crate::translate::body::testing::{CODINGS, pack, unpack};
+    use crate::translate::body::{Broken, Plan, Rewrite, Text};
+
+    /// Says everything a thousand times.
+    struct Echo;
+
+    impl Rewrite for Echo {
+        fn push(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
+            out.extend(chunk.iter().flat_map(|octet| [*octet; 1000]));
+            Ok(())
+        }
+
+        fn end(self: Box<Self>, _out: &mut Vec<u8>) -> Result<(), Broken> {
+            Ok(())
+        }
+
+        fn growth(&self) -> usize {
+            1000
+        }
+    }
+
+    #[tokio::test]
+    async fn what_one_chunk_becomes_comes_whole_and_in_pieces() {
+        let text = b"abcdefgh".repeat(1000);
+        for coding in CODINGS {
+            let plan = Plan {
+                kind: BodyKind::Text,
+                coding,
+                charset: None,
+                waits: false,
+            };
+            let maker = |_: Text| -> Box<dyn Rewrite> { Box::new(Echo) };
+            let translating = Translating::new(plan, Box::new(maker));
+            let inner = Body::full(pack(coding, &text));
+            let mut body = Translated::new(inner, translating, Box::new(|_, _| {}));
+            let mut octets = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let data = frame.unwrap().into_data().unwrap();
+                assert!(coding != Coding::Identity || data.len() < 128 * 1024);
+                octets.extend_from_slice(&data);
+            }
+            let expected = text.iter().flat_map(|octet| [*octet; 1000]);
+            assert!(
+                unpack(coding, &octets).into_iter().eq(expected),
+                "{coding:?}"
+            );
+        }
     }
 }

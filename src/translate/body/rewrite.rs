@@ -18,6 +18,17 @@ pub trait Rewrite: Send {
     /// # Errors
     /// See [`Broken`].
     fn end(self: Box<Self>, out: &mut Vec<u8>) -> Result<(), Broken>;
+
+    /// How many times longer a text may become at most.
+    fn growth(&self) -> usize {
+        1
+    }
+
+    /// How many octets its buffers take.
+    #[cfg(test)]
+    fn kept(&self) -> usize {
+        0
+    }
 }
 
 /// Why a rewriter gave up.

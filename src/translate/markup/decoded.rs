@@ -22,6 +22,15 @@ pub(in crate::translate) type Edits = Vec<Edit>;
 /// How many changes one attribute may have: bounds the memory. What follows stays as it came.
 pub(in crate::translate) const MOST_EDITS: usize = 512;
 
+/// How many octets longer a tag, or a text that changes as a whole, may become: bounds the memory. What follows stays
+/// as it came.
+pub(in crate::translate) const MOST_GROWTH: usize = 16 * 1024;
+
+/// How much longer something becomes that stands in place of these octets.
+pub(in crate::translate) fn growth(old: usize, new: &[u8]) -> usize {
+    new.len().saturating_sub(old)
+}
+
 /// All of them further on.
 pub(in crate::translate) fn shifted(mut edits: Edits, by: usize) -> Edits {
     for edit in &mut edits {

@@ -1,6 +1,7 @@
 //! Scripts and styles inside a page that its Content Security Policy names by their hashes.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest::{Algorithm, SHA256, SHA384, SHA512, digest};
@@ -16,12 +17,46 @@ pub struct Inline(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     /// By policies of the head.
-    named: HashSet<Hash>,
+    named: Names,
     /// By policies inside the page, which are out already.
-    named_inside: HashSet<Hash>,
+    named_inside: Names,
     changed: Vec<Changed>,
     is_fixed: bool,
     kept: u64,
+}
+
+/// A set of hashes. A few octets for each are enough: what is taken for another one is treated with more care.
+#[derive(Debug, Default)]
+struct Names {
+    marks: HashSet<u64>,
+    /// There are more than are remembered, and so anything may be one of them.
+    has_more: bool,
+}
+
+/// How many hashes are remembered: bounds the memory.
+const MOST_NAMES: usize = 1024;
+
+impl Names {
+    fn add(&mut self, hash: &str) {
+        match self.marks.len() < MOST_NAMES {
+            true => drop(self.marks.insert(mark(hash))),
+            false => self.has_more |= !self.marks.contains(&mark(hash)),
+        }
+    }
+
+    fn has_any(&self, hashes: &[Hash]) -> bool {
+        self.has_more || hashes.iter().any(|hash| self.marks.contains(&mark(hash)))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+    }
+}
+
+fn mark(hash: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hash.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A hash source of CSP Level 3 without quotes, such as `sha256-…`, in the usual alphabet of base64.
@@ -43,10 +78,9 @@ impl Inline {
     /// With what the policies of the head name.
     #[must_use]
     pub fn new(named: HashSet<Hash>) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            named,
-            ..State::default()
-        })))
+        let mut state = State::default();
+        named.iter().for_each(|hash| state.named.add(hash));
+        Self(Arc::new(Mutex::new(state)))
     }
 
     /// What has changed so far. Nothing more that is named changes.
@@ -63,6 +97,22 @@ impl Inline {
         self.lock().kept
     }
 
+    /// How many octets it takes: a mark and an octet beside it, in tables up to half empty.
+    #[cfg(test)]
+    pub(in crate::translate) fn octets(&self) -> usize {
+        let state = self.lock();
+        let marks = state.named.marks.capacity() + state.named_inside.marks.capacity();
+        let changed = state.changed.iter();
+        let texts = changed.map(|one| {
+            one.old
+                .iter()
+                .chain([&one.new])
+                .map(String::capacity)
+                .sum::<usize>()
+        });
+        2 * 9 * marks + texts.sum::<usize>() + state.changed.capacity() * size_of::<Changed>()
+    }
+
     /// Whether code has to be seen as a whole before it changes.
     pub(in crate::translate) fn is_named(&self) -> bool {
         let state = self.lock();
@@ -71,8 +121,8 @@ impl Inline {
 
     /// What a policy inside the page names holds from there on.
     pub(super) fn name_inside(&self, policy: &[u8]) {
-        let hashes = hashes_of(policy);
-        self.lock().named_inside.extend(hashes);
+        let mut state = self.lock();
+        hashes_of(policy).for_each(|hash| state.named_inside.add(&hash));
     }
 
     /// Notes down that one text becomes another; `false` where it has to stay.
@@ -88,10 +138,10 @@ impl Inline {
             ("sha512", &SHA512),
         ];
         let old = all.map(|(name, algorithm)| source(name, algorithm, old));
-        let is_in = |hashes: &HashSet<Hash>| old.iter().any(|hash| hashes.contains(hash));
-        let is_named = is_in(&state.named);
-        let has_to_stay = is_named && (state.is_fixed || state.changed.len() == MOST);
-        if has_to_stay || is_in(&state.named_inside) {
+        let is_named = state.named.has_any(&old);
+        let is_full = state.changed.len() == MOST || state.named.has_more;
+        let has_to_stay = is_named && (state.is_fixed || is_full);
+        if has_to_stay || state.named_inside.has_any(&old) {
             state.kept += 1;
             return false;
         }

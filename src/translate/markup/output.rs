@@ -1,6 +1,6 @@
 //! Where a rewriter puts what it has decided.
 
-use super::decoded::{Edit, Edits, MOST_EDITS};
+use super::decoded::{Edit, Edits, MOST_EDITS, MOST_GROWTH, growth};
 
 /// Takes a text part by part: what stays, and what is replaced by what.
 pub(in crate::translate) trait Output {
@@ -34,6 +34,7 @@ impl Output for Vec<u8> {
 pub(in crate::translate) struct Collected {
     at: usize,
     edits: Edits,
+    grown: usize,
 }
 
 impl Collected {
@@ -50,9 +51,11 @@ impl Output for Collected {
     fn replace(&mut self, old: &[u8], new: &[u8]) {
         let begin = self.at;
         self.at += old.len();
-        if self.edits.len() == MOST_EDITS {
+        let grown = self.grown + growth(old.len(), new);
+        if self.edits.len() == MOST_EDITS || grown > MOST_GROWTH {
             return;
         }
+        self.grown = grown;
         self.edits.push(Edit {
             range: begin..self.at,
             with: String::from_utf8_lossy(new).into_owned(),

@@ -93,6 +93,11 @@ impl TextRewriting {
         self.counts.links += self.scanner.feed(b"", true, &*self.links, out);
         self.counts
     }
+
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.scanner.kept()
+    }
 }
 
 /// A script element whose end comes later.
@@ -112,6 +117,11 @@ impl ScriptText {
         out: &mut O,
     ) -> u64 {
         self.0.feed(text, is_last, links, out)
+    }
+
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.0.kept()
     }
 }
 

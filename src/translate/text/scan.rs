@@ -55,6 +55,12 @@ impl Scanner {
         }
     }
 
+    /// How many octets its buffers take.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.window.capacity() + self.masked.capacity() + self.host.capacity()
+    }
+
     /// Takes what came; returns how many links changed.
     pub(super) fn feed<O: Output>(
         &mut self,

@@ -7,6 +7,7 @@
 //! Only scheme, host, port and path prefix change; whatever follows is kept octet by octet.
 
 mod back;
+mod growth;
 mod origin;
 mod parts;
 mod resource;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::back::Back;
+use super::growth::Growth;
 use super::origin::written;
 use super::parts::{Parts, exchange_prefix, read_authority, split_origin};
 use crate::model::{
@@ -27,6 +28,7 @@ pub struct Table {
     inside: Arc<Origins>,
     outside: Arc<Origins>,
     words: AllWords,
+    growth: Growth,
     fingerprint: [u8; 32],
 }
 
@@ -90,6 +92,7 @@ impl Table {
             table.inside = Arc::new(Origins::new(hosts.iter().map(String::as_str)));
             table.outside = Arc::new(Origins::new(outside.iter().map(String::as_str)));
         }
+        table.growth = Growth::of(applications);
         table.fingerprint.copy_from_slice(hash.finish().as_ref());
         table
     }
@@ -98,6 +101,18 @@ impl Table {
     #[must_use]
     pub const fn fingerprint(&self) -> [u8; 32] {
         self.fingerprint
+    }
+
+    /// How many times longer a text of internal URLs may become.
+    #[must_use]
+    pub const fn growth(&self) -> usize {
+        self.growth.out
+    }
+
+    /// How many times longer a text of external URLs may become, on the way back.
+    #[must_use]
+    pub const fn growth_back(&self) -> usize {
+        self.growth.back
     }
 
     /// Finds the hosts of all internal URLs.

@@ -43,6 +43,8 @@ pub struct Parts {
     charset: Option<&'static Encoding>,
     /// What is not decided yet.
     window: Vec<u8>,
+    /// How many times longer a field may become.
+    growth: usize,
 }
 
 enum State {
@@ -91,9 +93,9 @@ enum Behind {
 }
 
 impl Parts {
-    /// Of a body with this boundary.
+    /// Of a body with this boundary, whose fields may become so many times longer.
     #[must_use]
-    pub fn new(boundary: &Boundary, choose: Choose) -> Self {
+    pub fn new(boundary: &Boundary, growth: usize, choose: Choose) -> Self {
         let delimiter = [LINE, b"--", boundary.octets()].concat();
         Self {
             choose,
@@ -104,6 +106,7 @@ impl Parts {
             },
             charset: None,
             window: Vec::new(),
+            growth,
         }
     }
 
@@ -321,5 +324,21 @@ impl Rewrite for Parts {
             }
         }
         Err(Broken::Parts)
+    }
+
+    fn growth(&self) -> usize {
+        self.growth
+    }
+
+    #[cfg(test)]
+    fn kept(&self) -> usize {
+        let part = match &self.state {
+            State::Content {
+                part: Part::Field(rewriter),
+                ..
+            } => rewriter.kept(),
+            _ => 0,
+        };
+        self.window.capacity() + part
     }
 }

@@ -27,7 +27,7 @@ fn parts(trap: Trap) -> Box<Parts> {
         Some(toy(trap)(text))
     };
     let boundary = boundary("multipart/form-data; boundary=b'0").unwrap();
-    Box::new(Parts::new(&boundary, Box::new(choose)))
+    Box::new(Parts::new(&boundary, 2, Box::new(choose)))
 }
 
 /// What comes out, and how it ended.

@@ -1,7 +1,7 @@
 //! The beginning of a body, kept until it is certain that it can be translated.
 
 use super::rewriting::{Rewriting, Stop};
-use super::{Fatal, HOLD_LONG, HOLD_RAW, HOLD_TEXT};
+use super::{Fatal, HOLD_LONG, HOLD_MADE, HOLD_RAW, HOLD_TEXT};
 use crate::translate::body::charset::{Carry, Charset, Unreadable, detect};
 use crate::translate::body::codec::{Damaged, Decoder};
 use crate::translate::body::fields::{Plan, Skip};
@@ -12,6 +12,9 @@ const PART: usize = 16 * 1024;
 
 /// A flush is heeded from here on: less could be a byte order mark, and shows nothing.
 const WORTH_FLUSHING: usize = 4;
+
+/// See [`Holding::into_parts`].
+type Parts = (Vec<u8>, Result<Box<Rewriting>, Option<Skip>>, Vec<u8>);
 
 /// What became of it.
 pub(super) enum Held {
@@ -27,10 +30,12 @@ pub(super) enum Held {
 pub(super) struct Holding {
     plan: Plan,
     links: Links,
-    /// All that was taken, to pass it on as it came. Nothing any more once it is committed.
+    /// All that was taken, to pass it on as it came. Nothing any more once that is not done.
     raw: Vec<u8>,
     /// What it becomes.
     made: Vec<u8>,
+    /// Text that is for whoever goes on.
+    rest: Vec<u8>,
     /// How much text there was.
     decoded: usize,
     /// How much of it the rewriter got: at most [`hold`](Self::hold), it is settled then.
@@ -61,6 +66,7 @@ impl Holding {
             links,
             raw: Vec::new(),
             made: Vec::new(),
+            rest: Vec::new(),
             decoded: 0,
             tried: 0,
             committed: false,
@@ -84,15 +90,15 @@ impl Holding {
             Progress::Trying(rewriting) => rewriting.kept(),
             Progress::Stopped(_) => 0,
         };
-        self.raw.capacity() + self.made.capacity() + progress
+        self.raw.capacity() + self.made.capacity() + self.rest.capacity() + progress
     }
 
-    /// What it became so far, and what goes on; the reason where nothing does.
-    pub(super) fn into_parts(self) -> (Vec<u8>, Result<Box<Rewriting>, Option<Skip>>) {
+    /// What it became so far, what goes on, or the reason where nothing does, and the text that goes there next.
+    pub(super) fn into_parts(self) -> Parts {
         match self.progress {
-            Progress::Looking(head, _) => (head, Err(None)),
-            Progress::Trying(rewriting) => (self.made, Ok(rewriting)),
-            Progress::Stopped(skip) => (self.made, Err(skip)),
+            Progress::Looking(head, _) => (head, Err(None), self.rest),
+            Progress::Trying(rewriting) => (self.made, Ok(rewriting), self.rest),
+            Progress::Stopped(skip) => (self.made, Err(skip), self.rest),
         }
     }
 
@@ -106,7 +112,7 @@ impl Holding {
                 // The chunk is not taken, and passes as it came behind what is held.
                 Err(damaged) => return self.refused(damaged),
             };
-            if !self.committed {
+            if self.may_go_back() {
                 self.raw.extend_from_slice(&chunk[..taken]);
             }
             *chunk = &chunk[taken..];
@@ -121,7 +127,9 @@ impl Holding {
             if self.is_settled() {
                 return Held::Settled;
             }
-            if self.raw.len() >= HOLD_RAW.max(2 * self.hold()) {
+            if !self.may_go_back() {
+                self.raw = Vec::new();
+            } else if self.raw.len() >= HOLD_RAW {
                 return self.hindered(Hindrance::Stops(Skip::NoText));
             }
         }
@@ -146,10 +154,15 @@ impl Holding {
             return self.hindered(hindrance);
         }
         match std::mem::replace(&mut self.progress, Progress::Stopped(None)) {
-            Progress::Trying(rewriting) => match rewriting.end(&mut self.made) {
-                Ok(()) => Held::Settled,
-                Err(stop) => self.hindered(stop.into()),
-            },
+            Progress::Trying(rewriting) => {
+                // Of a body this short no more is left than the beginning in which its encoding is looked for.
+                let rest = std::mem::take(&mut self.rest);
+                let pushed = rewriting.push(&rest, &mut self.made);
+                match pushed.and_then(|rewriting| rewriting.end(&mut self.made)) {
+                    Ok(()) => Held::Settled,
+                    Err(stop) => self.hindered(stop.into()),
+                }
+            }
             other => {
                 self.progress = other;
                 Held::Settled
@@ -168,9 +181,16 @@ impl Holding {
     fn is_settled(&self) -> bool {
         match self.progress {
             Progress::Looking(..) => false,
-            Progress::Trying(_) => self.committed || self.tried >= self.hold(),
+            Progress::Trying(_) => {
+                self.committed || self.tried >= self.hold() || self.made.len() >= HOLD_MADE
+            }
             Progress::Stopped(_) => true,
         }
+    }
+
+    /// Whether the body may still stay as it came. A head that waits for more does not wait for that.
+    const fn may_go_back(&self) -> bool {
+        !self.committed && self.tried < HOLD_TEXT
     }
 
     fn take(&mut self, piece: &[u8]) -> Result<(), Hindrance> {
@@ -212,31 +232,36 @@ impl Holding {
         self.try_on(text)
     }
 
-    /// Where the rewriting stops must not depend on where chunks end: behind the first
-    /// [`hold`](Self::hold) it does not keep a body from being translated.
+    /// Where the rewriting stops must not depend on where chunks end: behind the first [`HOLD_TEXT`] it does not
+    /// keep a body from being translated.
     fn try_on(&mut self, text: &[u8]) -> Result<(), Hindrance> {
-        let (first, behind) = text.split_at(text.len().min(self.hold() - self.tried));
-        self.tried += first.len();
-        self.rewrite(first)?;
-        if behind.is_empty() {
-            return Ok(());
-        }
-        match self.rewrite(behind) {
-            Err(Hindrance::Stops(skip)) => {
-                self.progress = Progress::Stopped(Some(skip));
-                Ok(())
+        let mut rest = text;
+        while !rest.is_empty() && !self.is_settled() {
+            let stopped = Progress::Stopped(None);
+            let rewriting = match std::mem::replace(&mut self.progress, stopped) {
+                Progress::Trying(rewriting) => rewriting,
+                other => {
+                    self.progress = other;
+                    break;
+                }
+            };
+            let mark = match self.tried < HOLD_TEXT {
+                true => HOLD_TEXT,
+                false => self.hold(),
+            };
+            let length = rewriting.slice().min(mark - self.tried).min(rest.len());
+            let (now, behind) = rest.split_at(length);
+            rest = behind;
+            match rewriting.push(now, &mut self.made) {
+                Ok(rewriting) => self.progress = Progress::Trying(rewriting),
+                Err(stop) => {
+                    self.rest.extend_from_slice(rest);
+                    return Err(stop.into());
+                }
             }
-            other => other,
+            self.tried += now.len();
         }
-    }
-
-    fn rewrite(&mut self, text: &[u8]) -> Result<(), Hindrance> {
-        match std::mem::replace(&mut self.progress, Progress::Stopped(None)) {
-            Progress::Trying(rewriting) => {
-                self.progress = Progress::Trying(rewriting.push(text, &mut self.made)?);
-            }
-            other => self.progress = other,
-        }
+        self.rest.extend_from_slice(rest);
         Ok(())
     }
 
@@ -245,12 +270,12 @@ impl Holding {
             Damaged::Content | Damaged::Truncated => Skip::Damaged,
             Damaged::Expands => Skip::Expands,
         };
-        Held::Refused(skip, self.committed.then_some(damaged.into()))
+        Held::Refused(skip, (!self.may_go_back()).then_some(damaged.into()))
     }
 
     fn hindered(&mut self, hindrance: Hindrance) -> Held {
         match hindrance {
-            Hindrance::Stops(skip) if self.committed => {
+            Hindrance::Stops(skip) if !self.may_go_back() => {
                 let stopped = Progress::Stopped(Some(skip));
                 if let Progress::Looking(head, _) = std::mem::replace(&mut self.progress, stopped) {
                     self.made = head;
@@ -258,7 +283,9 @@ impl Holding {
                 Held::Settled
             }
             Hindrance::Stops(skip) => Held::Refused(skip, None),
-            Hindrance::Breaks(skip, fatal) => Held::Refused(skip, self.committed.then_some(fatal)),
+            Hindrance::Breaks(skip, fatal) => {
+                Held::Refused(skip, (!self.may_go_back()).then_some(fatal))
+            }
         }
     }
 }

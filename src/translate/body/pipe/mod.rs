@@ -9,10 +9,10 @@
 //! After it, a rewriter that gives up or malformed text ends the rewriting, and the rest is still
 //! decoded and encoded. A body that does not decode any more breaks: never a clean half page.
 //!
-//! Memory for a response, the codecs' own windows apart: while holding, [`HOLD_RAW`] as it came and
-//! [`HOLD_TEXT`] with what the rewriter made of it, or [`HOLD_LONG`] and twice that where the head waits; later two scratch pieces of 64 KiB; `out` is
-//! filled to [`ENOUGH`] and what one piece of 16 KiB becomes. Together less than 256 KiB where a
-//! rewriter does not make a text more than three times as long.
+//! Memory for a response, the codecs' own windows apart: while holding, [`HOLD_RAW`] as it came and [`HOLD_MADE`]
+//! that the rewriter made of it; later scratch pieces of 48 KiB; `out` is filled to [`ENOUGH`] and what one slice
+//! becomes. A slice is shorter where a rewriter may make more of it. Together with the rewriter less than 256 KiB
+//! between two steps, whatever the page.
 
 mod hold;
 mod rewriting;
@@ -28,14 +28,17 @@ use rewriting::{Rewriting, Stop};
 /// So much text is rewritten before the first octet is given, unless the application flushes.
 pub const HOLD_TEXT: usize = 16 * 1024;
 
-/// The same where the head waits for more of a body.
+/// The same where the head waits for more of a body. What came is kept no longer for that.
 pub const HOLD_LONG: usize = 48 * 1024;
+
+/// No more is waited for once so much has been made of it.
+pub const HOLD_MADE: usize = 64 * 1024;
 
 /// The most that is kept of what came, until there is text to decide by.
 pub const HOLD_RAW: usize = 32 * 1024;
 
 /// A step ends when it has given so much.
-pub const ENOUGH: usize = 64 * 1024;
+pub const ENOUGH: usize = 32 * 1024;
 
 /// What a page that is not translated whole is counted under, and how long it was.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -93,6 +96,8 @@ pub struct Translating {
     encoder: Option<Encoder>,
     /// What a piece became, before it is encoded.
     text: Vec<u8>,
+    /// What is left of a piece, since `out` is full enough.
+    rest: Vec<u8>,
     decision: Option<Decision>,
     links: Links,
     counts: Counts,
@@ -126,6 +131,7 @@ impl Translating {
             decoder: Decoder::new(plan.coding, expansion),
             encoder: Some(Encoder::new(plan.coding)),
             text: Vec::new(),
+            rest: Vec::new(),
             decision: None,
             links,
             counts: Counts::default(),
@@ -200,6 +206,17 @@ impl Translating {
         }
     }
 
+    /// What is kept beside `out` and the codecs.
+    #[cfg(test)]
+    pub(in crate::translate) fn kept(&self) -> usize {
+        let state = match &self.state {
+            State::Holding(held) => held.kept(),
+            State::Rewriting(rewriting) => rewriting.kept(),
+            State::Untouched | State::Passing | State::Over => 0,
+        };
+        self.text.capacity() + self.rest.capacity() + state
+    }
+
     fn advance(
         &mut self,
         chunk: &mut &[u8],
@@ -259,32 +276,44 @@ impl Translating {
         out: &mut Vec<u8>,
     ) -> Result<bool, Fatal> {
         let encoder = self.encoder.as_mut().ok_or(Fatal::Over)?;
-        let Some(piece) = self.decoder.decode(chunk)? else {
+        let left = std::mem::take(&mut self.rest);
+        let piece = match left.is_empty() {
+            true => self.decoder.decode(chunk)?,
+            false => Some(&*left),
+        };
+        let Some(mut rest) = piece else {
             self.state = rewriting.map_or(State::Passing, State::Rewriting);
             return Ok(false);
         };
-        let Some(rewriting) = rewriting else {
-            encoder.encode(piece, out)?;
-            self.state = State::Passing;
-            return Ok(true);
-        };
-        // What needs no encoder is not copied again.
-        let result = if encoder.is_identity() {
-            rewriting.push(piece, out)
-        } else {
-            rewriting::clear(&mut self.text);
-            let result = rewriting.push(piece, &mut self.text);
-            encoder.encode(&self.text, out)?;
-            result
-        };
-        self.state = match result {
-            Ok(rewriting) => State::Rewriting(rewriting),
-            Err(Stop::Passing(skip)) => {
-                self.counts.skip = Some(skip);
-                State::Passing
+        let mut going = rewriting;
+        while let Some(rewriting) = going.take() {
+            if rest.is_empty() || out.len() >= ENOUGH {
+                self.rest.extend_from_slice(rest);
+                self.state = State::Rewriting(rewriting);
+                return Ok(true);
             }
-            Err(Stop::Lost(broken)) => return Err(Fatal::Rewriter(broken)),
-        };
+            let (slice, behind) = rest.split_at(rest.len().min(rewriting.slice()));
+            rest = behind;
+            // What needs no encoder is not copied again.
+            let result = if encoder.is_identity() {
+                rewriting.push(slice, out)
+            } else {
+                rewriting::clear(&mut self.text);
+                let result = rewriting.push(slice, &mut self.text);
+                encoder.encode(&self.text, out)?;
+                result
+            };
+            going = match result {
+                Ok(rewriting) => Some(rewriting),
+                Err(Stop::Passing(skip)) => {
+                    self.counts.skip = Some(skip);
+                    None
+                }
+                Err(Stop::Lost(broken)) => return Err(Fatal::Rewriter(broken)),
+            };
+        }
+        encoder.encode(rest, out)?;
+        self.state = State::Passing;
         Ok(true)
     }
 
@@ -292,8 +321,12 @@ impl Translating {
     fn settle(&mut self, held: Holding, out: &mut Vec<u8>) -> Result<(), Fatal> {
         let encoder = self.encoder.as_mut().ok_or(Fatal::Over)?;
         self.decision = Some(Decision::Translated);
-        let (made, state) = held.into_parts();
-        encoder.encode(&made, out)?;
+        let (made, state, rest) = held.into_parts();
+        self.rest = rest;
+        match encoder.is_identity() && out.is_empty() {
+            true => *out = made,
+            false => encoder.encode(&made, out)?,
+        }
         self.state = match state {
             Ok(rewriting) => State::Rewriting(rewriting),
             Err(skip) => {
@@ -340,7 +373,9 @@ impl Translating {
                 }
                 Held::Settled => {
                     self.decision = Some(Decision::Translated);
-                    let (made, state) = held.into_parts();
+                    let (mut made, state, rest) = held.into_parts();
+                    // Behind a rewriter that stopped.
+                    made.extend_from_slice(&rest);
                     last = made;
                     self.counts.skip = state.err().flatten();
                 }

@@ -5,7 +5,13 @@ use crate::translate::body::fields::Skip;
 use crate::translate::body::rewrite::{Broken, Rewrite};
 
 /// What a scratch buffer keeps of the room it once needed.
-const KEPT: usize = 64 * 1024;
+const KEPT: usize = 48 * 1024;
+
+/// So much may come of what is rewritten at once: a piece that becomes twice as long.
+const ROOM: usize = 32 * 1024;
+
+/// Less is never rewritten at once: a word of four octets may become a thousand characters.
+const LEAST: usize = 16;
 
 /// Rewriting is over before the body is.
 #[derive(Debug)]
@@ -41,7 +47,12 @@ impl Rewriting {
 
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
-        self.text.capacity() + self.made.capacity()
+        self.text.capacity() + self.made.capacity() + self.rewriter.kept()
+    }
+
+    /// So much is rewritten at once, that what it becomes is bounded.
+    pub(super) fn slice(&self) -> usize {
+        (ROOM / self.rewriter.growth().max(1)).max(LEAST)
     }
 
     /// Gives itself back as long as it goes on.

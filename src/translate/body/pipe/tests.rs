@@ -44,7 +44,7 @@ fn through(mut body: Translating, came: &[u8], lengths: &[usize], flush: &[bool]
         loop {
             let step = body.step(&mut chunk, &mut frame, flush);
             assert!(body.decision().is_some() || frame.is_empty());
-            assert!(kept(&body) + frame.capacity() <= 256 * 1024);
+            assert!(body.kept() + frame.capacity() <= 256 * 1024);
             octets.append(&mut frame);
             match step {
                 Ok(Step::More) => {}
@@ -75,16 +75,6 @@ fn through(mut body: Translating, came: &[u8], lengths: &[usize], flush: &[bool]
         decision,
         counts,
     }
-}
-
-/// What is kept beside `out` and the codecs.
-fn kept(body: &Translating) -> usize {
-    let state = match &body.state {
-        State::Holding(held) => held.kept(),
-        State::Rewriting(rewriting) => rewriting.kept(),
-        State::Untouched | State::Passing | State::Over => 0,
-    };
-    body.text.capacity() + state
 }
 
 struct Written {

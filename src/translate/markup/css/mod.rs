@@ -29,7 +29,7 @@ pub struct CssRewriting {
 }
 
 /// A URL longer than this passes as it came.
-const LONGEST_TOKEN: usize = 64 * 1024;
+const LONGEST_TOKEN: usize = 32 * 1024;
 
 impl CssRewriting {
     /// `None` for an encoding that is not a superset of ASCII: such text has to be transcoded
@@ -53,6 +53,11 @@ impl CssRewriting {
         self.counts.links += self.scanner.feed(b"", true, &self.view, out);
         self.counts
     }
+
+    #[cfg(test)]
+    pub(in crate::translate) fn kept(&self) -> usize {
+        self.scanner.kept()
+    }
 }
 
 /// A style element whose end comes later.
@@ -72,6 +77,11 @@ impl StyleText {
         out: &mut O,
     ) -> u64 {
         self.0.feed(text, is_last, view, out)
+    }
+
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.0.kept()
     }
 }
 

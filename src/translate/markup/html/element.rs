@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::css;
-use super::super::decoded::{Edit, Edits, apply};
+use super::super::decoded::{Edit, Edits, MOST_GROWTH, apply, growth};
 use super::super::value::{absolute, url, url_like};
 use super::super::{lists, refresh};
 use super::attributes::{Attribute, Attributes, decoded, escaped, tag_name};
@@ -114,9 +114,15 @@ impl Page {
 
     /// Changes of an attribute's value as it is written.
     fn add(&mut self, attribute: &Attribute, edits: Edits, splices: &mut Vec<Splice>) {
+        let of = |splice: &Splice| growth(splice.range.len(), &splice.with);
+        let mut grown: usize = splices.iter().map(of).sum();
         for Edit { range, with } in edits {
             let with = escaped(with, attribute.quote);
             if let Some(with) = self.charset.encode(with) {
+                grown += growth(range.len(), &with);
+                if grown > MOST_GROWTH {
+                    return;
+                }
                 let begin = attribute.value.start;
                 splices.push(Splice {
                     range: begin + range.start..begin + range.end,

@@ -170,6 +170,11 @@ impl HtmlRewriting {
         self.reader.end(out)
     }
 
+    #[cfg(test)]
+    pub(in crate::translate) fn kept(&self) -> usize {
+        self.reader.kept()
+    }
+
     /// A page inside another: a document of its own, or a part that is hidden from the reader.
     fn inside(page: &Page, is_document: bool) -> Self {
         let charset = if is_document {

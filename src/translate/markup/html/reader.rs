@@ -30,6 +30,12 @@ impl Reader {
         }
     }
 
+    /// How many octets its buffers take, and those of what the page knows of its policies.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.held.capacity() + self.region.kept() + self.page.options.inline.octets()
+    }
+
     pub(super) fn feed<O: Output>(&mut self, chunk: &[u8], out: &mut O) -> Result<(), Broken> {
         out.expect(chunk.len());
         let mut rest = chunk;

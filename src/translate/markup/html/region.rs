@@ -46,6 +46,18 @@ impl Region {
         }
     }
 
+    /// How many octets its buffers take.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        match self {
+            Self::Markup | Self::Kept => 0,
+            Self::Style(text) => text.kept(),
+            Self::Script(text) => text.kept(),
+            Self::Named { octets, .. } => octets.capacity(),
+            Self::Noscript(inner) => inner.kept(),
+        }
+    }
+
     pub(super) fn noscript(page: &Page) -> Self {
         Self::Noscript(Box::new(HtmlRewriting::inside(page, false)))
     }

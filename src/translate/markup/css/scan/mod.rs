@@ -76,6 +76,12 @@ impl Scanner {
         }
     }
 
+    /// How many octets its buffers take.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.held.capacity() + self.masked.capacity()
+    }
+
     /// Takes what came; returns how many links changed.
     pub(super) fn feed<O: Output>(
         &mut self,
