@@ -67,8 +67,8 @@ pub struct LinkTranslation {
     pub headers: bool,
     /// Kinds of answers in whose bodies they become external too.
     pub body: Vec<BodyKind>,
-    /// In bodies of requests external URLs become internal again, where answers of the kind are
-    /// translated.
+    /// In requests external URLs become internal again: in bodies where answers of the kind are
+    /// translated, in forms, and in the query.
     pub round_trip: bool,
     /// Further attributes of pages that hold a URL.
     pub attributes: Vec<LinkAttribute>,

@@ -89,7 +89,7 @@ catalogue! {
         "Times a connector that was left alone reached the application again.";
 
     TRANSLATED = Counter "appproxy_translated_bodies_total" ["application", "outcome"]
-        "Answers of applications whose bodies are looked through for links, by outcome: translated, or why not.";
+        "Answers of applications whose bodies are looked through for links, by outcome: translated, or why not; and forms with files that could not be (multipart).";
     TRANSLATED_LINKS = Counter "appproxy_translated_links_total" ["application"]
         "Links that were changed in bodies.";
     TRANSLATED_OCTETS = Counter "appproxy_translated_octets_total" ["application"]

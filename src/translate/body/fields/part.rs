@@ -1,11 +1,11 @@
 //! What the head of a part says, of what a form sends (RFC 7578, section 4).
 
 use encoding_rs::Encoding;
-use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::list::{Quoted, split};
-use super::response::{Wants, how};
+use super::response::{DIGESTS, Wants, how};
 use super::sent::syntax;
 use super::types::{MediaType, unquoted};
 use crate::translate::body::codec::Coding;
@@ -27,6 +27,10 @@ impl Field {
     #[must_use]
     pub fn read(head: &[u8]) -> Option<Self> {
         let head = fields(head)?;
+        // Its value would be another one than the head says.
+        if head.contains_key(CONTENT_LENGTH) || DIGESTS.iter().any(|name| head.contains_key(name)) {
+            return None;
+        }
         let name = name(&head)?;
         let packed = head.get_all("content-transfer-encoding");
         let is_plain = |value: &HeaderValue| {
@@ -165,6 +169,8 @@ mod tests {
             ("; x=\"a\\\"; filename=b", None),
             ("; x=\"; filename=b\"", Some((None, Syntax::Text))),
             ("\nContent-Disposition: form-data; filename=x", None),
+            ("\nContent-Length: 3", None),
+            ("\nContent-MD5: x", None),
             ("\nno field", None),
             ("\nA: b\rc", None),
             ("\nA b: c", None),
@@ -173,7 +179,7 @@ mod tests {
             assert_eq!(judged(&head), expected, "{rest}");
             seen += 1;
         }
-        assert_eq!(seen, 24);
+        assert_eq!(seen, 26);
         for head in [
             "",
             "A: b",

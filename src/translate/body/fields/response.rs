@@ -16,7 +16,7 @@ use crate::model::BodyKind;
 use crate::translate::body::codec::Coding;
 
 /// Digests of a body that will be another one; they come as trailers, too.
-const DIGESTS: [HeaderName; 4] = [
+pub(super) const DIGESTS: [HeaderName; 4] = [
     HeaderName::from_static("content-md5"),
     HeaderName::from_static("digest"),
     HeaderName::from_static("content-digest"),
