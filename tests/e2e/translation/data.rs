@@ -423,7 +423,7 @@ async fn what_is_read_is_written_back_as_it_was() {
     write(client, (Method::PUT, &two.url("/long")), outside, &long).await;
     assert_eq!(two.wiki.kept("/long"), inside);
     assert!(!two.wiki.sent().fields.contains_key("content-length"));
-    // Uploads and what is packed in a way nobody knows come as they are sent.
+    // What is no form, no data, or packed in a way nobody knows comes as it is sent.
     let (_, outside) = two.both("{wiki}/a");
     for fields in [
         [

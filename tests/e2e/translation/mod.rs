@@ -1,5 +1,6 @@
 //! Links in pages and style sheets lead through the gateway, also to other applications.
 
+mod back;
 mod data;
 mod rules;
 
