@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::logs;
-use super::printable::printable;
+use super::printable;
 use crate::model::RequestId;
 
 /// What these lines are known by in the log, where they have no place of their own.

@@ -6,19 +6,18 @@ mod endpoint;
 mod logs;
 pub mod metrics;
 mod plain;
-mod printable;
 mod recorder;
 mod request_ids;
 mod requests;
 mod together;
 
+pub use crate::model::printable;
 pub use access::{AccessLine, Ended, OctetsIn};
 pub use endpoint::{Endpoint, Observed, Reach};
 pub use logs::{
     LogEnd, LogError, LogOptions, apply as apply_log, apply_audit, check as check_log, init,
     reopen as reopen_log, set_level,
 };
-pub use printable::printable;
 pub use recorder::{Recorder, RecorderError};
 pub use request_ids::RequestIds;
 pub use requests::RequestMeter;
