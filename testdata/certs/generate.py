@@ -1,0 +1,52 @@
+"""Writes the test files of `appproxy check-cert` into `files/`, the trusted roots into
+`roots.pem`, and what each file is, with OpenSSL's verdict, into `cases.json`.
+
+    python3 testdata/certs/generate.py
+
+Keys in `keys/` are used again; files with random salts are kept until their recipe changes.
+"""
+
+import json
+import sys
+
+from maker import cases_chain, cases_keys, cases_names, cases_other, cases_pem, cases_pfx, cases_pfx_harm, judge, pki
+
+# In the order of the rows of `cases.json`.
+MODULES = (cases_pfx, cases_pfx_harm, cases_pem, cases_keys, cases_other, cases_chain, cases_names)
+FILES = pki.HERE / "files"
+
+
+def main():
+    FILES.mkdir(exist_ok=True)
+    roots = pki.HERE / "roots.pem"
+    roots.write_bytes(pki.pem_certificates(pki.ROOT))
+    cases = [case for module in MODULES for case in module.all_cases()]
+    contents = {}
+    for case in cases:
+        assert contents.setdefault(case.file, case.data) == case.data, f"two contents for {case.file}"
+        path = FILES / case.file
+        if not path.exists() or path.read_bytes() != case.data:
+            path.write_bytes(case.data)
+    for stray in set(FILES.iterdir()) - {FILES / name for name in contents}:
+        stray.unlink()
+    table = []
+    for case in cases:
+        verdict = judge.judge(case, str(FILES / case.file), str(roots))
+        table.append(
+            {
+                "file": case.file,
+                "password": case.password,
+                "extension_lies": case.extension_lies,
+                "construct": case.construct,
+                "hosts": case.hosts,
+                "faults": case.faults,
+                "openssl": verdict,
+            }
+        )
+    lines = ",\n".join(" " + json.dumps(row, ensure_ascii=False) for row in table)
+    (pki.HERE / "cases.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    print(f"{len(table)} cases, {len(contents)} files", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

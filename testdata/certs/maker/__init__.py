@@ -1,0 +1,1 @@
+"""What makes the test files of `appproxy check-cert`; see `generate.py`."""
