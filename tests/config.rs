@@ -325,6 +325,7 @@ fn who_passes_connections_on_and_who_is_told_so_is_as_written() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one key after the other")]
 fn every_key_of_a_gateway_has_its_value() {
     let config = gateway("testdata/config/valid/gateway-full.yaml");
     let addresses =
@@ -352,11 +353,15 @@ fn every_key_of_a_gateway_has_its_value() {
     assert_eq!(config.store_key, Some(SecretSource::File(key)));
     assert_eq!(config.workers.map(usize::from), Some(4));
 
-    let [apps, other] = &config.certificates[..] else {
+    let [apps, other, shop] = &config.certificates[..] else {
         panic!("{:?}", config.certificates);
     };
     assert_eq!(apps.chain, Path::new("/etc/appproxy/apps.pem"));
     assert_eq!(other.key, Path::new("testdata/config/valid/other.key"));
+    assert!(shop.is_one_file() && shop.chain.ends_with("valid/shop.pfx"));
+    let password = SecretSource::File("/etc/appproxy/shop.password".into());
+    assert_eq!(shop.password, Some(password));
+    assert!(!apps.is_one_file() && apps.password.is_none());
     let place = "testdata/config/valid/gateway-full.yaml:16:30: certificates[1].key";
     assert_eq!(other.key_place.to_string(), place);
 

@@ -22,7 +22,7 @@ use x509_parser::oid_registry::{
 use x509_parser::x509::{AttributeTypeAndValue, X509Name, X509Version};
 
 use super::crypto::{provider, sha256};
-use super::pem_file::read_authorities;
+use super::file::read_authorities;
 use crate::clock::Timestamp;
 use crate::model::{CertificatePart, ClientCertificate, Finding, Place, Severity};
 
@@ -488,7 +488,7 @@ mod tests {
             both.names
         );
         assert_eq!(load(String::new()).unwrap_err().code, "file_empty");
-        assert_eq!(load("nothing".to_owned()).unwrap_err().code, "not_pem");
+        assert_eq!(load("nothing".to_owned()).unwrap_err().code, "file_unknown");
     }
 
     #[test]

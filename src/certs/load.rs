@@ -1,20 +1,20 @@
-//! Certificates with their keys, and authorities to trust, from PEM files: each fault named with what
-//! to do about it.
+//! Certificates with their keys, and authorities to trust, from files: each fault named with what to do
+//! about it.
 
-use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rustls::RootCertStore;
-use rustls::pki_types::pem::{PemObject as _, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::{CertifiedKey, SigningKey};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
+use rustls::sign::CertifiedKey;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::client::ClientAuthorities;
-use super::crypto::provider;
-use super::pem_file::{Looked, is_encrypted, is_key, read, read_authorities, sections};
+use super::contents::{self, Contents, Form};
+use super::crypto::{provider, system_roots};
+use super::diagnose::{Certificate, Name, Trusted};
+use super::examine::{Asked, Examined, examine};
+use super::file::{Looked, named, read, read_authorities};
 use crate::clock::Timestamp;
 use crate::model::{CertificateFiles, Finding, Host, HostPattern, Place, Severity};
 
@@ -63,27 +63,25 @@ impl Loaded {
 ///
 /// # Errors
 /// Everything that keeps the gateway from using them, each at the place that names the file.
-pub fn load(files: &CertificateFiles, now: Timestamp) -> Result<LoadedCertificate, Vec<Finding>> {
-    let (certified, leaf) = load_pair(files)?;
-    if leaf.names.is_empty() {
-        return Err(vec![
-            Finding::error(
-                "certificate_names",
-                format!(
-                    "the certificate in {} has no DNS name or address in its subjectAltName, and browsers accept nothing else",
-                    files.chain.display()
-                ),
-                "have it issued anew with the names people open as subjectAltName",
-            )
-            .at(files.chain_place.clone()),
-        ]);
+pub fn load(
+    files: &CertificateFiles,
+    password: Option<&SecretString>,
+    now: Timestamp,
+) -> Result<LoadedCertificate, Vec<Finding>> {
+    let (loaded, examined) = load_pair(files, password, now)?;
+    if loaded.names.is_empty() {
+        let nameless = examined
+            .findings
+            .into_iter()
+            .filter(|one| one.code == "certificate_names");
+        let found: Vec<_> = nameless
+            .map(|one| named(one, &files.chain, &files.chain_place))
+            .collect();
+        if !found.is_empty() {
+            return Err(found);
+        }
     }
-    Ok(LoadedCertificate {
-        warnings: warnings(&leaf, &certified.cert, files, now, "browsers refuse"),
-        names: leaf.names,
-        not_after: leaf.not_after,
-        key: Arc::new(certified),
-    })
+    Ok(loaded)
 }
 
 /// Reads what a client shows of itself: a chain and its key. Its names are nobody's business here.
@@ -92,15 +90,21 @@ pub fn load(files: &CertificateFiles, now: Timestamp) -> Result<LoadedCertificat
 /// As [`load`].
 pub fn load_client(
     files: &CertificateFiles,
+    password: Option<&SecretString>,
     now: Timestamp,
 ) -> Result<LoadedCertificate, Vec<Finding>> {
-    let (certified, leaf) = load_pair(files)?;
-    Ok(LoadedCertificate {
-        warnings: warnings(&leaf, &certified.cert, files, now, "applications refuse"),
-        names: leaf.names,
-        not_after: leaf.not_after,
-        key: Arc::new(certified),
-    })
+    // What it is for, and who trusts it, is the application's business.
+    const OF_ITS_TIME: [&str; 4] = [
+        "certificate_expired",
+        "certificate_not_yet_valid",
+        "certificate_ends_soon",
+        "clock_wrong",
+    ];
+    let (mut loaded, _) = load_pair(files, password, now)?;
+    loaded
+        .warnings
+        .retain(|one| OF_ITS_TIME.contains(&one.code) || one.code == "chain_order");
+    Ok(loaded)
 }
 
 /// Reads certificates of authorities, any number in one file.
@@ -108,67 +112,18 @@ pub fn load_client(
 /// # Errors
 /// What keeps them from being used, at the place that names the file.
 pub fn load_authorities(path: &Path, place: &Place) -> Result<RootCertStore, Box<Finding>> {
-    let fault = |code, what: String, remedy: &str| {
-        Box::new(Finding::error(code, what, remedy).at(place.clone()))
-    };
     let mut roots = RootCertStore::empty();
     for der in read_authorities(path, place)? {
         if roots.add(der).is_err() {
-            return Err(fault(
+            let damaged = Finding::error(
                 "certificate_damaged",
-                format!("a certificate in {} cannot be understood", path.display()),
+                "a certificate in it cannot be understood",
                 "copy the file again from where it was issued",
-            ));
+            );
+            return Err(Box::new(named(damaged, path, place)));
         }
     }
     Ok(roots)
-}
-
-fn load_pair(files: &CertificateFiles) -> Result<(CertifiedKey, Leaf), Vec<Finding>> {
-    let chain = read(&files.chain, &files.chain_place).and_then(|text| read_chain(&text, files));
-    let key = read(&files.key, &files.key_place).and_then(|text| read_key(&text, files));
-    let (chain, key) = match (chain, key) {
-        (Ok(chain), Ok(key)) => (chain, key),
-        (chain, key) => {
-            let found = [chain.err(), key.err()].into_iter().flatten();
-            return Err(found.map(|finding| *finding).collect());
-        }
-    };
-    let leaf = Leaf::read(&chain, files)?;
-    let certified = CertifiedKey::new(chain, key);
-    if let Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) =
-        certified.keys_match()
-    {
-        return Err(vec![mismatch(&certified, files)]);
-    }
-    Ok((certified, leaf))
-}
-
-fn read_chain(text: &[u8], files: &CertificateFiles) -> Looked<Vec<CertificateDer<'static>>> {
-    let path = files.chain.display();
-    let sections = sections(text, &files.chain, &files.chain_place)?;
-    let holds_key = sections.iter().any(|(kind, _)| is_key(*kind)) || is_encrypted(text);
-    let chain: Vec<_> = sections
-        .into_iter()
-        .filter(|(kind, _)| *kind == SectionKind::Certificate)
-        .map(|(_, der)| CertificateDer::from(der))
-        .collect();
-    if !chain.is_empty() {
-        return Ok(chain);
-    }
-    let (what, remedy) = if holds_key {
-        (
-            format!("{path} holds a private key and no certificate"),
-            "name the certificate chain here and the private key under `key`: the two may be exchanged",
-        )
-    } else {
-        (
-            format!("{path} holds no certificate"),
-            "the file must hold a section `-----BEGIN CERTIFICATE-----`: the leaf first, then its intermediates",
-        )
-    };
-    let missing = Finding::error("certificate_missing", what, remedy);
-    Err(Box::new(missing.at(files.chain_place.clone())))
 }
 
 /// Reads a private key that signs something else than TLS.
@@ -179,214 +134,253 @@ pub fn load_private_key(
     path: &Path,
     place: &Place,
 ) -> Result<PrivateKeyDer<'static>, Box<Finding>> {
-    private_key(&read(path, place)?, path, place)
-}
-
-fn read_key(text: &[u8], files: &CertificateFiles) -> Looked<Arc<dyn SigningKey>> {
-    let key = private_key(text, &files.key, &files.key_place)?;
-    provider().key_provider.load_private_key(key).map_err(|_| {
-        let path = files.key.display();
-        let finding = Finding::error(
-            "key_unsupported",
-            format!("the private key in {path} is damaged or of a kind TLS does not use"),
-            "use an ECDSA key (P-256, P-384, P-521), an RSA key of 2048 bits or more, or Ed25519",
-        );
-        Box::new(finding.at(files.key_place.clone()))
-    })
-}
-
-fn private_key(text: &[u8], path: &Path, place: &Place) -> Looked<PrivateKeyDer<'static>> {
-    let fault = |code, what: String, remedy: &str| {
-        let finding = Finding::error(code, what, remedy);
-        Err(Box::new(finding.at(place.clone())))
-    };
-    if is_encrypted(text) {
-        return fault(
-            "key_encrypted",
-            format!("the private key in {} is encrypted", path.display()),
-            "write it without a passphrase (`openssl pkey -in KEY -out NEW`) into a file only appproxy can read",
-        );
-    }
-    let sections = sections(text, path, place)?;
-    let holds_certificate = sections
-        .iter()
-        .any(|(kind, _)| *kind == SectionKind::Certificate);
-    let key = sections
+    let mut contents = contents::read(&read(path, place)?, path, None);
+    let fault = contents
+        .findings
         .into_iter()
-        .find_map(|(kind, der)| PrivateKeyDer::from_pem(kind, der));
-    match key {
-        Some(key) => Ok(key),
-        None if holds_certificate => fault(
-            "key_missing",
-            format!("{} holds a certificate and no private key", path.display()),
-            "name the private key here and the certificate chain under `chain`: the two may be exchanged",
-        ),
-        None => fault(
-            "key_missing",
-            format!("{} holds no private key", path.display()),
-            "the file must hold a section `-----BEGIN PRIVATE KEY-----` (or `EC PRIVATE KEY`, `RSA PRIVATE KEY`)",
-        ),
+        .find(|one| one.severity == Severity::Error);
+    if let Some(fault) = fault {
+        return Err(Box::new(named(fault, path, place)));
+    }
+    match contents.keys.pop() {
+        Some(key) => Ok(key.der),
+        None => Err(Box::new(named(
+            no_key(contents.certificates.is_empty()),
+            path,
+            place,
+        ))),
     }
 }
 
-fn mismatch(certified: &CertifiedKey, files: &CertificateFiles) -> Finding {
-    let fits = certified.cert.iter().position(|certificate| {
-        CertifiedKey::new(vec![certificate.clone()], Arc::clone(&certified.key))
-            .keys_match()
-            .is_ok()
+fn load_pair(
+    files: &CertificateFiles,
+    password: Option<&SecretString>,
+    now: Timestamp,
+) -> Result<(LoadedCertificate, Examined), Vec<Finding>> {
+    let (contents, broken) = read_pair(files, password)?;
+    if !broken.is_empty() {
+        return Err(broken);
+    }
+    let asked = Asked {
+        hosts: &[],
+        trusted: visitors_trust(),
+        now,
+    };
+    let examined = examine(&contents, &asked);
+    let certified = certified(&contents, &examined, files)?;
+    let leaf = certified
+        .cert
+        .first()
+        .and_then(|der| Certificate::read(der.clone()));
+    let Some(leaf) = leaf else {
+        let damaged = Finding::error(
+            "certificate_damaged",
+            "the first certificate in it cannot be understood",
+            "copy the certificate again from where it was issued",
+        );
+        return Err(vec![named(damaged, &files.chain, &files.chain_place)]);
+    };
+    let worth_a_word = examined
+        .findings
+        .iter()
+        .filter(|one| one.severity > Severity::Info);
+    let warnings = worth_a_word.map(|one| {
+        let warning = Finding {
+            severity: Severity::Warning,
+            ..one.clone()
+        };
+        named(warning, &files.chain, &files.chain_place)
     });
-    match fits {
-        Some(position) => Finding::error(
+    let loaded = LoadedCertificate {
+        warnings: warnings.collect(),
+        names: patterns(&leaf),
+        not_after: leaf.not_after,
+        key: Arc::new(certified),
+    };
+    Ok((loaded, examined))
+}
+
+/// Chain and key of the files together, and what keeps them from being used.
+fn read_pair(
+    files: &CertificateFiles,
+    password: Option<&SecretString>,
+) -> Result<(Contents, Vec<Finding>), Vec<Finding>> {
+    let look = |path: &Path, place: &Place| -> Looked<Contents> {
+        let password = password.map(|secret| secret.expose_secret());
+        Ok(contents::read(&read(path, place)?, path, password))
+    };
+    let is_error = |one: &Finding| one.severity == Severity::Error;
+    let together = files.is_one_file();
+    let chain = look(&files.chain, &files.chain_place);
+    let key = (!together)
+        .then(|| look(&files.key, &files.key_place))
+        .transpose();
+    let (mut chain, key) = match (chain, key) {
+        (Ok(chain), Ok(key)) => (chain, key),
+        (chain, key) => {
+            let found = [chain.err(), key.err()].into_iter().flatten();
+            return Err(found.map(|finding| *finding).collect());
+        }
+    };
+    let mut broken = Vec::new();
+    // A key in the chain's file is nobody's where another file has it.
+    let of_chain = |one: &Finding| {
+        together || !one.code.starts_with("key_") && !one.code.starts_with("password_")
+    };
+    let of_chain = chain
+        .findings
+        .iter()
+        .filter(|one| is_error(one) && of_chain(one));
+    broken.extend(of_chain.map(|one| named(one.clone(), &files.chain, &files.chain_place)));
+    if broken.is_empty() && chain.certificates.is_empty() {
+        let missing = no_certificate(!chain.keys.is_empty());
+        broken.push(named(missing, &files.chain, &files.chain_place));
+    }
+    if let Some(key) = key {
+        let own = key.findings.iter().filter(|one| is_error(one));
+        let own: Vec<_> = own
+            .map(|one| named(one.clone(), &files.key, &files.key_place))
+            .collect();
+        if own.is_empty() && key.keys.is_empty() {
+            let missing = no_key(key.certificates.is_empty());
+            broken.push(named(missing, &files.key, &files.key_place));
+        }
+        broken.extend(own);
+        chain.findings.retain(|one| !is_error(one));
+        chain.keys = key.keys;
+    } else if broken.is_empty() && chain.keys.is_empty() {
+        broken.push(named(no_key(false), &files.key, &files.key_place));
+    }
+    Ok((chain, broken))
+}
+
+/// The chain in its order, with the key of its leaf.
+fn certified(
+    contents: &Contents,
+    examined: &Examined,
+    files: &CertificateFiles,
+) -> Result<CertifiedKey, Vec<Finding>> {
+    let at_key = |one: &Finding| vec![named(one.clone(), &files.key, &files.key_place)];
+    let held = examined.keys.iter().position(|key| key.fits.is_some());
+    let held = held.and_then(|at| Some((contents.keys.get(at)?, examined.keys.get(at)?.fits?)));
+    let unusable = examined
+        .findings
+        .iter()
+        .find(|one| one.severity == Severity::Error && one.code.starts_with("key_"));
+    let Some((key, position)) = held else {
+        let damaged = Finding::error(
+            "certificate_damaged",
+            "the first certificate in it cannot be understood",
+            "copy the certificate again from where it was issued",
+        );
+        return Err(match unusable {
+            Some(fault) => at_key(fault),
+            None => vec![named(damaged, &files.chain, &files.chain_place)],
+        });
+    };
+    if position > 0 && contents.form != Some(Form::Pfx) {
+        let order = Finding::error(
             "chain_order",
             format!(
-                "the chain in {} is in the wrong order: the certificate of the key is number {}, and it must be the first",
-                files.chain.display(),
+                "the chain is in the wrong order: the certificate of the key is number {}, and it must be the first",
                 position + 1
             ),
             "put the leaf first, then each certificate's issuer",
-        )
-        .at(files.chain_place.clone()),
-        None => Finding::error(
-            "key_mismatch",
-            format!(
-                "the private key in {} does not belong to the certificate in {}",
-                files.key.display(),
-                files.chain.display()
-            ),
-            "name the key the certificate was requested with, or have the certificate issued anew for this key",
-        )
-        .at(files.key_place.clone()),
+        );
+        return Err(vec![named(order, &files.chain, &files.chain_place)]);
     }
-}
-
-struct Leaf {
-    names: Vec<HostPattern>,
-    not_before: Timestamp,
-    not_after: Timestamp,
-}
-
-impl Leaf {
-    fn read(
-        chain: &[CertificateDer<'static>],
-        files: &CertificateFiles,
-    ) -> Result<Self, Vec<Finding>> {
-        let parse = |der: &CertificateDer<'static>| {
-            x509_parser::parse_x509_certificate(der)
-                .ok()
-                .and_then(|(_, parsed)| {
-                    Some(Self {
-                        names: names(&parsed)?,
-                        not_before: Timestamp(parsed.validity().not_before.timestamp()),
-                        not_after: Timestamp(parsed.validity().not_after.timestamp()),
-                    })
-                })
-        };
-        chain.first().and_then(parse).ok_or_else(|| {
-            vec![
-                Finding::error(
-                    "certificate_damaged",
-                    format!(
-                        "the first certificate in {} cannot be understood",
-                        files.chain.display()
-                    ),
-                    "copy the certificate again from where it was issued",
-                )
-                .at(files.chain_place.clone()),
-            ]
-        })
+    if let Some(fault) = unusable {
+        return Err(at_key(fault));
     }
-}
-
-/// The names of a leaf; `None` where the extension is damaged. Names no URL can have are left out.
-fn names(leaf: &X509Certificate<'_>) -> Option<Vec<HostPattern>> {
-    let Some(extension) = leaf.subject_alternative_name().ok()? else {
-        return Some(Vec::new());
+    let chain = match (contents.form, &examined.chain) {
+        // A PFX has no order of its own.
+        (Some(Form::Pfx), Some(chain)) => {
+            let members = chain
+                .order
+                .iter()
+                .filter_map(|&at| examined.certificates.get(at));
+            members.map(|one| one.der.clone()).collect()
+        }
+        _ => contents
+            .certificates
+            .iter()
+            .map(|held| held.der.clone())
+            .collect::<Vec<CertificateDer<'static>>>(),
     };
-    let pattern = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(name) => match name.strip_prefix("*.") {
+    let signing = provider()
+        .key_provider
+        .load_private_key(key.der.clone_key());
+    let signing = signing.map_err(|error| {
+        let damaged = Finding::error(
+            "key_unsupported",
+            format!("the private key is of a kind that TLS does not use here: {error}"),
+            "use an ECDSA key (P-256, P-384, P-521), an RSA key of 2048 bits or more, or Ed25519",
+        );
+        at_key(&damaged)
+    })?;
+    Ok(CertifiedKey::new(chain, signing))
+}
+
+/// Whom browsers trust, as far as this host knows.
+fn visitors_trust() -> &'static Trusted {
+    static TRUSTED: LazyLock<Trusted> = LazyLock::new(|| Trusted::new(&system_roots(), &[]));
+    &TRUSTED
+}
+
+fn no_certificate(holds_key: bool) -> Finding {
+    if holds_key {
+        Finding::error(
+            "certificate_missing",
+            "it holds a private key and no certificate",
+            "name the certificate chain here and the private key under `key`: the two may be exchanged",
+        )
+    } else {
+        Finding::error(
+            "certificate_missing",
+            "it holds no certificate",
+            "the file must hold a section `-----BEGIN CERTIFICATE-----`: the leaf first, then its intermediates",
+        )
+    }
+}
+
+fn no_key(is_empty: bool) -> Finding {
+    if is_empty {
+        Finding::error(
+            "key_missing",
+            "it holds no private key",
+            "the file must hold a section `-----BEGIN PRIVATE KEY-----` (or `EC PRIVATE KEY`, `RSA PRIVATE KEY`)",
+        )
+    } else {
+        Finding::error(
+            "key_missing",
+            "it holds a certificate and no private key",
+            "name the private key here and the certificate chain under `chain`: the two may be exchanged; a PFX has to be exported with its private key",
+        )
+    }
+}
+
+/// The names a URL can have.
+fn patterns(leaf: &Certificate) -> Vec<HostPattern> {
+    let pattern = |name: &Name| match name {
+        Name::Dns(name) => match name.strip_prefix("*.") {
             Some(suffix) => match Host::parse(suffix).ok()? {
                 Host::Name(suffix) => Some(HostPattern::Wildcard { suffix }),
                 Host::Address(_) => None,
             },
             None => Host::parse(name).ok().map(HostPattern::Exact),
         },
-        GeneralName::IPAddress(octets) => {
-            let address = match octets.len() {
-                4 => IpAddr::from(<[u8; 4]>::try_from(*octets).ok()?),
-                16 => IpAddr::from(<[u8; 16]>::try_from(*octets).ok()?),
-                _ => return None,
-            };
-            Some(HostPattern::Exact(Host::Address(address)))
-        }
-        _ => None,
+        Name::Address(address) => Some(HostPattern::Exact(Host::Address(*address))),
+        Name::Other(_) => None,
     };
-    Some(
-        extension
-            .value
-            .general_names
-            .iter()
-            .filter_map(pattern)
-            .collect(),
-    )
-}
-
-fn warnings(
-    leaf: &Leaf,
-    chain: &[CertificateDer<'static>],
-    files: &CertificateFiles,
-    now: Timestamp,
-    refused: &str,
-) -> Vec<Finding> {
-    let path = files.chain.display();
-    let warning = |code, what: String, remedy: &str| Finding {
-        severity: Severity::Warning,
-        ..Finding::error(code, what, remedy).at(files.chain_place.clone())
-    };
-    let mut found = Vec::new();
-    if now > leaf.not_after {
-        found.push(warning(
-            "certificate_expired",
-            format!(
-                "the certificate in {path} expired at {}: {refused} it",
-                leaf.not_after.to_rfc3339()
-            ),
-            "renew it, or check this host's clock",
-        ));
-    }
-    if now < leaf.not_before {
-        found.push(warning(
-            "certificate_not_yet_valid",
-            format!(
-                "the certificate in {path} is valid only from {}: {refused} it until then",
-                leaf.not_before.to_rfc3339()
-            ),
-            "wait, or check this host's clock",
-        ));
-    }
-    let parsed: Vec<_> = chain
-        .iter()
-        .filter_map(|der| x509_parser::parse_x509_certificate(der).ok())
-        .collect();
-    let broken = parsed
-        .windows(2)
-        .position(|pair| pair[0].1.issuer().as_raw() != pair[1].1.subject().as_raw());
-    if let Some(position) = broken {
-        found.push(warning(
-            "chain_order",
-            format!(
-                "in the chain of {path} certificate {} did not issue certificate {}: some clients refuse it",
-                position + 2,
-                position + 1
-            ),
-            "put the leaf first, then each certificate's issuer, and nothing else",
-        ));
-    }
-    found
+    leaf.names.iter().flatten().filter_map(pattern).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+    use rcgen::{
+        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+        KeyPair, SanType,
+    };
     use tempfile::TempDir;
     use time::OffsetDateTime;
 
@@ -420,6 +414,7 @@ mod tests {
             .push(SanType::IpAddress("2001:db8::1".parse().unwrap()));
         params.not_before = at(NOW.0 - DAY);
         params.not_after = at(NOW.0 + DAY);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         change(&mut params);
         let leaf = params.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap();
         Issued {
@@ -447,8 +442,9 @@ mod tests {
             chain_place: place("chain"),
             key: file("key.pem", key),
             key_place: place("key"),
+            password: None,
         };
-        load(&files, NOW)
+        load(&files, None, NOW)
     }
 
     /// Code, key and one word of the sentence of each finding.
@@ -471,7 +467,8 @@ mod tests {
         let loaded = try_load(&format!("{}{}", issued.leaf, issued.authority), &issued.key);
         let loaded = loaded.unwrap();
         assert_eq!(loaded.key.cert.len(), 2);
-        assert!(loaded.warnings.is_empty());
+        let codes: Vec<_> = loaded.warnings.iter().map(|f| f.code).collect();
+        assert_eq!(codes, ["issuer_unknown"]);
         assert_eq!(loaded.not_after, Timestamp(NOW.0 + DAY));
         let suffix = "apps.example.com".into();
         assert_eq!(
@@ -488,7 +485,7 @@ mod tests {
     fn each_fault_is_a_finding_where_the_file_is_named() {
         let (a, b) = (issue(|_| ()), issue(|_| ()));
         let nameless = issue(|p| p.subject_alt_names.clear());
-        let encrypted = a.key.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+        let encrypted = std::fs::read_to_string("testdata/certs/files/key-encrypted.pem").unwrap();
         let old_encrypted = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
         let damaged = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
         let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -500,17 +497,17 @@ mod tests {
             (&*a.leaf, "(none)", "file_unreadable", "key"),
             (" \n", &a.key, "file_empty", "chain"),
             (&a.leaf, "", "file_empty", "key"),
-            ("hello", &a.key, "not_pem", "chain"),
-            (&a.leaf, "hello", "not_pem", "key"),
+            ("hello", &a.key, "file_unknown", "chain"),
+            (&a.leaf, "hello", "file_unknown", "key"),
             (cut, &a.key, "pem_damaged", "chain"),
             (other, &a.key, "certificate_missing", "chain"),
             (&a.key, &a.key, "certificate_missing", "chain"),
             (no_certificate, &a.key, "certificate_damaged", "chain"),
             (&a.leaf, &a.leaf, "key_missing", "key"),
             (&a.leaf, other, "key_missing", "key"),
-            (&a.leaf, &encrypted, "key_encrypted", "key"),
+            (&a.leaf, &encrypted, "password_needed", "key"),
             (&a.leaf, old_encrypted, "key_encrypted", "key"),
-            (&a.leaf, damaged, "key_unsupported", "key"),
+            (&a.leaf, damaged, "der_damaged", "key"),
             (&a.leaf, &b.key, "key_mismatch", "key"),
             (&reversed, &a.key, "chain_order", "chain"),
             (&nameless.leaf, &nameless.key, "certificate_names", "chain"),
@@ -530,12 +527,24 @@ mod tests {
         let stranger = issue(|_| ());
         let odd = format!("{}{}", early.leaf, early.leaf);
         for (chain, key, codes) in [
-            (&expired.leaf, &expired.key, vec!["certificate_expired"]),
-            (&early.leaf, &early.key, vec!["certificate_not_yet_valid"]),
+            (
+                &expired.leaf,
+                &expired.key,
+                vec!["certificate_expired", "chain_incomplete"],
+            ),
+            (
+                &early.leaf,
+                &early.key,
+                vec!["certificate_not_yet_valid", "chain_incomplete"],
+            ),
             (
                 &odd,
                 &early.key,
-                vec!["certificate_not_yet_valid", "chain_order"],
+                vec![
+                    "certificate_not_yet_valid",
+                    "chain_incomplete",
+                    "chain_extra",
+                ],
             ),
         ] {
             let loaded = try_load(chain, key).unwrap();
@@ -548,11 +557,39 @@ mod tests {
                     .all(|f| f.severity == Severity::Warning)
             );
         }
+        let loaded = try_load(&stranger.leaf, &stranger.key).unwrap();
+        let found: Vec<_> = loaded.warnings.iter().map(|f| f.code).collect();
+        assert_eq!(found, ["chain_incomplete"]);
+    }
+
+    #[test]
+    fn a_pfx_is_chain_and_key_in_whatever_order() {
+        let load_pfx = |name: &str, password: &str| {
+            let path = std::path::PathBuf::from("testdata/certs/files").join(name);
+            let files = CertificateFiles {
+                chain: path.clone(),
+                chain_place: Place::default(),
+                key: path,
+                key_place: Place::default(),
+                password: None,
+            };
+            load(&files, Some(&password.to_owned().into()), NOW)
+        };
+        for name in ["pfx-modern.pfx", "pfx-legacy.pfx", "pfx-wrong-order.pfx"] {
+            let loaded = load_pfx(name, "Secret123").unwrap();
+            assert!(loaded.key.keys_match().is_ok(), "{name}");
+            assert!(loaded.key.cert.len() >= 2, "{name}");
+            let host = HostPattern::Exact(Host::parse("wiki.example.com").unwrap());
+            assert!(loaded.names.contains(&host), "{name}");
+        }
+        let wrong = load_pfx("pfx-modern.pfx", "other").unwrap_err();
+        assert_eq!(wrong[0].code, "password_wrong");
         assert!(
-            try_load(&stranger.leaf, &stranger.key)
-                .unwrap()
-                .warnings
-                .is_empty()
+            wrong[0]
+                .what
+                .starts_with("testdata/certs/files/pfx-modern.pfx: ")
         );
+        let keyless = load_pfx("pfx-no-key.pfx", "Secret123").unwrap_err();
+        assert_eq!(keyless[0].code, "key_missing");
     }
 }

@@ -4,10 +4,15 @@
 mod authorities;
 mod authority;
 mod client;
+pub mod contents;
 mod crypto;
+pub mod diagnose;
+mod examine;
+mod file;
 mod load;
 mod peer;
-mod pem_file;
+pub mod pfx;
+mod presented;
 
 pub use authorities::{Authorities, IssuerError, issued_by};
 pub use authority::{
@@ -16,8 +21,10 @@ pub use authority::{
 };
 pub use client::{ClientAuthorities, NotTrusted, read_client_certificate};
 pub use crypto::{RandomError, provider, random, sha256, system_roots};
+pub use examine::{Asked, Examined, ExaminedKey, Request, examine};
 pub use load::{Loaded, LoadedCertificate, load, load_authorities, load_client, load_private_key};
 pub use peer::{PeerConnector, PeerError};
+pub use presented::{Presented, presented};
 
 /// The name of every authority of ours, as its certificate's common name.
 pub const AUTHORITY_NAME: &str = "appproxy";

@@ -67,7 +67,7 @@ impl Prints {
 
     pub(super) fn of_certificates(config: &GatewayConfig) -> Self {
         let files = config.certificates.iter();
-        let files = files.flat_map(|files| [files.chain.as_path(), files.key.as_path()]);
+        let files = files.flat_map(|files| files.paths());
         let authorities = config.client_authorities.iter();
         Self::of(files.chain(authorities.map(|one| one.file.as_path())))
     }
@@ -77,7 +77,7 @@ impl Prints {
         Self::of(entries.iter().flat_map(|entry| {
             let authority = entry.ca.iter().map(|ca| ca.file.as_path());
             let own = entry.client_certificate.iter();
-            authority.chain(own.flat_map(|files| [files.chain.as_path(), files.key.as_path()]))
+            authority.chain(own.flat_map(|files| files.paths()))
         }))
     }
 }

@@ -28,7 +28,7 @@ use crate::model::{ApplicationLimits, Finding, Host};
 /// Keys the documents describe, not built yet.
 const LATER: &[&str] = &["trusted_proxies", "store_grace", "metrics", "admin"];
 
-const LATER_CERTIFICATE: &[&str] = &["pfx", "password", "acme"];
+const LATER_CERTIFICATE: &[&str] = &["acme"];
 
 impl GatewayConfig {
     /// Reads and checks a gateway's file and the files it includes. Nothing is opened beyond
@@ -345,8 +345,9 @@ fn certificates(
     let read = |item: Field<'_>| {
         item.section(LATER_CERTIFICATE, |section| {
             if LATER_CERTIFICATE.iter().any(|name| section.has(name)) {
-                section.optional("chain");
-                section.optional("key");
+                for name in ["chain", "key", "pfx", "password"] {
+                    section.optional(name);
+                }
                 return None;
             }
             certificate::files(section, folder)

@@ -82,7 +82,10 @@ impl Terms {
         };
         let client = entry.client_certificate.as_ref();
         let client = client
-            .map(|files| certs::load_client(files, now))
+            .map(|files| {
+                let password = files.read_password()?;
+                certs::load_client(files, password.as_ref(), now)
+            })
             .transpose();
         let (roots, client) = match (roots, client) {
             (Ok(roots), Ok(client)) => (roots, client),

@@ -307,7 +307,7 @@ async fn start_gateway(
     for files in &config.certificates {
         loaded
             .certificates
-            .push(certs::load(files, clock.now()).map_err(DemoError::Configuration)?);
+            .push(certs::load(files, None, clock.now()).map_err(DemoError::Configuration)?);
     }
     let keys = StoreKeys::for_store(config.store_key.as_ref(), &config.store);
     let store = store::open_sqlite(&config.store, keys.map_err(io::Error::other)?).await?;

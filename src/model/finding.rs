@@ -92,6 +92,15 @@ impl Finding {
         }
     }
 
+    /// Something worth knowing; add the place with [`Finding::at`].
+    #[must_use]
+    pub fn info(code: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Info,
+            ..Self::error(code, what, remedy)
+        }
+    }
+
     /// The same finding at a place.
     #[must_use]
     pub fn at(mut self, place: Place) -> Self {

@@ -19,6 +19,7 @@ mod ids;
 mod link_translation;
 mod log;
 mod person;
+mod printable;
 mod provider;
 mod proxy;
 mod secret;
@@ -57,6 +58,7 @@ pub use link_translation::{
 };
 pub use log::{LogFormat, LogPerson, LogSettings, LogTarget};
 pub use person::{Person, PersonKey, find_claim};
+pub use printable::printable;
 pub use provider::{
     ClaimNames, Preset, Prompt, ProviderUrlError, SigningAlgorithm, USUAL_SCOPES, UserinfoUse,
     provider_url,

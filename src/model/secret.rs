@@ -1,7 +1,7 @@
 //! Where a secret is.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A secret's place: never its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +12,17 @@ pub enum SecretSource {
     Env(String),
     /// A systemd credential: a file of this name in `$CREDENTIALS_DIRECTORY`.
     Credential(String),
+}
+
+impl SecretSource {
+    /// The file it is in, where it is one that may change.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Env(_) | Self::Credential(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for SecretSource {

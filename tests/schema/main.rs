@@ -136,8 +136,8 @@ fn a_difference_is_told() {
             "no reader takes `applications[0].owner`",
         ),
         (
-            "certificate_files/required",
-            json!(["chain"]),
+            "guarded_path/required",
+            json!(["path"]),
             "the reader misses",
         ),
         (

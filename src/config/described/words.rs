@@ -75,9 +75,10 @@ pub(super) fn gateway(config: &GatewayConfig) -> Settings {
         applications: _,
     } = config;
     let mut settings = Writing(Settings::new());
-    let certificates = certificates
-        .iter()
-        .map(|files| format!("{} with {}", files.chain.display(), files.key.display()));
+    let certificates = certificates.iter().map(|files| match files.is_one_file() {
+        true => files.chain.display().to_string(),
+        false => format!("{} with {}", files.chain.display(), files.key.display()),
+    });
     settings
         .put("listen.https", Opens::More, &listen.https)
         .put("listen.http", Opens::More, &listen.http)

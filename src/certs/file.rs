@@ -1,14 +1,14 @@
-//! A PEM file and its sections.
+//! A file of certificates, and where it is named.
 
 use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::{self, PemObject as _, SectionKind};
 use zeroize::Zeroizing;
 
-use crate::model::{Finding, Place};
+use super::contents;
+use crate::model::{Finding, Place, Severity};
 
 /// One look at one file; boxed, since a finding is much larger than what is looked for.
 pub(super) type Looked<T> = Result<T, Box<Finding>>;
@@ -51,56 +51,27 @@ fn whole(path: &Path) -> Cow<'_, Path> {
     std::path::absolute(path).map_or(Cow::Borrowed(path), Cow::Owned)
 }
 
-/// The PEM sections of a file. No octet of it gets into the finding: it could be a key's.
-pub(super) fn sections(
-    text: &[u8],
-    path: &Path,
-    place: &Place,
-) -> Looked<Vec<(SectionKind, Vec<u8>)>> {
-    if !contains(text, b"-----BEGIN ") {
-        let not_pem = Finding::error(
-            "not_pem",
-            format!(
-                "{} is not PEM: it has no line `-----BEGIN …-----`",
-                path.display()
-            ),
-            "convert it to PEM, for instance with `openssl x509 -inform der` or `openssl pkcs12`",
-        );
-        return Err(Box::new(not_pem.at(place.clone())));
+/// A finding about the file at `path`, at the place of the configuration that names it.
+pub(super) fn named(finding: Finding, path: &Path, place: &Place) -> Finding {
+    let line = finding.place.as_ref().map_or(0, |place| place.line);
+    let line = if line > 0 {
+        format!(":{line}")
+    } else {
+        String::new()
+    };
+    // In a configuration a password has a key of its own.
+    let remedy = match finding.code {
+        "password_needed" => {
+            "write where the password is beside it: `password: { file: FILE }`".to_owned()
+        }
+        _ => finding.remedy.clone(),
+    };
+    Finding {
+        what: format!("{}{line}: {}", path.display(), finding.what),
+        remedy,
+        ..finding
     }
-    <(SectionKind, Vec<u8>)>::pem_slice_iter(text)
-        .collect::<Result<_, _>>()
-        .map_err(|e| {
-            let what = match e {
-                pem::Error::MissingSectionEnd { .. } => {
-                    "a section has no end line: it may be cut off"
-                }
-                pem::Error::IllegalSectionStart { .. } => "a line `-----BEGIN …-----` is malformed",
-                _ => "a section is not valid base64",
-            };
-            let damaged = Finding::error(
-                "pem_damaged",
-                format!("{} is damaged: {what}", path.display()),
-                "copy the file again, whole",
-            );
-            Box::new(damaged.at(place.clone()))
-        })
-}
-
-pub(super) fn is_key(kind: SectionKind) -> bool {
-    matches!(
-        kind,
-        SectionKind::PrivateKey | SectionKind::EcPrivateKey | SectionKind::RsaPrivateKey
-    )
-}
-
-pub(super) fn is_encrypted(text: &[u8]) -> bool {
-    contains(text, b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
-        || contains(text, b"Proc-Type: 4,ENCRYPTED")
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
+    .at(place.clone())
 }
 
 /// The certificates in a file of authorities, of which there is one at least.
@@ -108,23 +79,27 @@ pub(super) fn read_authorities(
     path: &Path,
     place: &Place,
 ) -> Result<Vec<CertificateDer<'static>>, Box<Finding>> {
-    let text = read(path, place)?;
-    let sections = sections(&text, path, place)?.into_iter();
-    let certificates = sections.filter(|(kind, _)| *kind == SectionKind::Certificate);
-    let all: Vec<_> = certificates
-        .map(|(_, der)| CertificateDer::from(der))
-        .collect();
-    match all.is_empty() {
-        false => Ok(all),
-        true => {
-            let missing = Finding::error(
-                "certificate_missing",
-                format!("{} holds no certificate", path.display()),
-                "the file must hold a section `-----BEGIN CERTIFICATE-----` for each authority",
-            );
-            Err(Box::new(missing.at(place.clone())))
-        }
+    let contents = contents::read(&read(path, place)?, path, None);
+    let is_of_key =
+        |one: &Finding| one.code.starts_with("key_") || one.code.starts_with("password_");
+    let mut faults = contents.findings.into_iter();
+    let fault = faults.find(|one| one.severity == Severity::Error && !is_of_key(one));
+    if let Some(fault) = fault {
+        return Err(Box::new(named(fault, path, place)));
     }
+    if contents.certificates.is_empty() {
+        let missing = Finding::error(
+            "certificate_missing",
+            "it holds no certificate",
+            "the file must hold a section `-----BEGIN CERTIFICATE-----` for each authority",
+        );
+        return Err(Box::new(named(missing, path, place)));
+    }
+    Ok(contents
+        .certificates
+        .into_iter()
+        .map(|held| held.der)
+        .collect())
 }
 
 #[cfg(test)]
