@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT, WWW_AUTHENTICATE,
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, LOCATION, USER_AGENT,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -75,6 +76,10 @@ pub(super) struct Answer {
     pub(super) media_type: String,
     /// What is to be shown, where something is missing (RFC 9110 section 11.6.1).
     pub(super) challenges: Vec<String>,
+    /// Where it sends whoever asks.
+    pub(super) location: Option<String>,
+    /// What its clock says (RFC 9110 section 6.6.1), as it is written.
+    pub(super) date: Option<String>,
     pub(super) body: Bytes,
 }
 
@@ -125,6 +130,24 @@ impl Client {
         authorization: Option<Zeroizing<String>>,
         sent: Sent<'_>,
     ) -> Result<Answer, ProviderError> {
+        let answer = self.ask_for_any(document, url, authorization, sent).await?;
+        match answer.status {
+            status @ 300..=399 => Err(ProviderError::Redirected { document, status }),
+            _ => Ok(answer),
+        }
+    }
+
+    /// The same, where a redirect is an answer too. It is not followed.
+    ///
+    /// # Errors
+    /// Where there is no answer, or one that is too long or too late.
+    pub(super) async fn ask_for_any(
+        &self,
+        document: Document,
+        url: &Url,
+        authorization: Option<Zeroizing<String>>,
+        sent: Sent<'_>,
+    ) -> Result<Answer, ProviderError> {
         let deadline = Instant::now() + self.timeout;
         let exchange = async {
             let _slot = self
@@ -142,11 +165,7 @@ impl Client {
             document,
             limit: self.timeout,
         };
-        let answer = timeout_at(deadline, exchange).await.unwrap_or(Err(late))?;
-        match answer.status {
-            status @ 300..=399 => Err(ProviderError::Redirected { document, status }),
-            _ => Ok(answer),
-        }
+        timeout_at(deadline, exchange).await.unwrap_or(Err(late))
     }
 
     async fn exchange(
@@ -264,6 +283,15 @@ where
     let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
     let challenges = challenges.filter_map(|value| value.to_str().ok().map(str::to_owned));
     let challenges = challenges.collect();
+    let field = |name| {
+        response
+            .headers()
+            .get(name)?
+            .to_str()
+            .ok()
+            .map(str::to_owned)
+    };
+    let (location, date) = (field(LOCATION), field(DATE));
     let body = Limited::new(response.into_body(), LONGEST_ANSWER);
     let body =
         body.collect()
@@ -279,6 +307,8 @@ where
         status,
         media_type,
         challenges,
+        location,
+        date,
         body: body.to_bytes(),
     })
 }

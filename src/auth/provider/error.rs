@@ -16,6 +16,8 @@ pub enum Document {
     Metadata,
     /// Its public keys: RFC 7517.
     Keys,
+    /// Its page for people who sign in.
+    Authorization,
     /// The answer of its token endpoint.
     Tokens,
     /// The answer of its userinfo endpoint.
@@ -33,6 +35,7 @@ impl fmt::Display for Document {
         f.write_str(match self {
             Self::Metadata => "its metadata (/.well-known/openid-configuration)",
             Self::Keys => "its public keys (jwks_uri)",
+            Self::Authorization => "its authorization endpoint",
             Self::Tokens => "its token endpoint",
             Self::Userinfo => "its userinfo endpoint",
             Self::Groups => "the person's groups at Microsoft Graph",

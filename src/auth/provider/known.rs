@@ -46,7 +46,7 @@ const fn passing(code: &'static str, what: &'static str, remedy: &'static str) -
     }
 }
 
-const REDIRECT_URI: Known = known(
+pub(super) const REDIRECT_URI: Known = known(
     "redirect_uri_mismatch",
     "the provider does not know this gateway's redirect URI",
     "register the redirect URI at the provider, to the letter; `sign_in.url` decides what it is",
@@ -61,7 +61,7 @@ const CONSENT: Known = of_person(
     "nobody has consented to what this gateway asks for",
     "let an administrator consent for all at the provider, or ask for fewer `scopes`",
 );
-const UNKNOWN_CLIENT: Known = known(
+pub(super) const UNKNOWN_CLIENT: Known = known(
     "client_unknown",
     "the provider does not know the `client_id`",
     "write `client_id` as the provider has it, and the `issuer` of the tenant that it is registered in",

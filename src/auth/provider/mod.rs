@@ -35,6 +35,7 @@ mod keys;
 mod known;
 mod metadata;
 mod person;
+mod probing;
 mod text;
 mod token;
 mod values;
@@ -72,6 +73,7 @@ pub use claims::LogoutToken;
 pub use device::{DeviceCode, DeviceFlow, NoToken, Resource};
 pub use error::{Document, ProviderError};
 pub use known::Known;
+pub use probing::{Probed, Told};
 pub use values::{Begin, Callback, NotRefreshed, Refreshed, SignInSecrets, SignedIn};
 
 /// One configured provider. What it fetched is shared by all who sign in.
