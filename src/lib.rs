@@ -38,7 +38,7 @@
 //! | 1 | [`config`], [`http`], [`net`], [`certs`], [`telemetry`] | the files an operator writes; header and path rules; names and sockets; certificates; logs |
 //! | 2 | [`tunnel`], [`upgrade`], [`translate`], [`store`] | what both ends share; the WebSocket splice; link translation; what outlives a process |
 //! | 3 | [`auth`] | who, and whether |
-//! | 4 | [`gateway`], [`connector`] | the two ends, which never import one another |
+//! | 4 | [`gateway`], [`connector`], [`check`] | the two ends, and diagnosis; none imports another |
 //! | 5 | [`cli`], [`demo`], [`local`] | the command line; the whole product on one machine; a connector in its gateway's process |
 //!
 //! # Invariants
@@ -58,6 +58,7 @@
 
 pub mod auth;
 pub mod certs;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -189,8 +189,24 @@ async fn take_orders(
 /// What a gateway starts with, and what a reload puts in force.
 pub(super) type Prepared = (GatewayConfig, certs::Loaded);
 
-/// Everything that can be wrong before a socket is opened or a file is written, said together.
+/// Everything that can be wrong before a socket is opened or a file is written, said together; and what is
+/// worth a warning, in the log.
 pub(super) fn prepare(file: &Path, clock: &Clock) -> Result<Prepared, Exit> {
+    let (config, loaded) = examine(file, clock).map_err(Exit::Findings)?;
+    warn_of(&loaded);
+    for provider in &config.identity_providers {
+        for ending in provider.ending_secrets(clock.now()) {
+            tracing::warn!("{ending}");
+        }
+    }
+    Ok((config, loaded))
+}
+
+/// The configuration with all that it names.
+///
+/// # Errors
+/// Everything that can be wrong before a socket is opened or a file is written.
+pub(super) fn examine(file: &Path, clock: &Clock) -> Result<Prepared, Vec<Finding>> {
     let reading = GatewayConfig::read(file);
     let (certificates, mut findings) = load_all(&reading.certificates, clock);
     let mut loaded = certs::Loaded {
@@ -201,7 +217,7 @@ pub(super) fn prepare(file: &Path, clock: &Clock) -> Result<Prepared, Exit> {
         Ok(config) => config,
         Err(mut found) => {
             found.extend(findings);
-            return Err(Exit::Findings(found));
+            return Err(found);
         }
     };
     findings.extend(load_authorities(&config, &mut loaded, clock));
@@ -217,16 +233,10 @@ pub(super) fn prepare(file: &Path, clock: &Clock) -> Result<Prepared, Exit> {
     if let Err(error) = telemetry::check_log(&config.log) {
         findings.push(unusable(&config.places.log, error.to_string()));
     }
-    if !findings.is_empty() {
-        return Err(Exit::Findings(findings));
+    match findings.is_empty() {
+        true => Ok((config, loaded)),
+        false => Err(findings),
     }
-    warn_of(&loaded);
-    for provider in &config.identity_providers {
-        for ending in provider.ending_secrets(clock.now()) {
-            tracing::warn!("{ending}");
-        }
-    }
-    Ok((config, loaded))
 }
 
 /// Makes the log as a configuration says.
@@ -275,7 +285,10 @@ fn load_all(
 ) -> (Vec<certs::LoadedCertificate>, Vec<Finding>) {
     let (mut certificates, mut findings) = (Vec::new(), Vec::new());
     for files in files {
-        match certs::load(files, clock.now()) {
+        let loaded = files
+            .read_password()
+            .and_then(|password| certs::load(files, password.as_ref(), clock.now()));
+        match loaded {
             Ok(loaded) => certificates.push(loaded),
             Err(found) => findings.extend(found),
         }

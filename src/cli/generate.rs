@@ -107,7 +107,7 @@ mod tests {
             commands.extend(below.map(|c| (format!("{name}-{}", c.get_name()), c.clone())));
         }
         assert_eq!(pages, expected);
-        assert_eq!(pages.len(), 34);
+        assert_eq!(pages.len(), 37);
         for page in pages {
             let text = fs::read_to_string(folder.path().join(&page)).unwrap();
             assert!(text.contains(".SH SYNOPSIS"), "{page}: {text}");

@@ -3,6 +3,8 @@
 mod backup;
 mod ca;
 mod change;
+mod check;
+mod check_cert;
 mod connector;
 mod connectors;
 mod demo;
@@ -10,9 +12,11 @@ mod explain;
 mod follow;
 mod gateway;
 mod generate;
+mod init;
 mod link;
 mod login;
 mod orders;
+mod prompt;
 mod register;
 mod reload;
 mod reread;
@@ -34,6 +38,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio_util::task::AbortOnDropHandle;
 
 use self::store::StoreCommand;
+use crate::clock::Clock;
 use crate::config::CONNECTOR_FILE;
 use crate::model::{Finding, LogFormat, Place};
 use crate::shutdown::Signals;
@@ -86,6 +91,8 @@ enum Command {
     Login(login::Login),
     /// Show the whole product on this machine, without root and without a network
     Demo(demo::DemoArgs),
+    Check(check::Check),
+    CheckCert(check_cert::CheckCert),
     Completions(generate::Completions),
     Schema(generate::Schema),
     // For whoever makes a package.
@@ -113,6 +120,7 @@ struct ConnectorFile {
 
 #[derive(Debug, Subcommand)]
 enum GatewayCommand {
+    Init(Box<init::Init>),
     /// Read the configuration again, whole or not at all, and tell what is different by it
     Reload(change::Reload),
     /// Tell what a configuration would change, without changing anything
@@ -169,6 +177,8 @@ enum Exit {
     Findings(Vec<Finding>),
     /// The same, as the running gateway said it.
     Refused(String),
+    /// A check has found something that matters, and has said it: exit code 2.
+    Found,
 }
 
 impl Exit {
@@ -184,6 +194,15 @@ impl Exit {
         };
         Self::Findings(vec![unusable(&place, what)])
     }
+
+    /// What there is to say of it, one text a fault.
+    fn texts(&self) -> Vec<String> {
+        match self {
+            Self::Failed(what) | Self::Refused(what) => vec![what.clone()],
+            Self::Findings(findings) => findings.iter().map(ToString::to_string).collect(),
+            Self::Found => Vec::new(),
+        }
+    }
 }
 
 /// What to do about what is found before anything is started.
@@ -195,7 +214,7 @@ fn unusable(place: &Place, what: String) -> Finding {
 }
 
 /// Runs the command line and returns the process's exit code: 0 done, 1 failed while running,
-/// 64 usage or configuration.
+/// 2 where a check found something, 64 usage or configuration.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -221,6 +240,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit @ Exit::Failed(_)) => report(&exit, 1),
+        Err(Exit::Found) => ExitCode::from(2),
         Err(exit @ (Exit::Findings(_) | Exit::Refused(_))) => report(&exit, 64),
     }
 }
@@ -236,6 +256,12 @@ fn run(command: Command) -> Result<(), Exit> {
             command: Some(command),
             ..
         } => match command {
+            GatewayCommand::Init(command) => command.run(
+                &mut std::io::stdin().lock(),
+                &mut std::io::stdout(),
+                &prompt::hush,
+                &Clock::system(),
+            ),
             GatewayCommand::Reload(command) => command.run(),
             GatewayCommand::Plan(command) => command.run(),
             GatewayCommand::Backup(command) => command.run(),
@@ -269,6 +295,8 @@ fn run(command: Command) -> Result<(), Exit> {
         } => status::run(&args),
         Command::Login(args) => login::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Check(args) => args.run(),
+        Command::CheckCert(args) => args.run(),
         Command::Completions(args) => generate::completions(&args),
         Command::Schema(args) => generate::schema(&args),
         Command::Man(args) => generate::man(&args),
@@ -284,6 +312,7 @@ fn report(exit: &Exit, code: u8) -> ExitCode {
         Exit::Refused(text_of_gateway) => {
             let _ = writeln!(text, "{text_of_gateway}");
         }
+        Exit::Found => {}
         Exit::Findings(findings) => {
             for finding in findings {
                 let _ = writeln!(text, "{finding}");

@@ -57,6 +57,8 @@ pub(super) mod paths {
     pub(in crate::cli) const EXPLAIN: &str = "/explain";
     /// Logs from another `level` on.
     pub(in crate::cli) const LOG_LEVEL: &str = "/log-level";
+    /// The connectors that have a tunnel.
+    pub(in crate::cli) const CONNECTED: &str = "/connected";
     /// The configuration in force, described.
     pub(in crate::cli) const CONFIGURATION: &str = "/configuration";
 }
@@ -139,6 +141,11 @@ async fn answer(reloader: &Arc<Reloader>, request: Request<Incoming>) -> Respons
         (&Method::GET, paths::CONFIGURATION) => {
             let config = reloader.gateway().config();
             json(StatusCode::OK, &Described::of(&config))
+        }
+        (&Method::GET, paths::CONNECTED) => {
+            let connected = reloader.gateway().connected();
+            let ids: Vec<_> = connected.iter().map(ToString::to_string).collect();
+            json(StatusCode::OK, &ids)
         }
         (&Method::GET, paths::EXPLAIN) => match question(request.uri().query()) {
             Ok(question) => json(StatusCode::OK, &reloader.gateway().explain(&question)),

@@ -1,22 +1,18 @@
 //! `appproxy connector register` = `appproxy register`.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use anyhow::bail;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::io::{AsyncRead, AsyncWrite};
-use zeroize::Zeroizing;
 
+use super::prompt::secret_from_standard_input;
 use crate::clock::Clock;
 use crate::config::{CONNECTOR_FILE, SecretSource, connector_command};
 use crate::connector::{Registration, StateFolder, register};
 use crate::model::Endpoint;
 use crate::tunnel::token::Token;
-
-/// Far more than a token has.
-const LONGEST: u64 = 16 * 1024;
 
 /// `connector register`: the token is read from a file, the environment, or standard input, where
 /// a terminal is asked for it without echo.
@@ -85,56 +81,9 @@ impl Register {
         let source = match (&self.token_file, &self.token_env) {
             (Some(file), _) => SecretSource::File(file.clone()),
             (None, Some(variable)) => SecretSource::Env(variable.clone()),
-            (None, None) => return from_standard_input(hints),
+            (None, None) => return secret_from_standard_input("Enrolment token", hints),
         };
         Ok(source.read()?)
-    }
-}
-
-fn from_standard_input(hints: &mut dyn Write) -> anyhow::Result<SecretString> {
-    let stdin = io::stdin();
-    let mut text = Zeroizing::new(String::new());
-    if stdin.is_terminal() {
-        // Before it is asked for: what is pasted at once must not be shown either.
-        let quiet = Quiet::new()?;
-        write!(hints, "Enrolment token (it will not be shown): ")?;
-        hints.flush()?;
-        stdin
-            .lock()
-            .take(LONGEST)
-            .read_line(&mut text)
-            .context("cannot read the terminal")?;
-        drop(quiet);
-        writeln!(hints)?;
-    } else {
-        stdin
-            .lock()
-            .take(LONGEST)
-            .read_to_string(&mut text)
-            .context("cannot read standard input")?;
-    }
-    Ok(SecretString::from(text.as_str()))
-}
-
-/// The terminal does not echo while this lives.
-struct Quiet(Termios);
-
-impl Quiet {
-    fn new() -> anyhow::Result<Self> {
-        let before = tcgetattr(io::stdin()).context("cannot ask the terminal for its settings")?;
-        let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(io::stdin(), OptionalActions::Flush, &quiet).context(
-            "cannot turn the terminal's echo off: pipe the token in, or use --token-file",
-        )?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        // There is nobody left to tell; the shell sets its terminal up again.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
     }
 }
 

@@ -216,10 +216,7 @@ impl Reloader {
                 }
             }
             Err(exit) => {
-                let findings = match exit {
-                    Exit::Failed(what) | Exit::Refused(what) => vec![what],
-                    Exit::Findings(findings) => findings.iter().map(ToString::to_string).collect(),
-                };
+                let findings = exit.texts();
                 let again = |text: String| text.replace(START_AGAIN, "correct it and reload again");
                 let findings: Vec<_> = findings.into_iter().map(again).collect();
                 let generation = self.gateway.generation();

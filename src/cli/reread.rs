@@ -74,10 +74,7 @@ impl Rereader {
             }
             Err(exit) => {
                 self.applications.note(false);
-                let findings = match exit {
-                    Exit::Failed(what) | Exit::Refused(what) => vec![what],
-                    Exit::Findings(findings) => findings.iter().map(ToString::to_string).collect(),
-                };
+                let findings = exit.texts();
                 for finding in findings {
                     let finding = finding.replace(START_AGAIN, "correct it and reload again");
                     tracing::error!(finding, "configuration refused");

@@ -75,7 +75,7 @@ use crate::auth::{SessionSettings, Sessions};
 use crate::certs::{AuthorityError, Loaded};
 use crate::clock::Clock;
 use crate::config::{ConnectionLimits, GatewayConfig};
-use crate::model::Finding;
+use crate::model::{ConnectorId, Finding};
 use crate::net;
 use crate::store::{Store, StoreError};
 use crate::telemetry::RequestIds;
@@ -103,7 +103,7 @@ pub use issuer::{EnrolError, Issuer, load_authorities, record};
 pub(crate) use memory::Memory;
 pub use question::{Explanation, NoQuestion, Question, Step, Visitor};
 pub use respond::pages::LogoError;
-pub use sign_in::{LINK as LINK_PATH, look_at_providers};
+pub use sign_in::{LINK as LINK_PATH, look_at_providers, redirect_uri};
 pub use sign_on::look_at_passwords;
 
 /// What a gateway is made of: everything that can be wrong has been looked at.
@@ -297,6 +297,12 @@ impl Gateway {
     #[must_use]
     pub fn open_tunnels(&self) -> usize {
         self.tunnels.len()
+    }
+
+    /// The connectors that have a tunnel to this gateway.
+    #[must_use]
+    pub fn connected(&self) -> Vec<ConnectorId> {
+        self.presence.here()
     }
 
     /// How many applications are published.

@@ -70,6 +70,11 @@ pub(super) struct Row {
 }
 
 impl Presence {
+    /// Those that are connected to this gateway.
+    pub(super) fn here(&self) -> Vec<ConnectorId> {
+        self.state().here.keys().cloned().collect()
+    }
+
     /// Every enrolled connector, and those that are here and not known to be enrolled yet.
     pub(super) fn rows(&self, now: Timestamp) -> Vec<Row> {
         let state = self.state();

@@ -128,6 +128,13 @@ fn providers(
     }
 }
 
+/// What has to be registered at each identity provider; `None` where nobody signs in.
+#[must_use]
+pub fn redirect_uri(config: &GatewayConfig) -> Option<String> {
+    let sign_in = config.sign_in.as_ref()?;
+    Some(format!("{}{}", sign_in.origin(), super::CALLBACK))
+}
+
 /// Looks at what identity providers name: secrets, keys and certificates.
 ///
 /// # Errors

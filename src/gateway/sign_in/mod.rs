@@ -67,7 +67,7 @@ use carried::Stepping;
 pub(super) use challenge::Asked;
 use challenge::challenge;
 pub(super) use desk::Desk;
-pub use desk::look_at_providers;
+pub use desk::{look_at_providers, redirect_uri};
 pub(super) use fresh::look_again;
 use loops::Lacking;
 pub(super) use loops::Loops;
