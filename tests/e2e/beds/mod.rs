@@ -2,6 +2,7 @@
 
 mod applications;
 mod browser;
+mod check;
 mod conformance;
 mod folding;
 mod grpc;
