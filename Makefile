@@ -44,11 +44,30 @@ differential: differential-tools ## links in thousands of real pages, translated
 	  cargo test --test operations -- --ignored --exact pages::pages_of_a_folder_are_translated
 	$(DIFFERENTIAL)/venv/bin/python tests/differential compare --folder $(DIFFERENTIAL)
 
+# Files that others test their own programs with, as one package has them.
+VECTORS := target/vectors
+VECTORS_VERSION := 48.0.0
+VECTORS_THERE := $(VECTORS)/.$(VECTORS_VERSION)
+
+.PHONY: vectors
+vectors: build-tools $(VECTORS_THERE) ## PKCS #12 files of pyca/cryptography and chains of NIST's PKITS
+	VECTORS=$(CURDIR)/$(VECTORS)/cryptography_vectors \
+	  cargo test --test operations -- --ignored vectors::
+
+$(VECTORS_THERE):
+	@.ci/need python3:python3
+	@python3 -c 'import ensurepip' 2>/dev/null || .ci/need ensurepip:python3-venv
+	rm -rf $(VECTORS)
+	python3 -m venv $(VECTORS)/venv
+	$(VECTORS)/venv/bin/pip install --quiet --disable-pip-version-check --no-deps \
+	  --target $(VECTORS) cryptography_vectors==$(VECTORS_VERSION)
+	@touch $@
+
 # How long, in seconds. No sanitizer: there is no unsafe code, and without one stable Rust will do.
 FUZZ_SECONDS ?= 60
 
-# Which: a scanner of heads, and the rewriters of links.
-FUZZ ?= heads pages sheets texts bodies
+# Which: a scanner of heads, the rewriters of links, and readers of certificates.
+FUZZ ?= heads pages sheets texts bodies pfx certificates
 
 .PHONY: fuzz
 fuzz: fuzz-tools ## scanner and rewriters under octets nobody thought of; FUZZ_SECONDS=60 FUZZ="pages texts"

@@ -1,5 +1,5 @@
 //! What operators take from `examples/` and from a package: units, alerts, dashboard, the package. And
-//! pages of others, whose links a gateway translates.
+//! pages of others, whose links a gateway translates, and certificates of others.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,6 +13,7 @@ mod monitoring;
 mod package;
 mod pages;
 mod units;
+mod vectors;
 
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
