@@ -2,7 +2,10 @@
 
 use std::fs;
 
-pub(crate) const DOCUMENTS: [&str; 22] = [
+pub(crate) const DOCUMENTS: [&str; 25] = [
+    "docs/differences.md",
+    "docs/security.md",
+    "docs/troubleshooting.md",
     "docs/certificates.md",
     "docs/access.md",
     "docs/capacity.md",

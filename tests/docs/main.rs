@@ -15,3 +15,4 @@ mod known;
 mod machine;
 mod sign_in;
 mod stand;
+mod troubleshooting;

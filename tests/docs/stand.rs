@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::documents::{self, blocks};
-use crate::known::{AS_ROOT, LEFT_OUT, SHORT, STAND_INS, TARGETS, expands};
+use crate::known::{AS_ROOT, ELSEWHERE, LEFT_OUT, SHORT, STAND_INS, TARGETS, expands};
 use crate::machine::{Machine, Said, Terminal};
 
 /// In the place of a document's line: what a command takes for granted.
@@ -178,7 +178,12 @@ impl Stand {
     pub(crate) fn execute(&mut self, command: &documents::Command) {
         let place = format!("{}:{}", self.document, command.line);
         let text = command.text.split(" #").next().unwrap().trim();
-        if LEFT_OUT.iter().any(|(known, _)| *known == text) {
+        let bare = AS_ROOT
+            .iter()
+            .find_map(|words| text.strip_prefix(words))
+            .unwrap_or(text);
+        let is_elsewhere = ELSEWHERE.iter().any(|(known, _)| bare.starts_with(known));
+        if is_elsewhere || LEFT_OUT.iter().any(|(known, _)| *known == text) {
             self.count.elsewhere += 1;
             return;
         }
@@ -195,10 +200,6 @@ impl Stand {
             true => self.count.stood_in += 1,
             false => self.count.ran += 1,
         }
-        let bare = AS_ROOT
-            .iter()
-            .find_map(|words| text.strip_prefix(words))
-            .unwrap_or(text);
         let mut typed = command.text.clone();
         if let Some((_, more)) = SHORT.iter().find(|(short, _)| *short == bare) {
             typed = format!("{typed} {more}");
