@@ -42,13 +42,10 @@ pub struct Known<'a> {
 pub async fn check(known: &Known<'_>) -> Vec<Line> {
     let deadline = Instant::now() + PATIENCE;
     let mut lines = system::limits();
-    lines.push(system::room(
-        known
-            .config
-            .store
-            .parent()
-            .unwrap_or_else(|| Path::new("/")),
-    ));
+    // A name alone lies in this folder.
+    let folder = known.config.store.parent();
+    let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
+    lines.push(system::room(folder.unwrap_or_else(|| Path::new("."))));
     lines.extend(certificates(known));
     lines.extend(listeners::look(known));
     let resolver = Resolver::new(&[], BTreeMap::new());
