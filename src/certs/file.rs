@@ -51,6 +51,9 @@ fn whole(path: &Path) -> Cow<'_, Path> {
     std::path::absolute(path).map_or(Cow::Borrowed(path), Cow::Owned)
 }
 
+/// How what is for `check-cert` alone begins, at the end of a remedy.
+const OF_THE_COMMAND: &str = "; for `check-cert`, ";
+
 /// A finding about the file at `path`, at the place of the configuration that names it.
 pub(super) fn named(finding: Finding, path: &Path, place: &Place) -> Finding {
     let line = finding.place.as_ref().map_or(0, |place| place.line);
@@ -59,10 +62,17 @@ pub(super) fn named(finding: Finding, path: &Path, place: &Place) -> Finding {
     } else {
         String::new()
     };
-    // In a configuration a password has a key of its own.
+    // In a configuration a password has a key of its own, and there is no `--ca`.
     let remedy = match finding.code {
         "password_needed" => {
             "write where the password is beside it: `password: { file: FILE }`".to_owned()
+        }
+        "chain_incomplete" | "issuer_unknown" => {
+            let (remedy, _) = finding
+                .remedy
+                .split_once(OF_THE_COMMAND)
+                .unwrap_or((finding.remedy.as_str(), ""));
+            remedy.to_owned()
         }
         _ => finding.remedy.clone(),
     };

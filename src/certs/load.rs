@@ -260,7 +260,18 @@ fn certified(
     examined: &Examined,
     files: &CertificateFiles,
 ) -> Result<CertifiedKey, Vec<Finding>> {
-    let at_key = |one: &Finding| vec![named(one.clone(), &files.key, &files.key_place)];
+    let at_key = |one: &Finding| {
+        if one.code == "key_mismatch" && !files.is_one_file() {
+            let what = format!(
+                "the private key in {} does not belong to the certificate in {}",
+                files.key.display(),
+                files.chain.display()
+            );
+            let mismatch = Finding::error(one.code, what, one.remedy.clone());
+            return vec![mismatch.at(files.key_place.clone())];
+        }
+        vec![named(one.clone(), &files.key, &files.key_place)]
+    };
     let held = examined.keys.iter().position(|key| key.fits.is_some());
     let held = held.and_then(|at| Some((contents.keys.get(at)?, examined.keys.get(at)?.fits?)));
     let unusable = examined

@@ -36,13 +36,15 @@ fn a_gateway_starts_and_stops_in_a_root_that_holds_nothing_else() {
         fs::create_dir_all(at(folder)).unwrap();
     }
     fs::copy(env!("CARGO_BIN_EXE_appproxy"), at(program)).unwrap();
-    let leaf = rcgen::generate_simple_self_signed(["wiki.localhost".to_owned()]).unwrap();
-    fs::write(at("etc/appproxy/wiki.pem"), leaf.cert.pem()).unwrap();
-    fs::write(
-        at("etc/appproxy/wiki.key"),
-        leaf.signing_key.serialize_pem(),
-    )
-    .unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["wiki.localhost".to_owned()]).unwrap();
+    let now = time::OffsetDateTime::now_utc();
+    params.not_before = now - time::Duration::DAY;
+    params.not_after = now + time::Duration::days(90);
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    let leaf = params.self_signed(&key).unwrap();
+    fs::write(at("etc/appproxy/wiki.pem"), leaf.pem()).unwrap();
+    fs::write(at("etc/appproxy/wiki.key"), key.serialize_pem()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let config = format!(
@@ -61,6 +63,8 @@ fn a_gateway_starts_and_stops_in_a_root_that_holds_nothing_else() {
         .args([program, "gateway"])
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap())
+        // Trusted there, so that nothing is worth a warning.
+        .env("SSL_CERT_FILE", "/etc/appproxy/wiki.pem")
         // As the harness of the end-to-end tests does it: a port is in the configuration and taken before.
         .envs([("LISTEN_FDS", "1"), ("LISTEN_FDS_FIRST_FD", "0")])
         .stdin(Stdio::from(OwnedFd::from(listener)))

@@ -109,7 +109,7 @@ pub(super) fn of_end(subject: &Subject<'_>, chain: &Chain, found: &mut Vec<Findi
                 "the chain ends at `{}`, an authority of one's own that this host does not trust: so will everybody's device on which it is not installed",
                 last.subject
             ),
-            "install it on every device that opens the applications, or use a public authority; for this check, name it with `--ca FILE`",
+            "install it on every device that opens the applications, or use a public authority; for `check-cert`, name it with `--ca FILE`",
         )),
         End::Missing => found.push(missing(last, alone)),
     }
@@ -120,7 +120,7 @@ fn missing(last: &Certificate, alone: bool) -> Finding {
         Some(place) => format!(
             "append it, or take the whole chain from the authority: `curl -s {place} | openssl x509 -inform der >> CHAIN.pem` (`-inform pem` where it is PEM)"
         ),
-        None => "append the certificate of that authority, which it gives with its certificates; where it is a root of your own, name it for this check with `--ca FILE`".to_owned(),
+        None => "append the certificate of that authority, which it gives with its certificates; for `check-cert`, name a root of your own with `--ca FILE`".to_owned(),
     };
     let whose = if alone {
         "the certificate".to_owned()
