@@ -103,7 +103,7 @@ pub use issuer::{EnrolError, Issuer, load_authorities, record};
 pub(crate) use memory::Memory;
 pub use question::{Explanation, NoQuestion, Question, Step, Visitor};
 pub use respond::pages::LogoError;
-pub use sign_in::{LINK as LINK_PATH, look_at_providers, redirect_uri};
+pub use sign_in::{CALLBACK as CALLBACK_PATH, LINK as LINK_PATH, look_at_providers, redirect_uri};
 pub use sign_on::look_at_passwords;
 
 /// What a gateway is made of: everything that can be wrong has been looked at.

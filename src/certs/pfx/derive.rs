@@ -13,12 +13,16 @@ use super::limits::Limits;
 
 /// A hash that a MAC or a derivation is built on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
 pub enum Hash {
+    /// SHA-1, which Windows writes.
     Sha1,
+    /// SHA-224.
     Sha224,
+    /// SHA-256, which OpenSSL 3 writes.
     Sha256,
+    /// SHA-384.
     Sha384,
+    /// SHA-512.
     Sha512,
 }
 

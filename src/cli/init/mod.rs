@@ -31,6 +31,7 @@ use zeroize::Zeroizing;
 use super::Exit;
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
+use crate::gateway::CALLBACK_PATH;
 use answers::{Answers, Certificate};
 use ask::Console;
 use files::NewFile;
@@ -194,7 +195,7 @@ fn new_files(
 /// Where the provider sends people back to.
 fn callback(answers: &Answers) -> String {
     format!(
-        "https://{}/.appproxy/callback",
+        "https://{}{CALLBACK_PATH}",
         answers.authority(&answers.sign_in)
     )
 }

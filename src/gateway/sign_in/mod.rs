@@ -77,7 +77,7 @@ pub(super) use stepped::Stepped;
 /// Where sign-in begins, at the sign-in host.
 const SIGN_IN: &str = "/.appproxy/sign-in";
 /// Where providers send browsers back to, at the sign-in host.
-const CALLBACK: &str = "/.appproxy/callback";
+pub const CALLBACK: &str = "/.appproxy/callback";
 /// Where a provider, or a page of the company's, has people sign in, at the sign-in host.
 const INITIATE: &str = "/.appproxy/initiate";
 /// Where a wildcard host is confirmed, at the sign-in host.
