@@ -11,6 +11,7 @@ use super::limits::Load;
 use super::probing::Probe;
 use super::rates::Rates;
 use super::sign_on::Password;
+use super::translated::BodyMeter;
 use super::written::Written;
 use crate::model::{Affinity, Application, ExternalUrl};
 use crate::telemetry::RequestMeter;
@@ -44,6 +45,8 @@ pub(crate) struct Published {
     pub(super) password: Option<Arc<Password>>,
     /// The log was told that it asks for NTLM or Negotiate.
     pub(super) asks_for_connections: Arc<AtomicBool>,
+    /// Counts its bodies that are looked through.
+    pub(super) bodies: Arc<BodyMeter>,
     /// Where programs write its data.
     pub(super) written: Arc<Written>,
     /// Where they write its pages.
@@ -105,6 +108,10 @@ impl Published {
                 .and_then(|hsts| HeaderValue::try_from(hsts.value()).ok()),
             password: Password::of(application),
             asks_for_connections: Arc::default(),
+            bodies: before.map_or_else(
+                || Arc::new(BodyMeter::new(&application.name)),
+                |before| Arc::clone(&before.bodies),
+            ),
             written: before.map_or_else(Arc::default, |b| Arc::clone(&b.written)),
             edited: before.map_or_else(Arc::default, |b| Arc::clone(&b.edited)),
             shares_host,
@@ -131,6 +138,7 @@ impl Published {
             hsts: self.hsts.clone(),
             password: self.password.clone(),
             asks_for_connections: Arc::clone(&self.asks_for_connections),
+            bodies: Arc::clone(&self.bodies),
             written: Arc::clone(&self.written),
             edited: Arc::clone(&self.edited),
             shares_host,

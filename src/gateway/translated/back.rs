@@ -1,5 +1,6 @@
 //! What people send to an application: external URLs in it become internal, where that is set.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
@@ -7,9 +8,9 @@ use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::request::Parts as RequestParts;
 use http::uri::PathAndQuery;
 
-use super::{Looking, count, is_excluded};
+use super::{BodyMeter, Looking, is_excluded};
 use crate::http::Body;
-use crate::model::{ApplicationName, LinkTranslation};
+use crate::model::LinkTranslation;
 use crate::translate::body::{
     self, Counts, Decision, MediaType, Sent, Skip, Translating, judge_request, remove_digests,
 };
@@ -21,10 +22,10 @@ const SHORT: usize = 32 * 1024;
 /// How long it is waited for. Then it goes on as it comes, without a length.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-impl Looking {
+impl Looking<'_> {
     /// Maps query and body of a request. Whatever is decided by the request has been.
     pub(in crate::gateway) async fn send_back(&self, parts: &mut RequestParts, body: Body) -> Body {
-        let settings = self.view.settings();
+        let settings = self.settings();
         if !settings.round_trip {
             return body;
         }
@@ -35,15 +36,16 @@ impl Looking {
             return body;
         }
         let fields = &mut parts.headers;
-        let wants = |media_type: &MediaType| goes_back(settings, &self.path, media_type);
+        let path = self.path();
+        let wants = |media_type: &MediaType| goes_back(settings, &path, media_type);
         let (plan, sent) = match judge_request(&self.method, fields, &wants) {
             Ok(judged) => judged,
             Err(skip) => {
-                count_parts(self.view.name(), Some(skip));
+                count_parts(&self.errand.published.bodies, Some(skip));
                 return body;
             }
         };
-        let (view, path) = (self.view.clone(), self.path.clone());
+        let view = self.view();
         let maker = move |text: body::Text| match sent {
             Sent::Text(syntax) => returning(&view, syntax, text),
             Sent::Parts(boundary) => {
@@ -53,8 +55,8 @@ impl Looking {
                 returning_parts(view, &boundary, wants, text)
             }
         };
-        let name = self.view.name().clone();
-        let done = move |counts: Counts, _| count_parts(&name, counts.skip);
+        let meter = Arc::clone(&self.errand.published.bodies);
+        let done = move |counts: Counts, _| count_parts(&meter, counts.skip);
         let translating = Translating::new(plan, Box::new(maker));
         let mut translated = Translated::new(body, translating, Box::new(done));
         if translated.decide().await == Decision::Translated {
@@ -76,8 +78,8 @@ impl Looking {
     /// stands elsewhere.
     fn uri_back(&self, uri: &Uri) -> Option<Uri> {
         let query = uri.query()?;
-        goes_back(self.view.settings(), &self.path, &MediaType::form()).ok()?;
-        let query = returning_query(&self.view, query)?;
+        goes_back(self.settings(), &self.path(), &MediaType::form()).ok()?;
+        let query = returning_query(&self.view(), query)?;
         let target = format!("{}?{query}", uri.path());
         PathAndQuery::try_from(target).ok().map(Uri::from)
     }
@@ -96,8 +98,8 @@ fn goes_back(settings: &LinkTranslation, path: &str, media_type: &MediaType) -> 
 }
 
 /// Counts a form with files that could not be taken apart.
-fn count_parts(application: &ApplicationName, skip: Option<Skip>) {
+fn count_parts(meter: &BodyMeter, skip: Option<Skip>) {
     if let Some(skip @ Skip::Parts) = skip {
-        count(application, skip.name());
+        meter.skipped(skip);
     }
 }

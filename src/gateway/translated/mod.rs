@@ -1,6 +1,7 @@
 //! Bodies of answers whose links are to lead through the gateway, and requests that send them back.
 
 mod back;
+mod meter;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,7 +10,9 @@ use std::time::Duration;
 use http::header::{CONTENT_TYPE, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::request::Parts as RequestParts;
 use http::response::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+
+pub(super) use meter::BodyMeter;
 
 use super::exchange::again;
 use super::forward::Errand;
@@ -19,9 +22,6 @@ use super::written::Written;
 use crate::auth::Permit;
 use crate::http::{self as rules, Body};
 use crate::model::{ApplicationName, BodyKind, Exclusion, LinkTranslation};
-use crate::telemetry::metrics::{
-    TRANSLATED, TRANSLATED_LINKS, TRANSLATED_OCTETS, TRANSLATION_SECONDS,
-};
 use crate::translate::body::{
     self, Asked, Counts, Decision, FORM, MediaType, Skip, TagSuffix, Translating, UPLOAD, Verdict,
     judge, mark_translated, prepare_request,
@@ -32,10 +32,11 @@ use crate::translate::{
 };
 
 /// A request to an application whose answers are looked through, until its answer comes.
-pub(super) struct Looking {
-    view: View,
-    /// The path that was asked for, as the configuration names paths.
-    path: String,
+///
+/// Most answers are of types that are not translated: what only a translated one needs is not made before.
+pub(super) struct Looking<'e> {
+    errand: &'e Errand<'e>,
+    uri: Uri,
     /// Data at this path passes as it comes, since programs write there.
     is_written: bool,
     /// Pages and style sheets at this path do.
@@ -44,20 +45,21 @@ pub(super) struct Looking {
     keeps_data: bool,
     /// Where it is noted down that this request has written data, if the application took it.
     writes: Option<(Arc<Written>, Brings)>,
-    suffix: TagSuffix,
+    /// What of it stayed as it is when it was asked for; tags tell.
+    stays: [bool; 3],
     asked: Asked,
     method: Method,
     /// Instead of the answer somebody wants to know what is done to it.
     report: Option<Report>,
 }
 
-impl Looking {
+impl<'e> Looking<'e> {
     /// Prepares a request; `None` where the application's answers pass as they come.
     ///
     /// # Errors
     /// Where somebody asks for a report who may not.
     pub(super) fn prepare(
-        errand: &Errand<'_>,
+        errand: &'e Errand<'e>,
         permit: &Permit,
         parts: &mut RequestParts,
         has_body: bool,
@@ -67,45 +69,71 @@ impl Looking {
         if !has_bodies(application) && report.is_none() {
             return Ok(None);
         }
-        let path = rules::canonical(parts.uri.path(), true);
-        let path = path.or_else(|_| rules::canonical(parts.uri.path(), false));
-        let path = path.map_or_else(|_| parts.uri.path().to_lowercase(), |p| p.folded().into());
-        let written = &errand.published.written;
+        let (written, edited) = (&errand.published.written, &errand.published.edited);
         let settings = &application.link_translation;
         // What goes round comes back as it went.
         let may_write = !settings.round_trip && settings.body.iter().any(|kind| kind.is_data());
-        let view = View::new(errand.links, application, errand.captured, errand.host);
-        let is_written = may_write && written.covers(&path);
-        let keeps_data = may_write && !written.is_empty();
         let brings = match has_body && !settings.round_trip {
             true => brings(parts),
             false => Brings::Nothing,
         };
-        let pages_are_written = !settings.round_trip && errand.published.edited.covers(&path);
         let writes = match brings {
             Brings::Data if may_write => Some(written),
-            Brings::Page => Some(&errand.published.edited),
+            Brings::Page => Some(edited),
             _ => None,
         };
-        let suffix = view.tag_suffix([is_written, pages_are_written, keeps_data]);
-        if report.is_some() {
+        let keeps_data = may_write && !written.is_empty();
+        let keeps_pages = !settings.round_trip && !edited.is_empty();
+        let mut looking = Self {
+            errand,
+            uri: parts.uri.clone(),
+            is_written: false,
+            pages_are_written: false,
+            keeps_data,
+            stays: [false; 3],
+            writes: writes.map(|written| (Arc::clone(written), brings)),
+            asked: Asked::default(),
+            method: parts.method.clone(),
+            report,
+        };
+        if keeps_data || keeps_pages {
+            let path = looking.path();
+            looking.is_written = keeps_data && written.covers(&path);
+            looking.pages_are_written = keeps_pages && edited.covers(&path);
+            looking.stays = [looking.is_written, looking.pages_are_written, keeps_data];
+        }
+        if looking.report.is_some() {
             // What somebody has of the page already says nothing of what is done to it.
             for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE] {
                 parts.headers.remove(name);
             }
         }
-        Ok(Some(Self {
-            asked: prepare_request(&mut parts.headers, &suffix),
-            path,
-            is_written,
-            keeps_data,
-            writes: writes.map(|written| (Arc::clone(written), brings)),
-            pages_are_written,
-            view,
-            suffix,
-            method: parts.method.clone(),
-            report,
-        }))
+        looking.asked = prepare_request(&mut parts.headers, || looking.suffix());
+        Ok(Some(looking))
+    }
+
+    fn name(&self) -> &'e ApplicationName {
+        &self.errand.published.application.name
+    }
+
+    fn settings(&self) -> &'e LinkTranslation {
+        &self.errand.published.application.link_translation
+    }
+
+    /// The path that was asked for, as the configuration names paths.
+    fn path(&self) -> String {
+        named(self.uri.path())
+    }
+
+    /// What the links of this answer are looked through with.
+    fn view(&self) -> View {
+        let errand = self.errand;
+        let application = &errand.published.application;
+        View::new(errand.links, application, errand.captured, errand.host)
+    }
+
+    fn suffix(&self) -> TagSuffix {
+        self.view().tag_suffix(self.stays)
     }
 
     /// The same request for the whole of what it asks for a part of.
@@ -128,24 +156,29 @@ impl Looking {
 
     /// Looks an answer through that came from this of the internal URLs; the head says what becomes of it.
     pub(super) async fn look(mut self, url: usize, parts: &mut Parts, body: Body) -> Body {
-        self.view.choose(url);
         self.note(parts.status);
         let wants = |media_type: &MediaType| self.wants(media_type);
-        let verdict = judge(
-            &self.method,
-            parts.status,
-            &parts.headers,
-            &wants,
-            &self.asked,
-        );
+        let (status, fields) = (parts.status, &parts.headers);
+        let verdict = judge(&self.method, status, fields, &wants, &self.asked);
+        match verdict {
+            Verdict::Skip(skip) if self.report.is_none() => {
+                self.errand.published.bodies.skipped(skip);
+                body
+            }
+            // In a box: larger than what other answers need.
+            _ => Box::pin(self.change(verdict, url, parts, body)).await,
+        }
+    }
+
+    async fn change(self, verdict: Verdict, url: usize, parts: &mut Parts, body: Body) -> Body {
         if let Some(report) = &self.report {
             let told = Told {
-                application: self.view.name(),
+                application: self.name(),
                 report: report.clone(),
                 verdict: &verdict,
                 method: &self.method,
             };
-            let rewriting = self.rewriting(Inline::default());
+            let rewriting = self.rewriting(url, Inline::default());
             return report::answer(told, rewriting, parts, body).await;
         }
         let mut plan = match verdict {
@@ -157,10 +190,8 @@ impl Looking {
                 }
                 return body;
             }
-            Verdict::Skip(skip) => {
-                count(self.view.name(), skip.name());
-                return body;
-            }
+            // Told of above.
+            Verdict::Skip(_) => return body,
         };
         let named = match plan.kind {
             BodyKind::Html => named_hashes(&parts.headers),
@@ -168,20 +199,15 @@ impl Looking {
         };
         plan.waits = !named.is_empty();
         let inline = Inline::new(named);
-        let rewriting = self.rewriting(inline.clone());
+        let rewriting = self.rewriting(url, inline.clone());
         let maker = move |text: body::Text| rewriting.rewriter(plan.kind, text);
         let translating = Translating::new(plan, Box::new(maker));
-        let name = self.view.name().clone();
-        let (noted, path) = (inline.clone(), self.path.clone());
+        let name = self.name().clone();
+        let (noted, path) = (inline.clone(), self.path());
+        let meter = Arc::clone(&self.errand.published.bodies);
         let done = move |counts: Counts, took: Duration| {
-            count(&name, counts.skip.map_or("translated", body::Skip::name));
-            let of = [name.as_str()];
+            meter.ended(&counts, took);
             say_kept(&name, &path, &noted);
-            TRANSLATED_LINKS.counter(&of).increment(counts.links);
-            TRANSLATED_OCTETS.counter(&of).increment(counts.taken);
-            TRANSLATION_SECONDS
-                .histogram(&of)
-                .record(took.as_secs_f64());
         };
         let mut translated = Translated::new(body, translating, Box::new(done));
         if plan.waits {
@@ -196,9 +222,11 @@ impl Looking {
         Body::boxed(translated)
     }
 
-    fn rewriting(&self, inline: Inline) -> Rewriting {
+    fn rewriting(&self, url: usize, inline: Inline) -> Rewriting {
+        let mut view = self.view();
+        view.choose(url);
         Rewriting {
-            view: self.view.clone(),
+            view,
             report: self.report.clone(),
             inline,
             keeps_data: self.keeps_data,
@@ -223,9 +251,9 @@ impl Looking {
                 "JSON, scripts, XML and text, and scripts of all pages,"
             }
         };
-        if let Some(below) = written.note(&self.method, &self.path) {
+        if let Some(below) = written.note(&self.method, &self.path()) {
             tracing::warn!(
-                application = %self.view.name(),
+                application = %self.name(),
                 path = below.chars().take(LONGEST_PATH).collect::<String>(),
                 what,
                 "programs write at this path: links there stay as the application sends them, so that nothing that \
@@ -236,12 +264,12 @@ impl Looking {
     }
 
     fn wants(&self, media_type: &MediaType) -> Result<(), Skip> {
-        let settings = self.view.settings();
+        let settings = self.settings();
         let kind = media_type.kind;
         if !settings.body.contains(&kind) {
             return Err(Skip::Type);
         }
-        if is_excluded(settings, &self.path, media_type) {
+        if !settings.exclude.is_empty() && is_excluded(settings, &self.path(), media_type) {
             return Err(Skip::Excluded);
         }
         let is_written = match kind.is_data() {
@@ -255,8 +283,14 @@ impl Looking {
     }
 
     fn mark(&self, fields: &mut HeaderMap) {
-        mark_translated(fields, &self.suffix);
+        mark_translated(fields, &self.suffix());
     }
+}
+
+/// A path as the configuration names paths.
+pub(super) fn named(path: &str) -> String {
+    let canonical = rules::canonical(path, true).or_else(|_| rules::canonical(path, false));
+    canonical.map_or_else(|_| path.to_lowercase(), |path| path.folded().into())
 }
 
 /// So much of a path is said in the log.
@@ -266,16 +300,10 @@ const LONGEST_PATH: usize = 200;
 const HEAD_WAITS: Duration = Duration::from_secs(1);
 
 /// Whether it passes as it comes, at this path.
-fn is_excluded(settings: &LinkTranslation, path: &str, media_type: &MediaType) -> bool {
+pub(super) fn is_excluded(settings: &LinkTranslation, path: &str, media_type: &MediaType) -> bool {
     let MediaType { kind, essence, .. } = media_type;
     let excludes = |one: &Exclusion| one.fits(path, *kind, essence);
     settings.exclude.iter().any(excludes)
-}
-
-fn count(application: &ApplicationName, outcome: &'static str) {
-    TRANSLATED
-        .counter(&[application.as_str(), outcome])
-        .increment(1);
 }
 
 /// Says what could not be changed inside a page.

@@ -32,11 +32,10 @@ impl Asked {
 ///   not match: it is taken out of `If-None-Match`, and the date beside it with it; in `If-Match`
 ///   it stays, and the application refuses.
 /// - `Range` goes where it asks for several parts, and where `If-Range` shows that the client holds a
-///   translated body. It stays
-///   otherwise: what type the answer is of is not known yet, and videos and resumed downloads need
+///   translated body. It stays otherwise: what type the answer is of is not known yet, and videos and resumed downloads need
 ///   it. A 206 of a translated type is [`Skip::Partial`](super::Skip::Partial), and the gateway asks again
 ///   for the whole.
-pub fn prepare_request(headers: &mut HeaderMap, suffix: &TagSuffix) -> Asked {
+pub fn prepare_request(headers: &mut HeaderMap, suffix: impl FnOnce() -> TagSuffix) -> Asked {
     let coding = HeaderValue::from_static(if takes_gzip(headers) {
         "gzip"
     } else {
@@ -44,18 +43,25 @@ pub fn prepare_request(headers: &mut HeaderMap, suffix: &TagSuffix) -> Asked {
     });
     headers.insert(ACCEPT_ENCODING, coding);
 
+    if let Some(range) = headers.get(RANGE)
+        // Several parts come as a body of another type, whatever they are parts of.
+        && range.as_bytes().contains(&b',')
+    {
+        headers.remove(RANGE);
+    }
+    // Most requests name no tag.
+    if ![IF_RANGE, IF_MATCH, IF_NONE_MATCH]
+        .iter()
+        .any(|name| headers.contains_key(name))
+    {
+        return Asked::default();
+    }
+    let suffix = &suffix();
     let if_range = headers
         .get(IF_RANGE)
         .map(|tag| suffix.origin(tag.as_bytes().trim_ascii()));
     if matches!(if_range, Some(Origin::Ours(_) | Origin::Stale)) {
         headers.remove(IF_RANGE);
-        headers.remove(RANGE);
-    }
-    // Several parts come as a body of another type, whatever they are parts of.
-    if headers
-        .get(RANGE)
-        .is_some_and(|range| range.as_bytes().contains(&b','))
-    {
         headers.remove(RANGE);
     }
     map_tags(headers, &IF_MATCH, suffix);

@@ -27,10 +27,11 @@ impl MediaType {
     /// the last one counts.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let read = Self::any(headers)?;
+        // Most answers end here: a type that is not looked through is not read any further.
+        let kind = kind(&essence(value(headers)?)?)?;
         Some(Self {
-            kind: kind(&read.essence)?,
-            ..read
+            kind,
+            ..Self::any(headers)?
         })
     }
 
@@ -60,10 +61,9 @@ impl MediaType {
 
     /// Any type, as if it were text.
     pub(super) fn any(headers: &HeaderMap) -> Option<Self> {
-        let value = headers.get_all(CONTENT_TYPE).iter().next_back()?;
-        let mut parts = split(value.as_bytes(), b';', Quoted::Escapes);
-        let essence = parts.next()?.to_ascii_lowercase();
-        let essence = String::from_utf8(essence).ok()?;
+        let value = value(headers)?;
+        let essence = essence(value)?;
+        let mut parts = split(value, b';', Quoted::Escapes).skip(1);
         let charset = parts.find_map(|parameter| {
             let (name, value) = parameter.split_at_checked(b"charset=".len())?;
             name.eq_ignore_ascii_case(b"charset=")
@@ -75,6 +75,17 @@ impl MediaType {
             charset,
         })
     }
+}
+
+fn value(headers: &HeaderMap) -> Option<&[u8]> {
+    let last = headers.get_all(CONTENT_TYPE).iter().next_back()?;
+    Some(last.as_bytes())
+}
+
+/// Type and subtype, lower case.
+fn essence(value: &[u8]) -> Option<String> {
+    let essence = value.split(|octet| *octet == b';').next()?.trim_ascii();
+    String::from_utf8(essence.to_ascii_lowercase()).ok()
 }
 
 /// As the MIME Sniffing standard groups them; text is what else has URLs for people or players in it.
