@@ -3,10 +3,12 @@
 //! `urls` is the only place a URL changes: [`UrlMap`] for those of one application, [`Table`] for those
 //! of the others. [`translate_response`], [`translate_request`] and [`remove_own_cookies`] apply it and
 //! the rules about cookies to header fields, [`Translated`] with a [`View`] to bodies while they stream.
+//! [`crawl`] looks for links that lead nowhere all the same.
 
 pub mod body;
 #[cfg(test)]
 mod bounds;
+pub mod crawl;
 mod headers;
 pub mod markup;
 mod replace;

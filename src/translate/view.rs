@@ -86,6 +86,18 @@ impl View {
         TagSuffix::new(u64::from_be_bytes(first))
     }
 
+    /// The application's own URLs; `None` where its wildcard has no label to take.
+    pub(super) fn map(&self) -> Option<UrlMap<'_>> {
+        let mut map = UrlMap::new(&self.application, self.captured.as_ref(), &self.host)?;
+        map.choose(self.chosen);
+        Some(map)
+    }
+
+    /// Of whom they are.
+    pub(super) fn application(&self) -> &Application {
+        &self.application
+    }
+
     /// The links of one body.
     pub(super) fn links(self) -> Arc<dyn Links> {
         let origins = KnownOrigins::new(
@@ -118,9 +130,7 @@ impl Links for Published {
     }
 
     fn translate_policy(&self, policy: &str) -> Option<String> {
-        let view = &self.view;
-        let mut own = UrlMap::new(&view.application, view.captured.as_ref(), &view.host)?;
-        own.choose(view.chosen);
+        let own = self.view.map()?;
         String::from_utf8(super::headers::policies(policy.as_bytes(), &own)?).ok()
     }
 }

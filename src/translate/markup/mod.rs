@@ -24,6 +24,7 @@ pub(super) use charset::Charset;
 pub use css::CssRewriting;
 pub(super) use decoded::Edits;
 pub use html::{Broken, Counts, Finished, HtmlOptions, HtmlRewriting, Scripts};
+pub(super) use html::{Finds, Found, LinkFinder, Use};
 pub use inline::{Changed, Hash, Inline, hash_of, hashes_of};
 pub use links::Links;
 pub(super) use output::{Collected, Output};

@@ -1,10 +1,21 @@
 //! The URL in a `meta` element that refreshes the page.
 
+use std::ops::Range;
+
 use super::decoded::{Edits, shifted};
 use super::value::{View, url};
 
-/// Found as browsers find it (HTML, shared declarative refresh steps).
+/// The changes of it.
 pub(super) fn refresh(text: &str, view: &View) -> Edits {
+    let Some(target) = target(text) else {
+        return Edits::new();
+    };
+    let begin = target.start;
+    shifted(url(&text[target], view), begin)
+}
+
+/// Where it is, found as browsers find it (HTML, shared declarative refresh steps).
+pub(super) fn target(text: &str) -> Option<Range<usize>> {
     let octets = text.as_bytes();
     let skip = |at: usize, accept: fn(&u8) -> bool| {
         let rest = octets.get(at..).unwrap_or_default();
@@ -16,7 +27,7 @@ pub(super) fn refresh(text: &str, view: &View) -> Edits {
     let mut at = skip(after_time, space);
     let is_separated = matches!(octets.get(at), Some(b';' | b','));
     if after_time == begin || (at == after_time && !is_separated) {
-        return Edits::new();
+        return None;
     }
     at = skip(at + usize::from(is_separated), space);
     let word = octets.get(at..at + 3);
@@ -32,5 +43,5 @@ pub(super) fn refresh(text: &str, view: &View) -> Edits {
         let length = octets[at..].iter().position(|octet| octet == quote);
         end = length.map_or(end, |length| at + length);
     }
-    shifted(url(&text[at..end], view), at)
+    Some(at..end)
 }

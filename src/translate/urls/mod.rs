@@ -11,11 +11,13 @@ mod growth;
 mod origin;
 mod parts;
 mod resource;
+mod sites;
 mod source;
 mod table;
 
 pub(super) use origin::KnownOrigins;
 pub(super) use resource::Unpublished;
+pub(super) use sites::{Sites, host_of};
 pub(super) use source::Source;
 pub use table::{Table, has_bodies};
 

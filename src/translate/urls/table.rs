@@ -115,6 +115,12 @@ impl Table {
         self.growth.back
     }
 
+    /// Whatever is published: an application once for each of its internal URLs.
+    pub(super) fn applications(&self) -> impl Iterator<Item = &Arc<Application>> {
+        let entries = self.exact.values().chain(self.wildcard.values());
+        entries.flat_map(|entries| entries.iter().map(|entry| &entry.application))
+    }
+
     /// Finds the hosts of all internal URLs.
     #[must_use]
     pub const fn inside(&self) -> &Arc<Origins> {

@@ -7,12 +7,14 @@
 //! | `page` | what is known of the page, and what begins behind a tag |
 //! | `element`, `attributes`, `places` | one start tag: where its URLs are, and what changes |
 //! | `region` | text that is read on its own: styles, scripts, `noscript` |
+//! | `finder` | the same links for who only looks |
 //!
 //! What changes is spliced into the octets as they came, attribute by attribute, so that nothing but
 //! links differs.
 
 mod attributes;
 mod element;
+mod finder;
 mod page;
 mod places;
 mod reader;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 
 use encoding_rs::Encoding;
 
+pub(in crate::translate) use self::finder::{Finds, Found, LinkFinder, Use};
 use self::page::Page;
 use self::reader::Reader;
 use super::charset::Charset;
