@@ -141,7 +141,9 @@ impl Dialler {
         }
     }
 
-    fn proxy_for(&self, target: &Endpoint) -> Option<&Proxy> {
+    /// The proxy that a target is dialled through, where one serves it.
+    #[must_use]
+    pub fn proxy_for(&self, target: &Endpoint) -> Option<&Proxy> {
         self.proxy.as_deref().filter(|proxy| proxy.serves(target))
     }
 

@@ -11,7 +11,7 @@ use hickory_resolver::config::{
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
 use super::resolve::ResolveError;
 
@@ -150,6 +150,19 @@ impl Dns {
         // CNAMEs on the way are answers too.
         let addresses = lookup.answers().iter().filter_map(|r| r.data.ip_addr());
         some(addresses.collect(), name)
+    }
+
+    /// The name that this one is an alias of (CNAME), where it is one.
+    pub(super) async fn alias(&self, mut fqdn: Name) -> Option<String> {
+        fqdn.set_fqdn(true);
+        let lookup = self.asker.lookup(fqdn, RecordType::CNAME).await.ok()?;
+        lookup
+            .answers()
+            .iter()
+            .find_map(|record| match &record.data {
+                RData::CNAME(to) => Some(to.to_utf8().trim_end_matches('.').to_owned()),
+                _ => None,
+            })
     }
 
     fn explain(&self, name: &str, error: &NetError) -> ResolveError {

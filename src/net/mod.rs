@@ -3,6 +3,7 @@
 mod descriptors;
 mod dial;
 mod dns;
+mod finding;
 mod options;
 mod proxy;
 pub mod proxy_header;

@@ -139,6 +139,14 @@ impl Resolver {
         self.inner.fixed.contains_key(name)
     }
 
+    /// The name that this one is an alias of (CNAME), where the DNS says so: what an alias leads to may be
+    /// gone, and the alias be left.
+    pub async fn alias(&self, name: &str) -> Option<String> {
+        let parsed = Name::from_ascii(name).ok()?;
+        let view = self.inner.view();
+        view.dns.as_ref().ok()?.alias(parsed).await
+    }
+
     /// The addresses of a host, in the order of preference; never empty.
     ///
     /// # Errors
