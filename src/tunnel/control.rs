@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::inspection::{Inspect, Inspected, Served};
 use super::profile::ProfileHash;
 use crate::http::{Body, BodyError};
 
@@ -71,6 +72,15 @@ pub enum Up {
         /// Beside `error`: what happened, for the log.
         detail: Option<String>,
     },
+    /// What an application was found to be like.
+    Inspected {
+        /// The number of the question.
+        id: u64,
+        /// The facts.
+        found: Box<Inspected>,
+    },
+    /// Which applications does my group serve?
+    Applications,
     /// The answer to [`Down::Measure`], at once.
     Measured {
         /// The number of the question.
@@ -94,6 +104,8 @@ pub enum Feature {
     ConnectionAuthentication,
     /// It carries the octets of a TLS connection, and knows nothing of what is in them.
     TlsPassthrough,
+    /// It answers [`Down::Inspect`].
+    Inspection,
     /// Something a newer connector can do.
     #[serde(other)]
     Unknown,
@@ -105,6 +117,7 @@ impl Feature {
         Self::ProxyProtocol,
         Self::ConnectionAuthentication,
         Self::TlsPassthrough,
+        Self::Inspection,
     ];
 }
 
@@ -169,6 +182,23 @@ pub enum Down {
         path: Option<String>,
         /// The `Host` to ask with, beside `path`.
         authority: Option<String>,
+    },
+    /// Look at an application step by step, and tell what there is.
+    Inspect {
+        /// Its number, for the answer.
+        id: u64,
+        /// What to look at.
+        inspect: Inspect,
+    },
+    /// One of the applications that were asked for.
+    Application {
+        /// The application.
+        served: Served,
+    },
+    /// That were all of them.
+    Applications {
+        /// How many more there are than were told.
+        more: u64,
     },
     /// A client connection has ended: what was its own ends too. This word may be lost.
     Closed {

@@ -4,6 +4,7 @@
 pub mod control;
 pub mod enrol;
 mod hint;
+mod inspection;
 pub mod late;
 pub mod link;
 mod profile;
@@ -14,5 +15,6 @@ pub mod token;
 mod verify;
 pub mod wire;
 
+pub use inspection::{Fault, Inspect, Inspected, Secured, Seen, Served, Viewed};
 pub use profile::{Profile, ProfileHash};
 pub use tied::Tied;
