@@ -10,19 +10,23 @@ use tokio::time::{Instant, timeout};
 
 use super::backend::Backend;
 use super::fault::BackendError;
+use super::inspect::inspect;
 use super::pool::Target;
 use super::profiles::Profiles;
 use super::says::Says;
 use crate::http::Body;
 use crate::model::{Endpoint, ErrorCode, Scheme};
 use crate::tunnel::control::Up;
-use crate::tunnel::{Profile, ProfileHash};
+use crate::tunnel::{Inspect, Profile, ProfileHash};
 
 /// Probes under way for one tunnel. More wait for their turn.
 const AT_ONCE: usize = 16;
 
 /// Probes that wait: a gateway that asks for more than that gets no answer to what is beyond.
 const WAITING: usize = 1024;
+
+/// What this program calls itself.
+const AGENT: &str = concat!("appproxy/", env!("CARGO_PKG_VERSION"), " health check");
 
 /// What a gateway wants tried: the fields of `Down::Probe`.
 #[derive(Debug)]
@@ -48,6 +52,14 @@ impl Prober {
             turns: Arc::new(Semaphore::new(AT_ONCE)),
             queue: Arc::new(Semaphore::new(WAITING)),
         }
+    }
+
+    /// Looks at an application; `None` where too many wait already.
+    pub(super) async fn look(&self, id: u64, asked: &Inspect, backend: &Backend) -> Option<Up> {
+        let _queued = Arc::clone(&self.queue).try_acquire_owned().ok()?;
+        let _turn = Arc::clone(&self.turns).acquire_owned().await.ok()?;
+        let found = Box::new(inspect(backend, asked).await);
+        Some(Up::Inspected { id, found })
     }
 
     /// Carries a probe out; `None` where too many wait already.
@@ -104,7 +116,8 @@ async fn try_it(
             backend.try_reach(&target, &profile).await?;
             return Ok(None);
         };
-        let request = request(path, probe.authority.as_deref(), &target).map_err(malformed)?;
+        let authority = probe.authority.as_deref();
+        let request = request(path, authority, &target, AGENT).map_err(malformed)?;
         // The head is enough; the rest of the answer ends with its connection.
         let response = backend.send(&target, &profile, None, request).await?;
         Ok(Some(response.status().as_u16()))
@@ -113,7 +126,7 @@ async fn try_it(
 }
 
 /// Connection and answer together have the time of the first byte.
-async fn within<T>(
+pub(super) async fn within<T>(
     profile: &Profile,
     target: &Target,
     trial: impl Future<Output = Result<T, BackendError>>,
@@ -128,7 +141,13 @@ async fn within<T>(
     })
 }
 
-fn request(path: &str, authority: Option<&str>, target: &Target) -> Result<Request<Body>, String> {
+/// A request for a path, and nothing else.
+pub(super) fn request(
+    path: &str,
+    authority: Option<&str>,
+    target: &Target,
+    agent: &'static str,
+) -> Result<Request<Body>, String> {
     let mut request = Request::new(Body::empty());
     *request.uri_mut() = path
         .parse::<Uri>()
@@ -139,7 +158,6 @@ fn request(path: &str, authority: Option<&str>, target: &Target) -> Result<Reque
     let authority = HeaderValue::from_str(&authority).map_err(|e| e.to_string())?;
     let fields = request.headers_mut();
     fields.insert(HOST, authority);
-    let agent = concat!("appproxy/", env!("CARGO_PKG_VERSION"), " health check");
     fields.insert(USER_AGENT, HeaderValue::from_static(agent));
     Ok(request)
 }
@@ -156,14 +174,14 @@ mod tests {
             says: None,
             under: 1,
         };
-        let made = request("/healthz?full=1", Some("wiki.corp.local"), &target).unwrap();
+        let made = request("/healthz?full=1", Some("wiki.corp.local"), &target, AGENT).unwrap();
         assert_eq!(made.uri(), "/healthz?full=1");
         assert_eq!(made.headers()[HOST], "wiki.corp.local");
-        let made = request("/", None, &target).unwrap();
+        let made = request("/", None, &target, AGENT).unwrap();
         assert_eq!(made.headers()[HOST], "wiki.corp.local:8888");
         for bad in ["", "healthz", "http://elsewhere/", "/a b", "/\r\nX: y"] {
-            assert!(request(bad, None, &target).is_err(), "{bad:?}");
+            assert!(request(bad, None, &target, AGENT).is_err(), "{bad:?}");
         }
-        assert!(request("/", Some("a\r\nX: y"), &target).is_err());
+        assert!(request("/", Some("a\r\nX: y"), &target, AGENT).is_err());
     }
 }

@@ -177,7 +177,13 @@ impl Reach {
             .map_err(|error| BackendError::new(dial_code(&error), error.to_string()))
     }
 
-    async fn secure(
+    /// The proxy on the way to a target, where there is one.
+    pub(super) fn proxy_for(&self, endpoint: &Endpoint) -> Option<String> {
+        self.dialler.proxy_for(endpoint).map(ToString::to_string)
+    }
+
+    /// TLS on a connection, with whom it is wanted.
+    pub(super) async fn secure(
         &self,
         endpoint: &Endpoint,
         stream: TcpStream,

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::model::Finding;
+
 /// Why the state cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -38,4 +40,27 @@ pub enum StateError {
     /// Another process registers into this folder.
     #[error("another `connector register` is at work in {0}: wait for it")]
     Busy(PathBuf),
+}
+
+impl StateError {
+    /// What is wrong, for whoever looks for the cause.
+    #[must_use]
+    pub fn finding(&self) -> Finding {
+        let (code, remedy) = match self {
+            Self::None { .. } => (
+                "not_registered",
+                "make a token on the gateway with `appproxy gateway token create --group GROUP`, and give it to `appproxy register` here",
+            ),
+            Self::Io { .. } => (
+                "identity_unreadable",
+                "run this as root, or as the account that the connector runs as: `sudo -u appproxy appproxy check`",
+            ),
+            Self::Damaged { .. } => (
+                "identity_damaged",
+                "make a token on the gateway with `appproxy gateway token create --group GROUP`, and run `appproxy register --replace` here",
+            ),
+            Self::Replaced(_) | Self::Busy(_) => ("identity_busy", "wait for it, and look again"),
+        };
+        Finding::error(code, self.to_string(), remedy)
+    }
 }

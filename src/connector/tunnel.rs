@@ -22,7 +22,7 @@ use crate::http::Body;
 use crate::model::{Endpoint, ErrorCode};
 use crate::telemetry::printable;
 use crate::tunnel::control::{self, Down, Feature, Messages, PROTOCOL_VERSION, Up};
-use crate::tunnel::{link, wire};
+use crate::tunnel::{Inspect, link, wire};
 
 /// What a gateway is told of a tunnel that is given up: nobody ends what is still in it.
 const LEAVING: Duration = Duration::from_secs(3600);
@@ -206,27 +206,45 @@ impl Tunnel {
                     path,
                     authority,
                 }),
+                Ok(Some(Down::Inspect { id, inspect })) => self.look(id, inspect),
                 // One that cannot be told is at its end.
                 Ok(Some(Down::Measure { id })) => drop(self.say(&Up::Measured { id })),
-                Ok(Some(Down::Unknown)) => {}
+                // Only who asks for them has a use for applications.
+                Ok(Some(Down::Application { .. } | Down::Applications { .. } | Down::Unknown)) => {}
                 Ok(None) => return Ended::Lost("the gateway closed the tunnel".to_owned()),
                 Err(error) => return Ended::lost(&error.to_string()),
             }
         }
     }
 
-    /// Tries whether an application is alive, beside everything else, until the tunnel ends.
+    /// Tries whether an application is alive.
     fn probe(self: &Arc<Self>, probe: Probe) {
         let tunnel = Arc::clone(self);
-        tokio::spawn(async move {
+        self.beside(async move {
             let Server {
                 backend, profiles, ..
             } = &tunnel.server;
-            let probed = tunnel.prober.carry_out(probe, backend, profiles);
+            tunnel.prober.carry_out(probe, backend, profiles).await
+        });
+    }
+
+    /// Looks at an application step by step.
+    fn look(self: &Arc<Self>, id: u64, asked: Inspect) {
+        let tunnel = Arc::clone(self);
+        self.beside(async move {
+            let backend = &tunnel.server.backend;
+            tunnel.prober.look(id, &asked, backend).await
+        });
+    }
+
+    /// Says what comes of this, beside everything else, until the tunnel ends.
+    fn beside(self: &Arc<Self>, work: impl Future<Output = Option<Up>> + Send + 'static) {
+        let tunnel = Arc::clone(self);
+        tokio::spawn(async move {
             tokio::select! {
-                probed = probed => {
-                    if let Some(probed) = probed {
-                        tunnel.say(&probed);
+                said = work => {
+                    if let Some(said) = said {
+                        tunnel.say(&said);
                     }
                 }
                 () = tunnel.over.cancelled() => {}

@@ -1,30 +1,20 @@
 //! Leaves for good: the gateway removes this connector, then its state is deleted.
 
-use std::convert::Infallible;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_rustls::client::TlsStream;
 
-use super::channel;
 use super::identity::{Identity, StateFolder};
-use super::serving::LAST_WORD;
 use super::state_error::StateError;
 use super::tunnel::REASON;
+use super::{channel, talk};
 use crate::clock::Clock;
-use crate::http::{Body, with_causes};
-use crate::model::{ConnectorId, Endpoint, StreamWindow};
+use crate::model::{ConnectorId, Endpoint};
 use crate::telemetry::printable;
-use crate::tunnel::control::{self, Down, Messages, PROTOCOL_VERSION, Up};
-use crate::tunnel::link;
+use crate::tunnel::control::{Down, Messages, Sender, Up};
 use crate::tunnel::tls::connector_tunnel;
 
 /// From the handshake to the gateway's word that it is done.
@@ -101,78 +91,33 @@ async fn tell<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let config = connector_tunnel(&identity.credentials).map_err(|e| e.to_string())?;
     let tls = channel::open(gateway, config, dial(gateway)).await;
     let tls = tls.map_err(|e| super::alerts::explain(&e))?;
-    let hello = Up::Hello {
-        version: PROTOCOL_VERSION,
-        id: identity.id.to_string(),
-        instance: "unregister".to_owned(),
-        time: clock.now().0,
-        // It carries no requests.
-        max_streams: 0,
-        software: env!("CARGO_PKG_VERSION").to_owned(),
-        features: Vec::new(),
-    };
-    timeout(DEADLINE, converse(tls, hello))
+    let hello = talk::hello(&identity.id, "unregister", clock);
+    let talk = talk::talk(tls, &hello, leave);
+    timeout(DEADLINE, talk)
         .await
         .map_err(|_| format!("no answer within {} s", DEADLINE.as_secs()))?
+        .flatten()
 }
 
-/// A tunnel with a control stream and nothing else.
-async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    tls: TlsStream<S>,
-    hello: Up,
-) -> Result<(), String> {
-    let (sender, body) = control::channel();
-    // The queue is empty, so the first message always fits.
-    let _ = sender.send(&hello);
-    let body = Arc::new(Mutex::new(Some(body)));
-    let (opened, mut streams) = mpsc::channel::<Incoming>(1);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let taken = body.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut response = Response::new(Body::empty());
-        match taken {
-            Some(body) => {
-                let _ = opened.try_send(request.into_body());
-                *response.body_mut() = body;
+/// Has it remove this connector. The inner error is its word; the outer one how the talk ended without.
+async fn leave(
+    sender: &Sender,
+    mut messages: Messages<Incoming>,
+) -> Result<Result<(), String>, String> {
+    loop {
+        match messages.next().await.map_err(|e| e.to_string())? {
+            Some(Down::Welcome { .. }) => {
+                let said = sender.send(&Up::Unregister);
+                said.map_err(|e| e.to_string())?;
             }
-            None => *response.status_mut() = StatusCode::BAD_GATEWAY,
+            // Also where it was removed before: that is what was wanted.
+            Some(Down::Removed) => return Ok(Ok(())),
+            Some(Down::Refused { reason }) => {
+                let why = format!("it refused: {}", printable(&reason, REASON));
+                return Ok(Err(why));
+            }
+            Some(_) => {}
+            None => return Err("it closed the connection without a word".to_owned()),
         }
-        async move { Ok::<_, Infallible>(response) }
-    });
-    let (watched, alert) = super::alerts::Watched::new(tls);
-    let http = link::server(StreamWindow::USUAL).serve_connection(TokioIo::new(watched), service);
-    // What it says, or how the talk ended without.
-    let talk = async {
-        let stream = streams.recv().await.ok_or("the connection ended")?;
-        let mut messages = Messages::new(stream);
-        loop {
-            match messages.next().await.map_err(|e| e.to_string())? {
-                Some(Down::Welcome { .. }) => {
-                    let said = sender.send(&Up::Unregister);
-                    said.map_err(|e| e.to_string())?;
-                }
-                // Also where it was removed before: that is what was wanted.
-                Some(Down::Removed) => return Ok(Ok(())),
-                Some(Down::Refused { reason }) => {
-                    let why = format!("it refused: {}", printable(&reason, REASON));
-                    return Ok(Err(why));
-                }
-                Some(_) => {}
-                None => return Err("it closed the connection without a word".to_owned()),
-            }
-        }
-    };
-    let mut talk = std::pin::pin!(talk);
-    tokio::select! {
-        biased;
-        told = &mut talk => told.unwrap_or_else(Err),
-        ended = http => match (timeout(LAST_WORD, talk).await, alert.text(), ended) {
-            // What it said last came together with the end.
-            (Ok(Ok(said)), ..) => said,
-            (_, Some(text), _) => Err(text),
-            (_, None, Ok(())) => Err("it closed the connection".to_owned()),
-            (_, None, Err(error)) => {
-                Err(printable(&with_causes(&error), REASON))
-            }
-        },
     }
 }
