@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use governor::{Quota, RateLimiter};
 use http::{Method, Request, Uri};
 use hyper::body::Incoming;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::ended::{Ended, HELLO};
 use super::presence::Present;
 use super::tunnels::{MOST_OF_ONE, NewTunnel, Tunnel};
-use super::{Gateway, lifetime, probing, removal, renewal, round_trip};
+use super::{Gateway, inspection, lifetime, probing, removal, renewal, round_trip};
 use crate::certs::{GATEWAY_NAME, PeerConnector, Pin};
 use crate::http::Body;
 use crate::store::Seen;
@@ -37,6 +38,9 @@ const SOFTWARE: usize = 64;
 /// Requests for a certificate in a minute over one tunnel: what a connector asks for whose disk is full
 /// and whose certificates live for seconds. SECURITY: each costs a signature and lines in the log.
 const RENEWALS: NonZeroU32 = NonZeroU32::MIN.saturating_add(119);
+
+/// Requests for the list of applications in a minute over one tunnel: each is many messages.
+const LISTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(5);
 
 /// Serves one connection whose TLS handshake chose the tunnel's protocol.
 pub(crate) async fn serve(gateway: Arc<Gateway>, stream: TlsStream<TcpStream>, peer: SocketAddr) {
@@ -106,26 +110,23 @@ async fn attach(
         address: peer.ip(),
         version: hello.software.clone(),
     };
-    let admitted = admit(gateway, connector, hello.version, seen.clone())
-        .await
-        .and_then(|()| {
-            let welcome = Down::Welcome {
-                gateways: gateway.enrolment.gateways(),
-                time: gateway.clock.now().0,
-            };
-            // The queue is empty, so the first message always fits.
-            let _ = sender.send(&welcome);
-            let new = NewTunnel {
-                connector: connector.id.clone(),
-                group: connector.group.clone(),
-                requests,
-                places: Places::new(hello.max_streams, window),
-                control: sender.clone(),
-                features: hello.features.clone(),
-                cut: cut.clone(),
-            };
-            gateway.tunnels.add(new).map_err(Ended::from)
-        });
+    // One without places is there to talk, and stands for no connector that serves.
+    let serves = hello.max_streams > 0;
+    let noted = serves.then(|| seen.clone());
+    let admitted = admit(gateway, connector, hello.version, noted).await;
+    let admitted = admitted.and_then(|()| {
+        let _ = sender.send(&welcome(gateway));
+        let new = NewTunnel {
+            connector: connector.id.clone(),
+            group: connector.group.clone(),
+            requests,
+            places: Places::new(hello.max_streams, window),
+            control: sender.clone(),
+            features: hello.features.clone(),
+            cut: cut.clone(),
+        };
+        gateway.tunnels.add(new).map_err(Ended::from)
+    });
     let tunnel = match admitted {
         Ok(tunnel) => tunnel,
         Err(reason) => {
@@ -139,7 +140,7 @@ async fn attach(
         }
     };
     drop(held);
-    let present = Present::enter(gateway, connector, seen);
+    let present = serves.then(|| Present::enter(gateway, connector, seen));
     gateway.openings.add(&tunnel.connector);
     tell_authorities(gateway, &tunnel);
     if gateway.drain.has_begun() {
@@ -168,8 +169,17 @@ async fn attach(
         let _ = timeout(FAREWELL, tied.ended()).await;
         drop((end, unread));
     };
-    tokio::join!(farewell, present.ended(reason.word()));
+    let absent = present.map(|present| present.ended(reason.word()));
+    tokio::join!(farewell, OptionFuture::from(absent));
     Ok(())
+}
+
+/// What a connector is told first. The queue is empty then, so it always fits.
+fn welcome(gateway: &Gateway) -> Down {
+    Down::Welcome {
+        gateways: gateway.enrolment.gateways(),
+        time: gateway.clock.now().0,
+    }
 }
 
 /// What a connector is told that is not taken.
@@ -237,7 +247,7 @@ async fn admit(
     gateway: &Gateway,
     connector: &PeerConnector,
     version: u32,
-    seen: Seen,
+    seen: Option<Seen>,
 ) -> Result<(), Ended> {
     if version != PROTOCOL_VERSION {
         return Err(Ended::Version(version));
@@ -261,7 +271,9 @@ async fn admit(
         });
     }
     // Who connected when is worth knowing, and no reason to refuse a connector.
-    if let Err(error) = gateway.store.connector_seen(&connector.id, seen).await {
+    if let Some(seen) = seen
+        && let Err(error) = gateway.store.connector_seen(&connector.id, seen).await
+    {
         tracing::warn!(connector = %connector.id, %error, "cannot note that the connector was seen");
     }
     Ok(())
@@ -275,6 +287,7 @@ async fn follow(
     tunnel: &Arc<Tunnel>,
 ) -> Ended {
     let renewals = RateLimiter::direct(Quota::per_minute(RENEWALS));
+    let lists = RateLimiter::direct(Quota::per_minute(LISTS));
     loop {
         match messages.next().await {
             Ok(Some(Up::Drain { deadline_s })) => {
@@ -308,7 +321,11 @@ async fn follow(
                 gateway.probes.found(tunnel, found);
             }
             Ok(Some(Up::Measured { id })) => tunnel.round_trip.answered(id),
-            Ok(Some(Up::Hello { .. } | Up::Unknown)) => {}
+            Ok(Some(Up::Inspected { id, found })) => gateway.inspections.found(tunnel, id, *found),
+            Ok(Some(Up::Applications)) if lists.check().is_ok() => {
+                inspection::tell_served(gateway, tunnel);
+            }
+            Ok(Some(Up::Hello { .. } | Up::Applications | Up::Unknown)) => {}
             Ok(None) => return Ended::Closed,
             Err(error) => return error.into(),
         }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_KEY, UPGRADE, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderName, SEC_WEBSOCKET_KEY, WWW_AUTHENTICATE,
 };
 use http::uri::{PathAndQuery, Scheme as UriScheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -27,6 +26,7 @@ use super::respond::{self, Failure};
 use super::sign_on::{self, Told};
 use super::translated::Looking;
 use super::upload::Upload;
+use super::websocket;
 use crate::auth::Permit;
 use crate::http::{self as rules, Body, Guard, Upgrade};
 use crate::model::{
@@ -35,7 +35,6 @@ use crate::model::{
 use crate::telemetry::AccessLine;
 use crate::translate::{self, Table, UrlMap};
 use crate::tunnel::wire;
-use crate::upgrade;
 
 /// Configuration excludes it.
 pub(super) const NO_LABEL: &str = "the internal URL's wildcard has no label to take";
@@ -216,13 +215,13 @@ fn wish(errand: &Errand<'_>, fields: &HeaderMap) -> Wish {
 
 /// The request as the application is to receive it, and beside it what the connector needs; only
 /// where it goes is not in it yet.
-fn compose(
+fn compose<'e>(
     request: Request<Incoming>,
-    errand: &Errand<'_>,
+    errand: &'e Errand<'e>,
     map: &UrlMap<'_>,
     (permit, told): (&Permit, Told<'_>),
     is_websocket: bool,
-) -> Result<(Request<Body>, Option<Looking>), Failure> {
+) -> Result<(Request<Body>, Option<Looking<'e>>), Failure> {
     let application = map.application();
     let (mut parts, body) = request.into_parts();
     let looking = match is_websocket {
@@ -242,13 +241,7 @@ fn compose(
             client_tls::tell(fields, settings, certificate, errand.id);
         }
     }
-    errand.facts.set(fields);
-    put(fields, wire::APPLICATION, application.name.as_str())?;
-    put(fields, wire::REQUEST_ID, errand.id.as_str())?;
-    put(fields, wire::PROFILE, errand.published.hash.as_str())?;
-    if application.proxy_protocol.is_some() {
-        put(fields, wire::CLIENT, &errand.ends.to_string())?;
-    }
+    put_beside(fields, errand)?;
     let trailers = match application.sign_on.deleted.is_empty() {
         true => rules::deny_request_trailers,
         false => rules::deny_all_trailers,
@@ -270,15 +263,31 @@ fn compose(
     wire::mark_sensitive(fields);
     let path = parts.uri.path_and_query();
     let path = path.ok_or_else(|| Failure::internal("the request has no path"))?;
-    let path = rules::map_path(
-        &application.external.path,
-        application.internal.path(),
-        path,
-    )
-    .ok_or_else(|| Failure::internal("the path is not below the published one"))?;
-    parts.uri = Uri::from(path);
+    parts.uri = inside(errand.published, path)?;
     parts.version = http::Version::HTTP_2;
     Ok((Request::from_parts(parts, body), looking))
+}
+
+/// Puts beside a request what the application is told of its way, and what the connector needs.
+pub(super) fn put_beside(fields: &mut HeaderMap, errand: &Errand<'_>) -> Result<(), Failure> {
+    let application = &errand.published.application;
+    errand.facts.set(fields);
+    put(fields, wire::APPLICATION, application.name.as_str())?;
+    put(fields, wire::REQUEST_ID, errand.id.as_str())?;
+    put(fields, wire::PROFILE, errand.published.hash.as_str())?;
+    if application.proxy_protocol.is_some() {
+        put(fields, wire::CLIENT, &errand.ends.to_string())?;
+    }
+    Ok(())
+}
+
+/// The path as the application is to receive it.
+pub(super) fn inside(published: &Published, path: &PathAndQuery) -> Result<Uri, Failure> {
+    let application = &published.application;
+    let (external, internal) = (&application.external.path, application.internal.path());
+    let path = rules::map_path(external, internal, path);
+    let path = path.ok_or_else(|| Failure::internal("the path is not below the published one"))?;
+    Ok(Uri::from(path))
 }
 
 /// Points a request at the internal URL that was chosen: scheme, authority and path are exactly as
@@ -335,7 +344,7 @@ pub(super) fn put(
 
 /// The answer as the visitor is to receive it.
 async fn receive(
-    (answer, looking): (Response<Incoming>, Option<(Looking, usize)>),
+    (answer, looking): (Response<Incoming>, Option<(Looking<'_>, usize)>),
     map: &UrlMap<'_>,
     access: &mut AccessLine,
     held: Held,
@@ -357,7 +366,7 @@ async fn receive(
         let application = hyper::upgrade::on(&mut answer);
         let mut response = answer.map(|_| Body::empty());
         if let Upgrade::WebSocketH1 { key } = asked {
-            switch_protocols(&mut response, key)?;
+            websocket::switch_protocols(&mut response, key)?;
         }
         let websocket = Some(WebSocket {
             client,
@@ -371,8 +380,7 @@ async fn receive(
     }
     let body = Body::incoming(body);
     let body = match looking {
-        // In a box: larger than what other answers need.
-        Some((looking, url)) => Box::pin(looking.look(url, &mut parts, body)).await,
+        Some((looking, url)) => looking.look(url, &mut parts, body).await,
         None => body,
     };
     let body = body
@@ -383,17 +391,4 @@ async fn receive(
         response: Response::from_parts(parts, body),
         websocket: None,
     })
-}
-
-/// The answer to a handshake of RFC 6455.
-fn switch_protocols(response: &mut Response<Body>, key: &HeaderValue) -> Result<(), Failure> {
-    let internal = |e: &dyn std::fmt::Display| Failure::new(ErrorCode::Internal, e.to_string());
-    let key = key.to_str().map_err(|e| internal(&e))?;
-    let accept = HeaderValue::from_str(&upgrade::accept_for(key)).map_err(|e| internal(&e))?;
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let fields = response.headers_mut();
-    fields.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    fields.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    Ok(())
 }

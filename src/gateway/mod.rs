@@ -8,6 +8,7 @@ mod choice;
 mod client_tls;
 mod connection;
 mod cors;
+mod crawl;
 mod crowd;
 mod current;
 mod drain;
@@ -21,6 +22,7 @@ mod front;
 mod health;
 mod hello;
 mod identify;
+mod inspection;
 mod issuer;
 mod kept;
 mod lease;
@@ -85,6 +87,7 @@ use crate::tunnel::tls::GatewayTls;
 use crowd::Crowd;
 use current::{Current, Refused};
 use drain::Drain;
+use inspection::Inspections;
 use lifetime::Openings;
 use limits::Clients;
 use listener::{Door, Doors};
@@ -166,6 +169,7 @@ pub struct Gateway {
     /// Who passes connections on.
     balancers: Balancers,
     probes: Probes,
+    inspections: Inspections,
     returning: Returning,
     store: Arc<dyn Store>,
     /// Who is signed in.
@@ -250,6 +254,7 @@ impl Gateway {
             )),
             balancers: Balancers::default(),
             probes: Probes::default(),
+            inspections: Inspections::default(),
             returning: Returning::known_to(&*store).await?,
             enrolment: Enrolment::new(
                 Arc::clone(&issuer),

@@ -16,7 +16,7 @@ use super::health::{Changed, Ways};
 use super::published::Published;
 use super::tunnels::Tunnel;
 use crate::model::{
-    Application, ConnectorId, Endpoint, ErrorCode, HealthCheck, HostHeader, HostPattern,
+    Application, ConnectorId, Endpoint, ErrorCode, HealthCheck, Host, HostHeader, HostPattern,
     InternalUrl,
 };
 use crate::telemetry::metrics::{EJECTIONS, RETURNS};
@@ -109,7 +109,7 @@ pub(super) async fn run(
 }
 
 /// A tunnel of each connector of the application's groups.
-fn one_of_each(gateway: &Gateway, application: &Application) -> Vec<Arc<Tunnel>> {
+pub(super) fn one_of_each(gateway: &Gateway, application: &Application) -> Vec<Arc<Tunnel>> {
     let by_group = gateway.tunnels.by_group();
     let groups = application.connectors.groups().iter();
     let tunnels = groups.filter_map(|name| by_group.get(name));
@@ -195,14 +195,7 @@ impl Probes {
 /// excludes.
 fn question(id: u64, probe: &Probe, application: &Application, url: &InternalUrl) -> Option<Down> {
     let host = url.host_for(None)?;
-    let authority = match (&application.host_header, &application.external.host) {
-        (HostHeader::Fixed(name), _) => name.to_string(),
-        (HostHeader::External, HostPattern::Exact(host)) => application.external.authority(host),
-        // Of a wildcard no name is more the application's than another.
-        (HostHeader::External, HostPattern::Wildcard { .. }) | (HostHeader::Internal, _) => {
-            url.authority(&host)
-        }
-    };
+    let authority = authority(application, url, &host);
     let path = probe.check.path.as_deref().map(str::to_owned);
     let target = Endpoint {
         host,
@@ -216,6 +209,18 @@ fn question(id: u64, probe: &Probe, application: &Application, url: &InternalUrl
         authority: path.is_some().then_some(authority),
         path,
     })
+}
+
+/// The `Host` that an application is asked with where nobody came with one.
+pub(super) fn authority(application: &Application, url: &InternalUrl, host: &Host) -> String {
+    match (&application.host_header, &application.external.host) {
+        (HostHeader::Fixed(name), _) => name.to_string(),
+        (HostHeader::External, HostPattern::Exact(host)) => application.external.authority(host),
+        // Of a wildcard no name is more the application's than another.
+        (HostHeader::External, HostPattern::Wildcard { .. }) | (HostHeader::Internal, _) => {
+            url.authority(host)
+        }
+    }
 }
 
 /// Whether it is alive, or why not; `None` where what was found says nothing of the application.

@@ -143,9 +143,14 @@ impl Tunnel {
         self.health.of(&self.connector, application)
     }
 
+    /// Whether its connector can do this.
+    pub(super) fn has(&self, feature: Feature) -> bool {
+        self.features.contains(&feature)
+    }
+
     /// Whether its connector can do what the application depends on.
     pub(super) fn knows(&self, application: &Application) -> bool {
-        let has = |feature| self.features.contains(&feature);
+        let has = |feature| self.has(feature);
         (application.proxy_protocol.is_none() || has(Feature::ProxyProtocol))
             && (!application.connection_authentication || has(Feature::ConnectionAuthentication))
             && (application.mode != Mode::TlsPassthrough || has(Feature::TlsPassthrough))
@@ -301,7 +306,8 @@ impl Tunnels {
 
     fn publish(&self, state: &State) {
         let mut by_group: HashMap<GroupName, Group> = HashMap::new();
-        for tunnel in &state.live {
+        // One without places is there to talk: it stands for no connector that serves.
+        for tunnel in state.live.iter().filter(|tunnel| tunnel.places() > 0) {
             let group = by_group.entry(tunnel.group.clone()).or_default();
             group.tunnels.push(Arc::clone(tunnel));
         }

@@ -1,14 +1,18 @@
-//! A WebSocket whose handshake is done.
+//! The answer to a WebSocket's handshake, and the WebSocket when that is done.
 
 use std::sync::Arc;
 
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
+use http::{HeaderValue, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 
 use super::Gateway;
 use super::crowd::Busy;
 use super::forward::WebSocket;
 use super::lease::{self, Lease};
-use crate::http::Paced;
+use super::respond::Failure;
+use crate::http::{Body, Paced};
+use crate::model::ErrorCode;
 use crate::telemetry::{AccessLine, Ended};
 use crate::upgrade::{self, Cut, End};
 
@@ -44,4 +48,20 @@ pub(super) async fn run(
         };
         access.end(ended, summary.to_application, summary.to_client);
     }
+}
+
+/// The answer to a handshake of RFC 6455.
+pub(super) fn switch_protocols(
+    response: &mut Response<Body>,
+    key: &HeaderValue,
+) -> Result<(), Failure> {
+    let internal = |e: &dyn std::fmt::Display| Failure::new(ErrorCode::Internal, e.to_string());
+    let key = key.to_str().map_err(|e| internal(&e))?;
+    let accept = HeaderValue::from_str(&upgrade::accept_for(key)).map_err(|e| internal(&e))?;
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let fields = response.headers_mut();
+    fields.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    fields.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(())
 }
