@@ -43,7 +43,7 @@ fn what_the_package_is_made_of_is_there() {
         let program = destination == "usr/bin/";
         assert_eq!(mode, if program { "755" } else { "644" }, "{source}");
     }
-    assert_eq!(assets.len(), 16);
+    assert_eq!(assets.len(), 17);
     // Whoever adds an example adds it here.
     for entry in fs::read_dir("examples").unwrap() {
         let folder = format!("examples/{}/", entry.unwrap().file_name().display());
@@ -95,6 +95,7 @@ fn the_package_has_all_that_it_promises_and_nothing_of_an_administrators() {
         "/usr/lib/systemd/system/appproxy-gateway.service",
         "/usr/lib/systemd/system/appproxy-gateway.socket",
         "/usr/lib/systemd/system/appproxy-connector.service",
+        "/usr/lib/systemd/system/appproxy-connector.path",
         "/usr/lib/sysusers.d/appproxy.conf",
         "/usr/share/bash-completion/completions/appproxy",
         "/usr/share/zsh/vendor-completions/_appproxy",
