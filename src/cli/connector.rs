@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::follow::{Followed, Prints};
 use super::register::Register;
+use super::registered::what_follows;
 use super::reread::Rereader;
 use super::service::Service;
 use super::{ConnectorFile, Exit, watched};
@@ -35,7 +36,7 @@ pub(super) fn register(args: &Register) -> Result<(), Exit> {
     let proxies = proxies(&config)?;
     let state = StateFolder::of(&config);
     super::runtime(None)?.block_on(async {
-        let resolver = Resolver::new(&config.dns.servers, config.dns.hosts);
+        let resolver = Resolver::new(&config.dns.servers, config.dns.hosts.clone());
         let dialler = Dialler::new(resolver).through(proxies.tunnel);
         let dial = async |gateway: &Endpoint| {
             let dialled = dialler.connect_tunnel(gateway, Instant::now() + DIAL).await;
@@ -43,7 +44,9 @@ pub(super) fn register(args: &Register) -> Result<(), Exit> {
         };
         let (out, hints) = (&mut stdout(), &mut stderr());
         let outcome = args.run(&state, &Clock::system(), dial, out, hints).await;
-        outcome.map_err(|e| Exit::failed(format!("{e:#}")))
+        let registered = outcome.map_err(|e| Exit::failed(format!("{e:#}")))?;
+        let follows = what_follows(&config, &registered).await;
+        write!(hints, "{follows}").map_err(|e| Exit::failed(format!("cannot write: {e}")))
     })
 }
 

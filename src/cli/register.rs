@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::prompt::secret_from_standard_input;
 use crate::clock::Clock;
-use crate::config::{CONNECTOR_FILE, SecretSource, connector_command};
-use crate::connector::{Registration, StateFolder, register};
+use crate::config::{CONNECTOR_FILE, SecretSource};
+use crate::connector::{Registered, Registration, StateFolder, register};
 use crate::model::Endpoint;
 use crate::tunnel::token::Token;
 
@@ -47,7 +47,7 @@ impl Register {
         dial: impl AsyncFn(&Endpoint) -> io::Result<S>,
         out: &mut dyn Write,
         hints: &mut dyn Write,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Registered> {
         let text = self.token(hints)?;
         let token = Token::parse(text.expose_secret())?;
         let name = host_name();
@@ -64,12 +64,10 @@ impl Register {
             "Registered as {} in group {}.",
             registered.id, registered.group
         )?;
-        if let Some(skew) = registered.skew {
+        if let Some(skew) = &registered.skew {
             writeln!(hints, "Note: {skew}.")?;
         }
-        let start = connector_command("appproxy connector", &self.config);
-        writeln!(hints, "Start it with `{start}`.")?;
-        Ok(())
+        Ok(registered)
     }
 
     fn token(&self, hints: &mut dyn Write) -> anyhow::Result<SecretString> {

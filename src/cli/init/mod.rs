@@ -30,15 +30,13 @@ use zeroize::Zeroizing;
 
 use super::Exit;
 use crate::clock::Clock;
-use crate::config::GatewayConfig;
+use crate::config::{GATEWAY_FILE, GatewayConfig};
 use crate::gateway::CALLBACK_PATH;
 use answers::{Answers, Certificate};
 use ask::Console;
 use files::NewFile;
 use next::Situation;
 
-/// Where a gateway's file is where nobody says otherwise.
-const GATEWAY_CONFIG: &str = "/etc/appproxy/gateway.yaml";
 const CONFIG_FOLDER: &str = "/etc/appproxy";
 
 /// The gateway's service, as a package or somebody by hand brings it.
@@ -99,7 +97,7 @@ pub(super) struct Init {
     #[arg(long, value_name = "HOST")]
     external: Option<String>,
     /// The configuration to write
-    #[arg(long, value_name = "FILE", default_value = GATEWAY_CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = GATEWAY_FILE)]
     config: PathBuf,
     /// Ask nothing: defaults hold, and what has none and is missing is an error
     #[arg(long)]

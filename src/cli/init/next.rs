@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::answers::{Allowed, Answers, Certificate};
-use super::{GATEWAY_CONFIG, callback};
+use super::callback;
 use crate::config::Allow;
 use crate::config::AllowHosts;
+use crate::config::GATEWAY_FILE;
 use crate::model::{Host, InternalHost, Preset};
 
 /// What is so on this host beside the answers.
@@ -138,7 +139,7 @@ fn secret(text: &mut String, answers: &Answers, situation: &Situation) {
 }
 
 fn commands(text: &mut String, answers: &Answers, situation: &Situation) {
-    let at_usual_place = answers.file == Path::new(GATEWAY_CONFIG);
+    let at_usual_place = answers.file == Path::new(GATEWAY_FILE);
     let config = match at_usual_place {
         true => String::new(),
         false => format!(" --config {}", shell(&answers.file)),
@@ -152,9 +153,10 @@ fn commands(text: &mut String, answers: &Answers, situation: &Situation) {
         true => "sudo systemctl enable --now appproxy-gateway".to_owned(),
         false => format!("appproxy gateway{config}    # it stays; go on in another terminal"),
     };
+    // The package's service starts by itself what is registered.
     let start_connector = match service {
-        true => "sudo systemctl enable --now appproxy-connector",
-        false => "appproxy connector    # it stays",
+        true => "",
+        false => "    appproxy connector    # it stays\n",
     };
     let internal = &answers.internal;
     let _ = write!(
@@ -172,13 +174,13 @@ this in /etc/appproxy/connector.yaml:
     allow: [\"{allow}\"]
 and there, where `register` asks for the token:
     {root_or_account}appproxy register
-    {start_connector}
-Back here:
-    {account}appproxy check{config}
+{start_connector}Back here:
+    {account}appproxy check --app {application}{config}
 and open https://{external}/
 ",
         public = answers.public,
         allow = allow(answers),
+        application = answers.application.as_str(),
         root_or_account = if service { account } else { root },
         external = answers.authority(&answers.external),
     );

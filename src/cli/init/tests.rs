@@ -45,7 +45,7 @@ fn run(words: &[&str], typed: &str) -> (String, Result<(), String>) {
 
 fn sample() -> Answers {
     Answers {
-        file: GATEWAY_CONFIG.into(),
+        file: GATEWAY_FILE.into(),
         domain: Host::parse("example.com").unwrap(),
         public: Endpoint::parse("gw.example.com:443").unwrap(),
         certificate: Certificate::Pfx {
@@ -120,7 +120,7 @@ fn every_combination_is_read_without_a_finding_and_short() {
         for certificate in &certificates {
             for allow in &allows {
                 for (public, file) in [
-                    ("gw.example.com:443", GATEWAY_CONFIG),
+                    ("gw.example.com:443", GATEWAY_FILE),
                     ("[::1]:8443", "/tmp/g.yaml"),
                 ] {
                     let answers = Answers {
