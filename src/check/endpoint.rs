@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::certs::{Presented, presented};
 use crate::model::{Endpoint as Address, Finding, Host};
-use crate::net::{DialError, Dialler, ResolveError, Resolver};
+use crate::net::{Dialler, Resolver};
 
 /// For name, connection and handshake together.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,7 +32,7 @@ pub async fn look(endpoint: &Endpoint, resolver: Resolver) -> Result<Presented, 
     let stream = dialler
         .connect_tunnel(&endpoint.address, deadline)
         .await
-        .map_err(|error| Box::new(unreached(&error)))?;
+        .map_err(|error| Box::new(error.finding()))?;
     match timeout_at(deadline, look_at(endpoint, stream)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Box::new(Finding::error(
@@ -66,31 +66,4 @@ fn no_name(name: &str) -> Finding {
         format!("`{name}` is no name that TLS can ask for"),
         "write a DNS name, such as wiki.example.com, with `--host`",
     )
-}
-
-/// Why there is no connection, by the step at which it ended.
-pub(super) fn unreached(error: &DialError) -> Finding {
-    let (code, remedy) = match error {
-        DialError::Resolve(ResolveError::NoServers { .. }) => (
-            "dns_no_server",
-            "name a server in /etc/resolv.conf, or the address itself in the command",
-        ),
-        DialError::Resolve(_) => (
-            "dns_failed",
-            "check the name, and what your DNS says of it: `dig NAME`",
-        ),
-        DialError::Refused { .. } => (
-            "port_closed",
-            "check the port, and whether the server runs: `ss -ltn` there",
-        ),
-        DialError::Timeout { .. } => (
-            "no_answer",
-            "check the firewalls on the way, and whether the address is the right one",
-        ),
-        _ => (
-            "unreachable",
-            "check the way there: `ip route get ADDRESS`, firewalls, and proxies",
-        ),
-    };
-    Finding::error(code, error.to_string(), remedy)
 }

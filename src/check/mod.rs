@@ -4,8 +4,11 @@
 //! says so; what does not depend on another is looked at side by side. Nothing takes longer than
 //! [`PATIENCE`] in all.
 
+pub mod application;
+pub mod connector;
 mod endpoint;
 pub mod gateway;
+pub mod links;
 mod system;
 
 pub use endpoint::{Endpoint, look};
@@ -50,6 +53,14 @@ pub enum Area {
     Providers,
     /// Connectors and their groups.
     Connectors,
+    /// A connector's identity, and whether it runs.
+    Enrolment,
+    /// Gateways, as a connector sees them.
+    Gateways,
+    /// Applications, as connectors see them.
+    Applications,
+    /// Links in their pages.
+    Links,
 }
 
 impl Area {
@@ -65,6 +76,10 @@ impl Area {
             Self::Names => "names",
             Self::Providers => "providers",
             Self::Connectors => "connectors",
+            Self::Enrolment => "enrolment",
+            Self::Gateways => "gateways",
+            Self::Applications => "applications",
+            Self::Links => "links",
         }
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use super::token::GATEWAY_CONFIG;
 use crate::certs::Authority;
 use crate::clock::{Clock, Timestamp};
+use crate::config::GATEWAY_FILE;
 use crate::gateway::{load_authorities, record};
 use crate::store::Store;
 
@@ -26,7 +26,7 @@ pub(super) struct Rotate {
     #[arg(long)]
     pub finish: bool,
     /// The gateway's configuration.
-    #[arg(long, value_name = "FILE", default_value = GATEWAY_CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = GATEWAY_FILE)]
     pub config: PathBuf,
 }
 
@@ -119,7 +119,7 @@ mod tests {
     const DAY: Duration = Duration::from_secs(86_400);
 
     async fn run(store: &Memory, clock: &Clock, finish: bool) -> Result<String, String> {
-        let config = GATEWAY_CONFIG.into();
+        let config = GATEWAY_FILE.into();
         let command = CaCommand::Rotate(Rotate { finish, config });
         let mut out = Vec::new();
         let done = command.run(store, DAY * 60, clock, &mut out).await;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::bail;
 use comfy_table::Table;
 
-use super::token::GATEWAY_CONFIG;
 use crate::clock::{Clock, Timestamp};
+use crate::config::GATEWAY_FILE;
 use crate::model::ConnectorId;
 use crate::store::{ConnectorRecord, Standing, Store};
 
@@ -31,7 +31,7 @@ pub(super) struct ConnectorList {
     #[arg(long)]
     pub all: bool,
     /// The gateway's configuration.
-    #[arg(long, value_name = "FILE", default_value = GATEWAY_CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = GATEWAY_FILE)]
     pub config: PathBuf,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct ConnectorRemove {
     #[arg(value_parser = ConnectorId::new)]
     pub id: ConnectorId,
     /// The gateway's configuration.
-    #[arg(long, value_name = "FILE", default_value = GATEWAY_CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = GATEWAY_FILE)]
     pub config: PathBuf,
 }
 
@@ -217,7 +217,7 @@ mod tests {
     }
 
     fn list(json: bool, all: bool) -> ConnectorCommand {
-        let config = GATEWAY_CONFIG.into();
+        let config = GATEWAY_FILE.into();
         ConnectorCommand::List(ConnectorList { json, all, config })
     }
 
@@ -310,7 +310,7 @@ mod tests {
         store.spend_token(spend).await.unwrap().unwrap();
 
         let remove = || {
-            let (id, config) = (id.clone(), GATEWAY_CONFIG.into());
+            let (id, config) = (id.clone(), GATEWAY_FILE.into());
             ConnectorCommand::Remove(ConnectorRemove { id, config })
         };
         let table = run(list(false, false), &store).await.unwrap();

@@ -9,13 +9,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use secrecy::ExposeSecret as _;
 
-use super::token::GATEWAY_CONFIG;
 use crate::auth::assertion::Kept;
 use crate::auth::{
     Device, HandOver, Identity, LINK_CLAIM, NewSession, NonceHash, SessionHost, SessionSettings,
     Sessions, SignIn, might_allow,
 };
 use crate::clock::Clock;
+use crate::config::GATEWAY_FILE;
 use crate::config::{GatewayConfig, IdentityProvider};
 use crate::gateway::LINK_PATH;
 use crate::model::{
@@ -51,7 +51,7 @@ pub(super) struct SessionCreate {
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// The gateway's configuration.
-    #[arg(long, value_name = "FILE", default_value = GATEWAY_CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = GATEWAY_FILE)]
     pub(super) config: PathBuf,
 }
 

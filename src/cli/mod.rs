@@ -18,6 +18,7 @@ mod login;
 mod orders;
 mod prompt;
 mod register;
+mod registered;
 mod reload;
 mod reread;
 mod service;
@@ -39,7 +40,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::store::StoreCommand;
 use crate::clock::Clock;
-use crate::config::CONNECTOR_FILE;
+use crate::config::{CONNECTOR_FILE, GATEWAY_FILE};
 use crate::model::{Finding, LogFormat, Place};
 use crate::shutdown::Signals;
 use crate::telemetry::{self, LogOptions};
@@ -103,11 +104,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct GatewayFile {
     /// The gateway's configuration
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "/etc/appproxy/gateway.yaml"
-    )]
+    #[arg(long, value_name = "FILE", default_value = GATEWAY_FILE)]
     config: PathBuf,
 }
 

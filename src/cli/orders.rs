@@ -18,11 +18,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use url::form_urlencoded;
 
@@ -33,12 +33,26 @@ use crate::config::{Described, GatewayConfig};
 use crate::gateway::{Question, Visitor};
 use crate::net::SocketFile;
 use crate::telemetry;
+use crate::translate::crawl::Crawled;
+use crate::tunnel::Viewed;
 
 /// For the head of an order.
 const HEAD: Duration = Duration::from_secs(5);
 
 /// For an order and its answer: a reload reads thousands of files at most.
 const WHOLE: Duration = Duration::from_secs(60);
+
+/// What is told of an application.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Told {
+    /// By each connector, of each internal URL.
+    pub(super) viewed: Vec<Viewed>,
+    /// Of its pages.
+    pub(super) crawled: Crawled,
+}
+
+/// For connectors to look at an application, and tell.
+const INSPECTION: Duration = Duration::from_secs(9);
 
 /// Orders at once.
 const AT_ONCE: usize = 8;
@@ -59,6 +73,10 @@ pub(super) mod paths {
     pub(in crate::cli) const LOG_LEVEL: &str = "/log-level";
     /// The connectors that have a tunnel.
     pub(in crate::cli) const CONNECTED: &str = "/connected";
+    /// Which file it goes by, and whether that says what is in force.
+    pub(in crate::cli) const IN_FORCE: &str = "/in-force";
+    /// What connectors find at an `application`, and on so many of its `pages`.
+    pub(in crate::cli) const INSPECT: &str = "/inspect";
     /// The configuration in force, described.
     pub(in crate::cli) const CONFIGURATION: &str = "/configuration";
 }
@@ -146,6 +164,17 @@ async fn answer(reloader: &Arc<Reloader>, request: Request<Incoming>) -> Respons
             let connected = reloader.gateway().connected();
             let ids: Vec<_> = connected.iter().map(ToString::to_string).collect();
             json(StatusCode::OK, &ids)
+        }
+        (&Method::GET, paths::IN_FORCE) => json(StatusCode::OK, &reloader.in_force().await),
+        (&Method::GET, paths::INSPECT) => {
+            let of = |name| parameter(request.uri().query(), name).unwrap_or_default();
+            let (name, pages) = (of("application"), of("pages").parse().unwrap_or(1));
+            let (gateway, deadline) = (reloader.gateway(), Instant::now() + INSPECTION);
+            let inspected = gateway.inspect(&name, deadline);
+            match tokio::join!(inspected, gateway.crawl(&name, pages, deadline)) {
+                (Some(viewed), Some(crawled)) => json(StatusCode::OK, &Told { viewed, crawled }),
+                _ => json(StatusCode::NOT_FOUND, &format!("no application `{name}`")),
+            }
         }
         (&Method::GET, paths::EXPLAIN) => match question(request.uri().query()) {
             Ok(question) => json(StatusCode::OK, &reloader.gateway().explain(&question)),

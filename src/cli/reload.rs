@@ -50,6 +50,15 @@ pub(super) enum Reloaded {
     },
 }
 
+/// Which file a gateway goes by, as it is told over the admin socket.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct InForce {
+    /// The whole path.
+    pub(super) file: PathBuf,
+    /// Whether it says what is in force.
+    pub(super) is_current: bool,
+}
+
 /// What is read, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause<'a> {
@@ -84,6 +93,21 @@ impl Reloader {
 
     pub(super) fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
+    }
+
+    /// Reads the file to see whether it says what is in force, and changes nothing.
+    pub(super) async fn in_force(self: &Arc<Self>) -> InForce {
+        let this = Arc::clone(self);
+        let compare = spawn_blocking(move || {
+            let _one = this.one();
+            let read = this.read();
+            read.is_ok_and(|(config, certificates)| this.gateway.has(&config, &certificates))
+        });
+        let file = std::fs::canonicalize(&self.file);
+        InForce {
+            file: file.unwrap_or_else(|_| self.file.clone()),
+            is_current: compare.await.unwrap_or(false),
+        }
     }
 
     /// Because somebody said so, and `by` what.

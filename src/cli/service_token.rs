@@ -8,9 +8,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use comfy_table::Table;
 
-use super::token::{GATEWAY_CONFIG, ttl};
+use super::token::ttl;
 use crate::auth::service_token::ServiceTokenSecret;
 use crate::clock::{Clock, Timestamp};
+use crate::config::GATEWAY_FILE;
 use crate::config::GatewayConfig;
 use crate::model::{ApplicationName, PathRule, PreAuthentication, ServiceTokenName};
 use crate::store::{NewServiceToken, ServiceTokenRecord, Store};
@@ -43,7 +44,7 @@ pub(super) struct Create {
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = ttl)]
     ttl: Duration,
     /// The gateway's configuration.
-    #[arg(long, value_name = "FILE", default_value = GATEWAY_CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = GATEWAY_FILE)]
     config: PathBuf,
 }
 
@@ -57,7 +58,7 @@ pub(super) struct List {
     #[arg(long)]
     all: bool,
     /// The gateway's configuration.
-    #[arg(long, value_name = "FILE", default_value = GATEWAY_CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = GATEWAY_FILE)]
     config: PathBuf,
 }
 
@@ -69,7 +70,7 @@ pub(super) struct Revoke {
     #[arg(value_name = "ID|NAME")]
     which: String,
     /// The gateway's configuration.
-    #[arg(long, value_name = "FILE", default_value = GATEWAY_CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = GATEWAY_FILE)]
     config: PathBuf,
 }
 

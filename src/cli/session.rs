@@ -8,9 +8,9 @@ use anyhow::bail;
 use comfy_table::Table;
 
 use super::link::SessionCreate;
-use super::token::GATEWAY_CONFIG;
 use crate::auth::{Listed, SessionSettings, Sessions};
 use crate::clock::{Clock, Timestamp};
+use crate::config::GATEWAY_FILE;
 use crate::config::GatewayConfig;
 use crate::model::SessionId;
 use crate::store::Store;
@@ -41,7 +41,7 @@ pub(super) struct SessionList {
     #[arg(long)]
     all: bool,
     /// The gateway's configuration.
-    #[arg(long, value_name = "FILE", default_value = GATEWAY_CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = GATEWAY_FILE)]
     config: PathBuf,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct SessionRevoke {
     #[arg(long, value_name = "SUBJECT", group = "whose")]
     user: Option<String>,
     /// The gateway's configuration.
-    #[arg(long, value_name = "FILE", default_value = GATEWAY_CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = GATEWAY_FILE)]
     config: PathBuf,
 }
 

@@ -15,6 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::{ConnectorFile, Exit};
+use crate::check::connector::Running;
 use crate::config::{ConnectorConfig, connector_command};
 use crate::connector::{SOCKET, StateError, StateFolder};
 use crate::telemetry::printable;
@@ -108,8 +109,17 @@ pub(super) fn run(args: &Status) -> Result<(), Exit> {
     }
 }
 
+/// How the connector of a configuration stands; `None` where none runs, or its answer is not understood.
+pub(super) async fn running(config: &ConnectorConfig) -> Option<Running> {
+    let told: Told = serde_json::from_str(&ask(config).await.ok()?).ok()?;
+    Some(Running {
+        tunnels: told.tunnels,
+        allow: told.allow,
+    })
+}
+
 /// Over the socket in the state, or else over the listener of `metrics`.
-async fn ask(config: &ConnectorConfig) -> io::Result<String> {
+pub(super) async fn ask(config: &ConnectorConfig) -> io::Result<String> {
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "it gave no answer in time");
     let over_socket = async {
         let stream = UnixStream::connect(config.state.join(SOCKET)).await?;

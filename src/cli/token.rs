@@ -9,13 +9,11 @@ use anyhow::{Context as _, bail};
 use comfy_table::Table;
 
 use crate::clock::{Clock, Timestamp};
+use crate::config::GATEWAY_FILE;
 use crate::gateway::load_authorities;
 use crate::model::{Endpoint, GroupName};
 use crate::store::{NewToken, Store, TokenRecord};
 use crate::tunnel::token::Token;
-
-/// Where a gateway's configuration is unless `--config` says otherwise.
-pub(super) const GATEWAY_CONFIG: &str = "/etc/appproxy/gateway.yaml";
 
 /// The verbs of `gateway token`.
 #[derive(Debug, clap::Subcommand)]
@@ -41,7 +39,7 @@ pub(super) struct TokenCreate {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub uses: u32,
     /// The gateway's configuration.
-    #[arg(long, value_name = "FILE", default_value = GATEWAY_CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = GATEWAY_FILE)]
     pub config: PathBuf,
 }
 
@@ -52,7 +50,7 @@ pub(super) struct TokenList {
     #[arg(long)]
     pub json: bool,
     /// The gateway's configuration.
-    #[arg(long, value_name = "FILE", default_value = GATEWAY_CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = GATEWAY_FILE)]
     pub config: PathBuf,
 }
 
@@ -62,7 +60,7 @@ pub(super) struct TokenRevoke {
     /// The token's identifier, as `token list` shows it.
     pub id: String,
     /// The gateway's configuration.
-    #[arg(long, value_name = "FILE", default_value = GATEWAY_CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = GATEWAY_FILE)]
     pub config: PathBuf,
 }
 
@@ -260,7 +258,7 @@ mod tests {
             group: GroupName::new("hq").unwrap(),
             ttl: Duration::from_secs(3600),
             uses: 2,
-            config: GATEWAY_CONFIG.into(),
+            config: GATEWAY_FILE.into(),
         }
     }
 
@@ -281,7 +279,7 @@ mod tests {
         let list = |json| {
             TokenCommand::List(TokenList {
                 json,
-                config: GATEWAY_CONFIG.into(),
+                config: GATEWAY_FILE.into(),
             })
         };
         let (table, _) = run(list(false), &store).await.unwrap();
@@ -292,7 +290,7 @@ mod tests {
         let revoke = |id: &str| {
             TokenCommand::Revoke(TokenRevoke {
                 id: id.to_owned(),
-                config: GATEWAY_CONFIG.into(),
+                config: GATEWAY_FILE.into(),
             })
         };
         run(revoke(&id), &store).await.unwrap();

@@ -64,6 +64,9 @@ use crate::model::{
     SessionLife, SignIn, StreamWindow,
 };
 
+/// Where a gateway's configuration is looked for.
+pub const GATEWAY_FILE: &str = "/etc/appproxy/gateway.yaml";
+
 /// Where a connector's file is where nobody says otherwise.
 pub const CONNECTOR_FILE: &str = "/etc/appproxy/connector.yaml";
 

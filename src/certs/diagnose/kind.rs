@@ -60,7 +60,7 @@ impl KeyKind {
             "2.16.840.1.101.3.4.3.17" | "2.16.840.1.101.3.4.3.18" | "2.16.840.1.101.3.4.3.19" => {
                 Self::Other("ML-DSA".to_owned())
             }
-            _ => Self::Other(format!("a key of the kind {}", printable(&oid, 64))),
+            _ => Self::Other(format!("a key of the kind {}", shown(&oid))),
         }
     }
 
@@ -75,10 +75,16 @@ impl KeyKind {
             Some(oid) if oid.starts_with("1.3.36.3.3.2.8.1.1.") => {
                 Self::Other("ECDSA on a Brainpool curve".to_owned())
             }
-            Some(oid) => Self::Other(format!("ECDSA on the curve {}", printable(oid, 64))),
+            Some(oid) => Self::Other(format!("ECDSA on the curve {}", shown(oid))),
             None => Self::Other("ECDSA on a curve that is written out".to_owned()),
         }
     }
+}
+
+/// A number of strangers, of which nobody reads more; cut off, it does not end in a dot.
+fn shown(oid: &str) -> String {
+    let cut = printable(oid, 64);
+    cut.trim_end_matches('.').to_owned()
 }
 
 /// How something is signed: the name, and whether clients refuse it as broken.
@@ -102,7 +108,20 @@ pub(super) fn signature(algorithm: &AlgorithmIdentifier<'_>) -> (String, bool) {
         "1.3.101.112" => ("Ed25519", false),
         "1.3.101.113" => ("Ed448", false),
         "2.16.840.1.101.3.4.3.2" => ("SHA-256 with DSA", false),
-        _ => return (format!("the algorithm {}", printable(&oid, 64)), false),
+        _ => return (format!("the algorithm {}", shown(&oid)), false),
     };
     (known.0.to_owned(), known.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_is_cut_off_does_not_end_in_a_dot() {
+        let long = format!("{}.5", "1".repeat(63));
+        for (oid, expected) in [("1.2.3", "1.2.3"), (long.as_str(), &long[..63])] {
+            assert_eq!(shown(oid), expected);
+        }
+    }
 }

@@ -37,7 +37,28 @@ pub(super) fn look(known: &Known<'_>) -> Vec<Line> {
             .flatten()
             .filter_map(|one| old(one, known)),
     );
+    let unused =
+        known.connectors.into_iter().flatten().filter(|one| {
+            known.is_whole && one.removed.is_none() && !groups.contains_key(&one.group)
+        });
+    lines.extend(unused.map(of_no_use));
     lines
+}
+
+/// A connector that no application sends anything to: its group is misspelt, or left over.
+fn of_no_use(one: &ConnectorRecord) -> Line {
+    let finding = Finding::warning(
+        "group_serves_nothing",
+        format!(
+            "the connector `{}` is in the group `{}`, which no application names",
+            one.name, one.group
+        ),
+        format!(
+            "write `connector_groups: [{}]` into an application, register it with a token of another group, or remove it: `appproxy gateway connector remove {}`",
+            one.group, one.id
+        ),
+    );
+    Line::found(Area::Connectors, format!("connector {}", one.name), finding)
 }
 
 fn of_group(

@@ -24,6 +24,8 @@ use crate::store::ConnectorRecord;
 pub struct Known<'a> {
     /// The configuration, as start-up takes it.
     pub config: &'a GatewayConfig,
+    /// Whether all of its applications are in it, and not one alone that is looked at.
+    pub is_whole: bool,
     /// Its certificates.
     pub loaded: &'a Loaded,
     /// Now.

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Known, hosts, is_passed_through};
 use crate::certs::diagnose::{Certificate, covers};
-use crate::check::endpoint::{Endpoint, look_at, unreached};
+use crate::check::endpoint::{Endpoint, look_at};
 use crate::check::{Area, Line, Outcome, in_time};
 use crate::model::{Endpoint as Address, Finding, Host, HostPattern, Scheme, Severity};
 use crate::net::{Dialler, ResolveError, Resolver};
@@ -103,11 +103,12 @@ async fn of_name(
     let addresses = match resolver.resolve(&wanted.address.host).await {
         Ok(addresses) => addresses,
         Err(error) => {
-            return vec![Line::found(
-                Area::Names,
-                subject,
-                unresolved(&error, &wanted),
-            )];
+            let finding = match &wanted.address.host {
+                Host::Name(name) => dangling(name, &error, resolver).await,
+                Host::Address(_) => None,
+            };
+            let finding = finding.unwrap_or_else(|| unresolved(&error, &wanted));
+            return vec![Line::found(Area::Names, subject, finding)];
         }
     };
     let text: Vec<_> = addresses.iter().map(ToString::to_string).collect();
@@ -126,7 +127,7 @@ async fn of_name(
     let stream = match dialler.connect_tunnel(&wanted.address, deadline).await {
         Ok(stream) => stream,
         Err(error) => {
-            let finding = unreached(&error);
+            let finding = error.finding();
             return vec![Line::found(Area::Names, subject, finding)];
         }
     };
@@ -212,6 +213,26 @@ fn elsewhere(wanted: &Wanted, addresses: &str, presented: Option<&Certificate>) 
     }
 }
 
+/// Where the name is an alias of one that is gone.
+async fn dangling(name: &str, error: &ResolveError, resolver: &Resolver) -> Option<Finding> {
+    if !matches!(
+        error,
+        ResolveError::NotFound { .. } | ResolveError::NoAddress { .. }
+    ) {
+        return None;
+    }
+    let to = resolver.alias(name).await?;
+    Some(Finding::error(
+        "dns_dangling",
+        format!(
+            "{name} is an alias (CNAME) of {to}, which leads nowhere: whoever gets hold of that name gets this one as well"
+        ),
+        format!(
+            "let the CNAME of {name} lead to a name of this gateway, or replace it by A and AAAA records with its addresses"
+        ),
+    ))
+}
+
 fn unresolved(error: &ResolveError, wanted: &Wanted) -> Finding {
     let host = &wanted.address.host;
     match error {
@@ -219,7 +240,7 @@ fn unresolved(error: &ResolveError, wanted: &Wanted) -> Finding {
             "dns_missing",
             error.to_string(),
             format!(
-                "make a record for {host} that leads to this gateway: A and AAAA with its addresses, or a CNAME to its name; a CNAME that is there leads to a name that is not (`dig {host} CNAME`)"
+                "make a record for {host} that leads to this gateway: A and AAAA with its addresses, or a CNAME to its name"
             ),
         ),
         ResolveError::NoServers { .. } => Finding::error(

@@ -1,5 +1,7 @@
 //! `appproxy check`: what stands between this host and people who open an application.
 
+mod application;
+mod connector;
 mod report;
 
 use std::io::{self, Write as _};
@@ -11,29 +13,43 @@ use serde_json::json;
 use self::report::{as_json, as_text};
 use super::check_cert::severity;
 use super::orders::{self, paths};
+use super::reload::InForce;
 use super::{Exit, gateway};
 use crate::certs::Loaded;
 use crate::check::gateway::{Known, check};
 use crate::check::{Area, Line};
 use crate::clock::Clock;
-use crate::config::{Described, GatewayConfig};
+use crate::config::{CONNECTOR_FILE, Described, GATEWAY_FILE, GatewayConfig};
 use crate::gateway::redirect_uri;
-use crate::model::Severity;
+use crate::model::{Finding, Severity};
 use crate::store::ConnectorRecord;
 
-/// Tell what is wrong with a gateway here, and what to do about it
+/// Tell what is wrong with a gateway or a connector here, and what to do about it
 ///
-/// Looks at the configuration, its files and certificates, ports, names in the DNS and where they lead,
-/// identity providers, and connectors; within ten seconds, while the gateway runs or before. Changes nothing.
+/// Of a gateway it looks at the configuration, its files and certificates, ports, names in the DNS and where they
+/// lead, identity providers, and connectors. Of a connector it looks at the configuration, its identity, the way to
+/// each gateway, and every application that its group serves. With `--app` connectors look at an application
+/// through their tunnels, from the gateway's host. It takes ten seconds at most, beside what runs or before
+/// it does, and changes nothing.
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
-    /// The gateway's configuration
+    /// The configuration of a gateway or of a connector [default: what there is of /etc/appproxy/gateway.yaml
+    /// and /etc/appproxy/connector.yaml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Look at this application alone, from the gateway through the tunnels of its connectors
+    #[arg(long, value_name = "NAME")]
+    app: Option<String>,
+    /// With `--app`: look for dead links on so many of its pages, which are asked for one after the other, as
+    /// nobody; 1 to 100
     #[arg(
         long,
-        value_name = "FILE",
-        default_value = "/etc/appproxy/gateway.yaml"
+        value_name = "NUMBER",
+        default_value_t = 1,
+        requires = "app",
+        value_parser = clap::value_parser!(u8).range(1..=100)
     )]
-    config: PathBuf,
+    pages: u8,
     /// From which severity on the exit code is 2
     #[arg(long, value_name = "SEVERITY", default_value = "error", value_parser = severity)]
     fail_on: Severity,
@@ -46,32 +62,28 @@ pub(super) struct Check {
     bundle: Option<PathBuf>,
 }
 
+/// What is known of one file.
+struct Looked {
+    lines: Vec<Line>,
+    /// A gateway's, where it is right.
+    config: Option<GatewayConfig>,
+}
+
 impl Check {
     pub(super) fn run(&self) -> Result<(), Exit> {
         let clock = Clock::system();
-        let (lines, config) = match gateway::examine(&self.config, &clock) {
-            Ok((config, loaded)) => (look(&config, &loaded, &clock)?, Some(config)),
-            Err(findings) => {
-                let subject = self.config.display().to_string();
-                let found = findings.into_iter();
-                let mut lines: Vec<_> = found
-                    .map(|one| Line::found(Area::Configuration, &subject, one))
-                    .collect();
-                let rest = "the configuration has to be right first";
-                for area in [
-                    Area::Certificates,
-                    Area::Listeners,
-                    Area::Names,
-                    Area::Providers,
-                    Area::Connectors,
-                ] {
-                    lines.push(Line::skip(area, "all of it", rest));
-                }
-                (lines, None)
-            }
-        };
+        let (mut lines, mut configs) = (Vec::new(), Vec::new());
+        let files = self.files();
+        if files.is_empty() {
+            lines.push(nothing_there());
+        }
+        for file in files {
+            let looked = self.look_at(&file, &clock)?;
+            lines.extend(looked.lines);
+            configs.extend(looked.config);
+        }
         if let Some(file) = &self.bundle {
-            bundle(file, config.as_ref(), &lines)?;
+            bundle(file, &configs, &lines)?;
         }
         let text = match self.json {
             true => format!("{:#}\n", as_json(&lines)),
@@ -85,15 +97,95 @@ impl Check {
             _ => Ok(()),
         }
     }
+
+    fn files(&self) -> Vec<PathBuf> {
+        if let Some(file) = &self.config {
+            return vec![file.clone()];
+        }
+        let all = [GATEWAY_FILE, CONNECTOR_FILE].map(PathBuf::from);
+        let mut there: Vec<_> = all.iter().filter(|file| file.exists()).cloned().collect();
+        if self.app.is_some() {
+            there.truncate(1);
+        }
+        there
+    }
+
+    fn look_at(&self, file: &Path, clock: &Clock) -> Result<Looked, Exit> {
+        match gateway::examine(file, clock) {
+            Ok((config, loaded)) => {
+                let lines = match &self.app {
+                    None => look(&config, &loaded, None, clock)?,
+                    Some(name) => match application::only(&config, name) {
+                        Ok(only) => look(&only, &loaded, Some((name, self.pages)), clock)?,
+                        Err(finding) => vec![Line::found(Area::Applications, name, *finding)],
+                    },
+                };
+                Ok(Looked {
+                    lines,
+                    config: Some(config),
+                })
+            }
+            Err(findings) if findings.iter().any(|one| one.code == "wrong_kind") => {
+                let lines = connector::look(file, self.app.as_deref(), clock)?;
+                let config = None;
+                Ok(Looked { lines, config })
+            }
+            Err(findings) => Ok(Looked {
+                lines: unread(file, findings),
+                config: None,
+            }),
+        }
+    }
 }
 
-fn look(config: &GatewayConfig, loaded: &Loaded, clock: &Clock) -> Result<Vec<Line>, Exit> {
+fn nothing_there() -> Line {
+    let finding = Finding::error(
+        "no_configuration",
+        format!("there is neither {GATEWAY_FILE} nor {CONNECTOR_FILE}"),
+        "on the gateway's host run `appproxy gateway init`; on a connector's host write its file (docs/quick-start.md) and run `appproxy register`; or name a file with `--config`",
+    );
+    Line::found(Area::Configuration, "this host", finding)
+}
+
+fn unread(file: &Path, findings: Vec<Finding>) -> Vec<Line> {
+    let subject = file.display().to_string();
+    let found = findings.into_iter();
+    let mut lines: Vec<_> = found
+        .map(|one| Line::found(Area::Configuration, &subject, one))
+        .collect();
+    let rest = "the configuration has to be right first";
+    for area in [
+        Area::Certificates,
+        Area::Listeners,
+        Area::Names,
+        Area::Providers,
+        Area::Connectors,
+        Area::Applications,
+    ] {
+        lines.push(Line::skip(area, "all of it", rest));
+    }
+    lines
+}
+
+/// Looks at a gateway; and at an application, the one of this configuration, where it is named.
+fn look(
+    config: &GatewayConfig,
+    loaded: &Loaded,
+    app: Option<(&str, u8)>,
+    clock: &Clock,
+) -> Result<Vec<Line>, Exit> {
     let connected: Option<Vec<String>> = orders::order(config, Method::GET, paths::CONNECTED)?;
     let runs = connected.is_some();
+    let in_force: Option<InForce> = orders::order(config, Method::GET, paths::IN_FORCE)?;
+    let told = match app {
+        Some((name, pages)) => Some(application::ask(config, name, pages)?),
+        None => None,
+    };
     super::runtime(None)?.block_on(async {
         let (connectors, store) = connectors(config).await;
         let known = Known {
             config,
+            is_whole: app.is_none(),
             loaded,
             clock,
             runs,
@@ -107,17 +199,42 @@ fn look(config: &GatewayConfig, loaded: &Loaded, clock: &Clock) -> Result<Vec<Li
                 config.file.display().to_string(),
                 summary(config),
             ),
-            Line::pass(
-                Area::Configuration,
-                "gateway",
-                if runs { "runs" } else { "does not run" },
-            ),
+            running(config, in_force.as_ref()),
             store,
         ];
         lines.extend(check(&known).await);
+        if let Some((told, application)) = told.zip(config.applications.first()) {
+            let connectors = connectors.as_deref().unwrap_or_default();
+            let told = told.as_ref();
+            lines.extend(application::lines(application, told, connectors, clock));
+        }
         lines.sort_by_key(|line| line.area);
         Ok(lines)
     })
+}
+
+/// Whether a gateway runs, and by what this file says.
+fn running(config: &GatewayConfig, in_force: Option<&InForce>) -> Line {
+    let area = Area::Configuration;
+    let Some(InForce { file, is_current }) = in_force else {
+        return Line::pass(area, "gateway", "does not run");
+    };
+    if std::fs::canonicalize(&config.file).ok().as_ref() != Some(file) {
+        let seen = format!("one runs, by {}", file.display());
+        return Line::pass(area, "gateway", seen);
+    }
+    if *is_current {
+        return Line::pass(area, "gateway", "runs, with this configuration");
+    }
+    let finding = Finding::warning(
+        "not_in_force",
+        "the gateway that runs goes by another configuration than is in this file now",
+        format!(
+            "have it read the file again: `appproxy gateway reload --config {}`",
+            config.file.display()
+        ),
+    );
+    Line::found(area, "gateway", finding)
 }
 
 fn summary(config: &GatewayConfig) -> String {
@@ -151,7 +268,7 @@ async fn connectors(config: &GatewayConfig) -> (Option<Vec<ConnectorRecord>>, Li
         Err(exit) => {
             let finding = match exit {
                 Exit::Findings(mut found) if !found.is_empty() => found.remove(0),
-                exit => crate::model::Finding::error(
+                exit => Finding::error(
                     "store_unreadable",
                     format!("the store cannot be opened: {}", exit.texts().join("; ")),
                     "run this as the account that the gateway runs as; where the file is damaged, `appproxy gateway restore` makes it out of a backup",
@@ -163,7 +280,7 @@ async fn connectors(config: &GatewayConfig) -> (Option<Vec<ConnectorRecord>>, Li
 }
 
 /// Writes what somebody who helps has to know.
-fn bundle(file: &Path, config: Option<&GatewayConfig>, lines: &[Line]) -> Result<(), Exit> {
+fn bundle(file: &Path, configs: &[GatewayConfig], lines: &[Line]) -> Result<(), Exit> {
     let read = |path: &str| {
         std::fs::read_to_string(path)
             .ok()
@@ -175,7 +292,7 @@ fn bundle(file: &Path, config: Option<&GatewayConfig>, lines: &[Line]) -> Result
         "kernel": read("/proc/sys/kernel/osrelease"),
         "system": read("/etc/os-release"),
         "load": read("/proc/loadavg"),
-        "configuration": config.map(Described::of),
+        "configuration": configs.first().map(Described::of),
         "check": as_json(lines),
     });
     std::fs::write(file, format!("{whole:#}\n"))

@@ -16,9 +16,10 @@ pub(super) fn as_text(lines: &[Line]) -> String {
             area = Some(line.area);
             let _ = writeln!(out, "{}", line.area.as_str());
         }
+        let subject = plain(&line.subject);
         let _ = match &line.outcome {
-            Outcome::Pass(seen) => writeln!(out, "  ok    {}: {seen}", line.subject),
-            Outcome::Skip(why) => writeln!(out, "  skip  {}: {why}", line.subject),
+            Outcome::Pass(seen) => writeln!(out, "  ok    {subject}: {}", plain(seen)),
+            Outcome::Skip(why) => writeln!(out, "  skip  {subject}: {}", plain(why)),
             Outcome::Found(finding) => {
                 let place = finding
                     .place
@@ -27,12 +28,11 @@ pub(super) fn as_text(lines: &[Line]) -> String {
                     .unwrap_or_default();
                 writeln!(
                     out,
-                    "  {}  {} [{}]\n        {place}{}\n        → {}",
+                    "  {}  {subject} [{}]\n        {place}{}\n        → {}",
                     mark(finding.severity),
-                    line.subject,
                     finding.code,
-                    finding.what,
-                    finding.remedy
+                    plain(&finding.what),
+                    plain(&finding.remedy)
                 )
             }
         };
@@ -48,6 +48,18 @@ pub(super) fn as_text(lines: &[Line]) -> String {
         count(|line| matches!(line.outcome, Outcome::Skip(_))),
     );
     out
+}
+
+/// Without what acts instead of being read. SECURITY: names and words of strangers are part of it all.
+fn plain(text: &str) -> String {
+    let acts = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    text.chars()
+        .map(|c| if c == '\n' { ' ' } else { c })
+        .filter(|c| !acts(*c))
+        .collect()
 }
 
 const fn mark(severity: Severity) -> &'static str {
@@ -82,4 +94,23 @@ pub(super) fn as_json(lines: &[Line]) -> Value {
         }),
     });
     json!({ "lines": lines.collect::<Vec<_>>() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Finding;
+
+    #[test]
+    fn a_report_is_read_and_does_not_act() {
+        let bad = "x\u{1b}[2J\n  ok    y\u{202e}";
+        let finding = Finding::error("app_slow", bad, bad);
+        let text = as_text(&[
+            Line::pass(Area::Links, bad, bad),
+            Line::skip(Area::Links, bad, bad),
+            Line::found(Area::Links, bad, finding),
+        ]);
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
+        assert_eq!(text.lines().count(), 8, "{text}");
+    }
 }

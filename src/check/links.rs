@@ -1,0 +1,148 @@
+//! Links in an application's pages that are dead for people outside.
+
+use super::{Area, Line};
+use crate::model::Finding;
+use crate::translate::crawl::{Crawled, Dead, PageSeen, Why};
+
+/// URLs of one kind that are told.
+const TOLD: usize = 10;
+
+/// What was found on the pages of an application.
+#[must_use]
+pub fn lines(name: &str, crawled: &Crawled) -> Vec<Line> {
+    let mut lines: Vec<_> = crawled
+        .pages
+        .iter()
+        .map(|page| of_page(name, page))
+        .collect();
+    let kinds = [
+        Why::Unpublished,
+        Why::NotTranslated,
+        Why::OutOfPath,
+        Why::MixedContent,
+    ];
+    for why in kinds {
+        let dead: Vec<_> = crawled.dead.iter().filter(|one| one.why == why).collect();
+        if !dead.is_empty() {
+            lines.push(Line::found(Area::Links, name, finding(why, &dead)));
+        }
+    }
+    if crawled.more > 0 {
+        let why = format!("{} more dead links are not told apart", crawled.more);
+        lines.push(Line::skip(Area::Links, name, why));
+    }
+    lines
+}
+
+fn of_page(name: &str, page: &PageSeen) -> Line {
+    let subject = format!("{name}: {}", page.path);
+    match (page.skip.as_deref(), page.status) {
+        (Some("status"), Some(status @ (404 | 410))) => {
+            let finding = Finding::warning(
+                "link_gone",
+                format!("the application answers {status} there, and leads people there itself"),
+                "correct the link in the page, or put back what it leads to; where it is the first page, the path of `internal_url`",
+            );
+            Line::found(Area::Links, subject, finding)
+        }
+        (Some("status"), Some(status)) => {
+            let why = format!("it answers {status}: what is behind it was not looked at");
+            Line::skip(Area::Links, subject, why)
+        }
+        (Some(why), _) => Line::skip(Area::Links, subject, why),
+        (None, _) => Line::pass(Area::Links, subject, format!("links: {}", page.links)),
+    }
+}
+
+fn finding(why: Why, dead: &[&Dead]) -> Finding {
+    let told = dead.iter().take(TOLD);
+    let told: Vec<_> = told
+        .map(|one| format!("{} ({} of {})", one.url, one.element, one.page))
+        .collect();
+    let more = match dead.len().saturating_sub(TOLD) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    let told = format!("{}{more}", told.join(", "));
+    match why {
+        Why::Unpublished => Finding::warning(
+            "link_unpublished",
+            format!("links lead to hosts of the inside that are published nowhere: {told}"),
+            "publish what people need of them as applications of their own, or take the links out of the pages",
+        ),
+        Why::NotTranslated => Finding::warning(
+            "link_not_translated",
+            format!("links to published applications stay internal: {told}"),
+            "set `link_translation: { body: [html, css] }` for this application, and see what its `exclude` names",
+        ),
+        Why::OutOfPath => Finding::warning(
+            "link_out_of_path",
+            format!("links of its own lead out of the path that is published: {told}"),
+            "publish the path above, so that `internal_url` covers them, or these paths as well",
+        ),
+        Why::MixedContent => Finding::warning(
+            "link_mixed_content",
+            format!(
+                "pages that come by https load these by http, and browsers refuse that: {told}"
+            ),
+            "write them with https in the application, or publish what they name",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dead(why: Why, number: usize) -> Dead {
+        Dead {
+            page: "/".to_owned(),
+            url: format!("http://x{number}.corp/"),
+            element: "a[href]".to_owned(),
+            why,
+            count: 1,
+        }
+    }
+
+    #[test]
+    fn each_kind_is_one_finding_that_names_ten_at_the_most() {
+        let all = [
+            Why::MixedContent,
+            Why::Unpublished,
+            Why::OutOfPath,
+            Why::NotTranslated,
+        ];
+        let crawled = Crawled {
+            pages: vec![PageSeen {
+                path: "/".to_owned(),
+                status: Some(200),
+                links: 48,
+                ..PageSeen::default()
+            }],
+            dead: all
+                .into_iter()
+                .flat_map(|why| (0..12).map(move |number| dead(why, number)))
+                .collect(),
+            more: 3,
+        };
+        let lines = lines("wiki", &crawled);
+        let codes: Vec<_> = lines
+            .iter()
+            .filter_map(|line| Some(line.finding()?.code))
+            .collect();
+        let expected = [
+            "link_unpublished",
+            "link_not_translated",
+            "link_out_of_path",
+            "link_mixed_content",
+        ];
+        assert_eq!(codes, expected);
+        assert_eq!(lines.len(), 6);
+        let what = &lines[1].finding().unwrap().what;
+        assert!(
+            what.contains("x9.corp") && !what.contains("x10.corp"),
+            "{what}"
+        );
+        assert!(what.ends_with(", and 2 more"), "{what}");
+    }
+}
