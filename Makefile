@@ -67,7 +67,7 @@ $(VECTORS_THERE):
 FUZZ_SECONDS ?= 60
 
 # Which: a scanner of heads, the rewriters of links, and readers of certificates.
-FUZZ ?= heads pages sheets texts bodies pfx certificates
+FUZZ ?= heads pages sheets texts bodies pfx pem der
 
 .PHONY: fuzz
 fuzz: fuzz-tools ## scanner and rewriters under octets nobody thought of; FUZZ_SECONDS=60 FUZZ="pages texts"

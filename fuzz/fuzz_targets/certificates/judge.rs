@@ -1,45 +1,23 @@
-//! Files with certificates that nobody thought of, and what is said of them.
-//!
-//! Nothing is called right that webpki refuses, nothing that is said acts on a terminal, and how the
-//! lines of a text end changes nothing.
-
-#![no_main]
-
-#[allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    reason = "the program uses the rest"
-)]
-#[path = "certificates/certs.rs"]
-mod certs;
-#[allow(dead_code, reason = "the program uses the rest")]
-#[path = "../../src/clock.rs"]
-mod clock;
-#[allow(dead_code, unused_imports, reason = "the program uses the rest")]
-#[path = "certificates/model.rs"]
-mod model;
+//! What every target of certificates asserts of a file: nothing is called right that webpki refuses, nothing
+//! that is said acts on a terminal, and how the lines of a text end changes nothing.
 
 use std::path::Path;
 use std::sync::LazyLock;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use libfuzzer_sys::fuzz_target;
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, ServerName, TrustAnchor};
 
-use certs::contents::{self, Contents, Form};
-use certs::diagnose::{self, Certificate, End, Name, Trusted, covers};
-use certs::{Asked, Examined, examine};
-use clock::Timestamp;
-use model::{Finding, Host, HostPattern, Severity};
+use crate::certs::contents::{self, Contents, Form};
+use crate::certs::diagnose::{self, Certificate, End, Name, Trusted, covers};
+use crate::certs::{Asked, Examined, examine};
+use crate::clock::Timestamp;
+use crate::model::{Finding, Host, HostPattern, Severity};
 
 /// When `testdata/certs` is judged: 2027-01-15T08:00:00Z.
 const NOW: Timestamp = Timestamp(1_800_000_000);
 
 static ROOTS: LazyLock<Vec<CertificateDer<'static>>> = LazyLock::new(|| {
-    let roots = include_bytes!("../../testdata/certs/roots.pem");
+    let roots = include_bytes!("../../../testdata/certs/roots.pem");
     let read = contents::read(roots, Path::new("roots.pem"), None);
     read.certificates.into_iter().map(|held| held.der).collect()
 });
@@ -57,20 +35,6 @@ static HOSTS: LazyLock<[HostPattern; 3]> = LazyLock::new(|| {
         HostPattern::Wildcard { suffix },
     ]
 });
-
-/// The sections that an input can be put into, so that what is in them is found without base64.
-const LABELS: [&str; 10] = [
-    "CERTIFICATE",
-    "TRUSTED CERTIFICATE",
-    "PRIVATE KEY",
-    "ENCRYPTED PRIVATE KEY",
-    "RSA PRIVATE KEY",
-    "EC PRIVATE KEY",
-    "CERTIFICATE REQUEST",
-    "PKCS7",
-    "X509 CRL",
-    "PUBLIC KEY",
-];
 
 const NAMES: [&str; 6] = ["x", "x.pem", "x.der", "x.crt", "x.p7b", "x.key"];
 
@@ -239,7 +203,11 @@ fn as_text(octets: &[u8], whole: &Contents, password: Option<&str>) {
     }
 }
 
-fn judged(octets: &[u8], name: &str, password: Option<&str>) {
+/// Reads a file under one of a few names, with or without a password, and judges it.
+pub(crate) fn judged(octets: &[u8], how: u8) {
+    let password = (how & 0x80 > 0).then_some("Secret123");
+    let name = NAMES[usize::from(how >> 4 & 7) % NAMES.len()];
+
     let contents = contents::read(octets, Path::new(name), password);
     let held: usize = ders(&contents).0.iter().map(|der| der.len()).sum();
     assert!(
@@ -272,19 +240,3 @@ fn judged(octets: &[u8], name: &str, password: Option<&str>) {
         as_text(octets, &contents, password);
     }
 }
-
-fuzz_target!(|octets: &[u8]| {
-    let [how, rest @ ..] = octets else {
-        return;
-    };
-    let password = (how & 0x80 > 0).then_some("Secret123");
-    let name = NAMES[usize::from(how >> 4 & 7) % NAMES.len()];
-    match LABELS.get(usize::from(how & 0x0f)) {
-        None => judged(rest, name, password),
-        Some(label) => {
-            let text = STANDARD.encode(rest);
-            let text = format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n");
-            judged(text.as_bytes(), name, password);
-        }
-    }
-});
