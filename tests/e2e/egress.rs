@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The gateway's name here: a proxy is not used for names below `localhost`.
-const GATEWAY: &str = "gw.corp.internal";
+pub(crate) const GATEWAY: &str = "gw.corp.internal";
 
 /// The command of a proxy that keeps its files in this folder and listens on this port.
 type Start = dyn Fn(&Path, u16) -> Command;
 
 /// A proxy that runs; it ends with its folder.
-struct Proxy {
+pub(crate) struct Proxy {
     process: Option<Process>,
     port: u16,
     start: Box<Start>,
@@ -28,7 +28,7 @@ struct Proxy {
 }
 
 impl Proxy {
-    async fn start(start: impl Fn(&Path, u16) -> Command + 'static) -> Self {
+    pub(crate) async fn start(start: impl Fn(&Path, u16) -> Command + 'static) -> Self {
         let folder = temporary();
         // squid gives up root, and reads its files then.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -67,7 +67,7 @@ impl Proxy {
         process.ended().await;
     }
 
-    fn url(&self, scheme: &str) -> String {
+    pub(crate) fn url(&self, scheme: &str) -> String {
         format!("{scheme}://127.0.0.1:{}", self.port)
     }
 }
@@ -89,7 +89,7 @@ pub(crate) fn program(name: &str) -> Command {
 }
 
 /// squid that wants `svc` and `hunter2`.
-fn squid(folder: &Path, port: u16) -> Command {
+pub(crate) fn squid(folder: &Path, port: u16) -> Command {
     let helper = folder.join("passwords");
     fs::write(
         &helper,
@@ -111,7 +111,7 @@ fn squid(folder: &Path, port: u16) -> Command {
 }
 
 /// tinyproxy; `more` are further lines of its configuration.
-fn tinyproxy(more: &'static str) -> impl Fn(&Path, u16) -> Command {
+pub(crate) fn tinyproxy(more: &'static str) -> impl Fn(&Path, u16) -> Command {
     move |folder, port| {
         let file = folder.join("tinyproxy.conf");
         let text = format!("Port {port}\nListen 127.0.0.1\nLogLevel Critical\n{more}\n");
@@ -131,7 +131,7 @@ fn microsocks(arguments: &'static [&'static str]) -> impl Fn(&Path, u16) -> Comm
     }
 }
 
-fn mitmproxy(folder: &Path, port: u16) -> Command {
+pub(crate) fn mitmproxy(folder: &Path, port: u16) -> Command {
     let mut command = program("mitmdump");
     command.args(["--quiet", "--listen-host", "127.0.0.1", "--ssl-insecure"]);
     command.args(["--listen-port", &port.to_string()]);
@@ -143,7 +143,7 @@ fn mitmproxy(folder: &Path, port: u16) -> Command {
 }
 
 /// A stand whose connectors reach the gateway through this, and have not started.
-async fn stand(app: &Backend, tunnel_proxy: Value) -> Running {
+pub(crate) async fn stand(app: &Backend, tunnel_proxy: Value) -> Running {
     Stand::new()
         .application("wiki", app)
         .connectors(0)
@@ -190,7 +190,7 @@ async fn fails_with(stand: &mut Running, config: &Path, settings: Value) -> Stri
     reason
 }
 
-fn password(folder: &Path, password: &str) -> Value {
+pub(crate) fn password(folder: &Path, password: &str) -> Value {
     let file = folder.join(format!("{password}.password"));
     fs::write(&file, format!("{password}\n")).unwrap();
     json!({ "file": file })

@@ -26,6 +26,7 @@ mod beds;
 mod brand;
 mod browser;
 mod certificates;
+mod check;
 mod check_cert;
 mod choice;
 mod copies;

@@ -13,7 +13,7 @@ use appproxy::model::{BackendProtocol, BackendTimeouts, Endpoint, StreamWindow};
 use appproxy::store::{StoreKeys, open_sqlite};
 use appproxy::tunnel::control::{Down, Messages, Up};
 use appproxy::tunnel::tls::GatewayTls;
-use appproxy::tunnel::{Profile, ProfileHash, Tied, link};
+use appproxy::tunnel::{Inspect, Profile, ProfileHash, Tied, link};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
@@ -46,7 +46,7 @@ struct Caught {
     requests: SendRequest<Body>,
     say: mpsc::UnboundedSender<Bytes>,
     // Dropped, it would end the tunnel.
-    _heard: Messages<Incoming>,
+    heard: Messages<Incoming>,
     connection: JoinHandle<()>,
     /// Cuts the connection as it stands.
     cut: CancellationToken,
@@ -114,7 +114,7 @@ impl Caught {
         matches!(heard.next().await, Ok(Some(Up::Hello { .. }))).then_some(Self {
             requests,
             say,
-            _heard: heard,
+            heard,
             connection,
             cut,
         })
@@ -155,6 +155,29 @@ impl Caught {
             profile,
         });
         hash
+    }
+
+    /// What the connector finds there when it is asked to look: the word of its fault, if there is one.
+    async fn inspect(&mut self, id: u64, target: &str) -> String {
+        let profile = Profile::new(&BackendTimeouts::default(), BackendProtocol::default());
+        let inspect = Inspect {
+            scheme: "http".to_owned(),
+            target: target.to_owned(),
+            authority: "wiki.corp.internal".to_owned(),
+            path: Some("/".to_owned()),
+            profile: profile.text(),
+        };
+        self.say(&Down::Inspect { id, inspect });
+        let heard = async {
+            loop {
+                match self.heard.next().await.unwrap().unwrap() {
+                    Up::Inspected { id: of, found } if of == id => return *found,
+                    _ => {}
+                }
+            }
+        };
+        let found = within("what was found", heard).await;
+        found.fault.map(|fault| fault.code).unwrap_or_default()
     }
 
     /// What the connector answers: its status and why it is not the application's answer.
@@ -316,11 +339,19 @@ async fn a_gateway_reaches_nothing_that_the_connector_does_not_allow() {
         (String::new(), "bad_request"),
     ];
     assert_eq!(targets.len(), 25);
+    let mut number = 0;
     for (target, expected) in targets {
         let asked = request(&good, &profile, &[("appproxy-target", &target)]);
         let answer = caught.ask(asked).await;
         let expected = (StatusCode::BAD_GATEWAY, expected.to_owned());
         assert_eq!(answer, expected, "{target}");
+        // Nor does it look there.
+        number += 1;
+        assert_eq!(
+            caught.inspect(number, &target).await,
+            expected.1,
+            "{target}"
+        );
     }
     // The name it is told to say does not open what the target does not.
     let port = Endpoint::parse("169.254.169.254:80").unwrap();

@@ -13,30 +13,30 @@ use super::sign_in::{Corp, SECRET};
 use crate::harness::{Backend, Process, Running, Stand, run, until, words};
 
 /// What a check says, and its exit code.
-struct Report {
-    lines: Vec<Value>,
-    code: i32,
+pub(crate) struct Report {
+    pub(crate) lines: Vec<Value>,
+    pub(crate) code: i32,
 }
 
 impl Report {
     /// The line with this code.
-    fn found(&self, code: &str) -> &Value {
+    pub(crate) fn found(&self, code: &str) -> &Value {
         let line = self.lines.iter().find(|line| line["code"] == code);
         line.unwrap_or_else(|| panic!("no {code}: {:#?}", self.lines))
     }
 
-    fn has(&self, code: &str) -> bool {
+    pub(crate) fn has(&self, code: &str) -> bool {
         self.lines.iter().any(|line| line["code"] == code)
     }
 
-    fn passes(&self, subject: &str) {
+    pub(crate) fn passes(&self, subject: &str) {
         let mut lines = self.lines.iter();
         let line = lines.find(|line| line["subject"].as_str().unwrap().starts_with(subject));
         assert_eq!(line.expect(subject)["outcome"], "pass", "{line:?}");
     }
 }
 
-async fn check_with(file: &Path, environment: &[(&str, &str)]) -> Report {
+pub(crate) async fn check_with(file: &Path, environment: &[(&str, &str)]) -> Report {
     let file = file.display().to_string();
     let arguments = ["check", "--config", &file, "--json"];
     let output = run(words::PROGRAM, &arguments, environment, "").await;

@@ -2,7 +2,7 @@
 
 mod applications;
 mod browser;
-mod check;
+pub(crate) mod check;
 mod conformance;
 mod folding;
 mod grpc;
