@@ -2,7 +2,9 @@
 
 use std::fs;
 
-pub(crate) const DOCUMENTS: [&str; 25] = [
+pub(crate) const DOCUMENTS: [&str; 27] = [
+    "docs/entra-diagnostics.md",
+    "docs/quick-start.md",
     "docs/differences.md",
     "docs/security.md",
     "docs/troubleshooting.md",
@@ -90,7 +92,7 @@ const PROGRAMS: [&str; 10] = [
 ];
 
 /// A command of a document.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Command {
     pub(crate) line: usize,
     /// As it stands, with one of the choices that a table leaves.

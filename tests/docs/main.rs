@@ -11,8 +11,10 @@
 mod claims;
 mod commands;
 mod documents;
+mod entra_diagnostics;
 mod known;
 mod machine;
+mod quick_start;
 mod sign_in;
 mod stand;
 mod troubleshooting;

@@ -26,14 +26,20 @@ impl Stand {
         to
     }
 
+    /// The issuer of a demo that runs from now on.
+    pub(crate) fn provider_of_the_demo(&mut self) -> String {
+        let staff = self.demo_with_people();
+        let open = format!("{OPEN} --insecure");
+        let page = self.desk(&format!("{open} '{staff}'"));
+        let ask = self.led(&open, &link(&page));
+        let (issuer, _) = ask.split_once("/authorize?").unwrap();
+        issuer.to_owned()
+    }
+
     /// A gateway with the configuration of docs/sign-in.md, but for the provider.
     pub(crate) fn need_people(&mut self) {
         if self.provider.is_none() {
-            let staff = self.demo_with_people();
-            let open = format!("{OPEN} --insecure");
-            let page = self.desk(&format!("{open} '{staff}'"));
-            let ask = self.led(&open, &link(&page));
-            let (issuer, _) = ask.split_once("/authorize?").unwrap();
+            let issuer = self.provider_of_the_demo();
             let real = configuration("docs/sign-in.md", "gateway");
             let lines = real
                 .lines()
@@ -46,7 +52,7 @@ impl Stand {
             assert_eq!(text.lines().count() + 1, real.lines().count(), "{text}");
             fs::write(self.shared("drafts/gateway.yaml"), text).unwrap();
             self.desk("cp /harness/drafts/gateway.yaml /harness/certificates/* /etc/appproxy/");
-            self.provider = Some(issuer.to_owned());
+            self.provider = Some(issuer);
             self.restart_gateway();
         }
         self.need_gateway();
@@ -55,16 +61,31 @@ impl Stand {
     /// Signs Alice in there.
     pub(crate) fn need_session(&mut self) {
         self.need_people();
+        let (open, back) = self.alice("/harness/ca.pem");
+        let status = "--output /dev/null --write-out '%{http_code}'";
+        let code = self.desk(&format!("{open} {status} '{back}'"));
+        assert_eq!(code, "200", "{back}");
+    }
+
+    /// Alice opens the application, signs in, and sees it.
+    pub(crate) fn see_the_wiki(&mut self, authority: &str) {
+        let (open, back) = self.alice(authority);
+        // Its page leads to what was opened, once there is a session.
+        self.desk(&format!("{open} --output /dev/null '{back}'"));
+        let page = self.desk(&format!("{open} https://wiki.example.com/"));
+        assert_eq!(page, "This is the wiki.");
+        self.count.pages += 1;
+    }
+
+    /// How Alice opens pages once she has signed in, and where that has led her.
+    fn alice(&mut self, authority: &str) -> (String, String) {
         self.desk("rm -f /tmp/cookies");
-        let open = format!(
-            "{OPEN} --cacert /harness/ca.pem --cookie /tmp/cookies --cookie-jar /tmp/cookies"
-        );
+        let open =
+            format!("{OPEN} --cacert {authority} --cookie /tmp/cookies --cookie-jar /tmp/cookies");
         let page = self.desk(&format!("{open} https://wiki.example.com/"));
         let ask = self.led(&open, &link(&page));
         let callback = self.led(&open, &format!("{ask}&login_hint=alice"));
         let back = self.led(&open, &callback);
-        let status = "--output /dev/null --write-out '%{http_code}'";
-        let code = self.desk(&format!("{open} {status} '{back}'"));
-        assert_eq!(code, "200", "{back}");
+        (open, back)
     }
 }

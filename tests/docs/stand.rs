@@ -32,6 +32,8 @@ pub(crate) enum Before {
     Nothing { shown_in: &'static str },
     /// The program, and these two configurations.
     Program { gateway: String, connector: String },
+    /// The package, and this for the editor.
+    Package { connector: String },
     /// The package, with these; and services that run.
     Services { gateway: String, connector: String },
 }
@@ -57,7 +59,7 @@ pub(crate) struct Stand {
     /// The document starts what it needs by itself.
     looks_after_itself: bool,
     pub(crate) provider: Option<String>,
-    count: Count,
+    pub(crate) count: Count,
 }
 
 /// The first configuration of a document of this kind.
@@ -144,10 +146,18 @@ impl Stand {
                 );
                 stand.desk("cp /harness/drafts/* /harness/certificates/* /etc/appproxy/");
             }
+            Before::Package { connector } => {
+                draft(&stand.machine, "", &connector);
+                stand.looks_after_itself = true;
+                stand.desk("rm -r /harness/certificates");
+                stand.package();
+            }
             Before::Services { gateway, connector } => {
                 draft(&stand.machine, &gateway, &connector);
                 stand.looks_after_itself = true;
                 stand.package();
+                // The document says which connectors run.
+                stand.desk("systemctl stop appproxy-connector.path");
                 stand.desk("cp /harness/drafts/* /etc/appproxy/");
                 stand.desk("install -m 640 -g appproxy /harness/certificates/* /etc/appproxy/");
                 stand.desk("systemctl start appproxy-gateway");
@@ -173,6 +183,27 @@ impl Stand {
         self.desk(&format!(
             "apt install ./target/x86_64-unknown-linux-gnu/debian/appproxy_{version}-1_amd64.deb"
         ));
+    }
+
+    /// The package where registering starts nothing, because terminals do.
+    fn package_alone(&mut self) {
+        self.package();
+        self.desk("systemctl stop appproxy-connector.path");
+    }
+
+    /// Runs a command of the document as somebody types it who is asked for more; it has to go well.
+    pub(crate) fn typed(&mut self, command: &documents::Command, typed: &str) -> Said {
+        let said = self.terminals[0].run(typed);
+        assert!(said.code == 0, "{}:{}: {said}", self.document, command.line);
+        self.count.stood_in += 1;
+        let text = command.text.as_str();
+        let bare = AS_ROOT.iter().find_map(|words| text.strip_prefix(words));
+        self.remember(bare.unwrap_or(text));
+        said
+    }
+
+    pub(crate) fn counted(self) -> Count {
+        self.count
     }
 
     pub(crate) fn execute(&mut self, command: &documents::Command) {
@@ -387,12 +418,12 @@ impl Stand {
         if bare == "systemctl reload appproxy-connector" {
             self.need_connector();
             self.stop_connector();
-            self.package();
+            self.package_alone();
             self.desk("systemctl start appproxy-connector");
         } else if bare.starts_with("systemctl kill ") {
             self.need_gateway();
             self.stop_gateway();
-            self.package();
+            self.package_alone();
             self.desk("systemctl start appproxy-gateway");
         } else if starts("gateway restore") {
             self.need_gateway();

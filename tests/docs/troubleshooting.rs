@@ -10,6 +10,8 @@ use regex::Regex;
 
 /// Words of the source that look like codes of findings and are none: keys, and words of other protocols.
 const NO_CODES: &[&str] = &[
+    "access",
+    "affinity",
     "backend_tls",
     "client_certificates",
     "country_database",
@@ -46,6 +48,10 @@ fn codes_of_the_source() -> BTreeSet<String> {
         r#"(?:Finding::(?:error|warning|info)|refuse(?:::<[^>]*>)?|error_at_key|error)\(\s*(?:"[^"]*",\s*)?"([a-z][a-z0-9]*(?:_[a-z0-9]+)+)""#,
     )
     .unwrap();
+    // Of one word.
+    let short =
+        Regex::new(r#"(?:Finding::(?:error|warning|info)|refuse(?:::<[^>]*>)?)\(\s*"([a-z]+)""#)
+            .unwrap();
     let any = Regex::new(r#""([a-z][a-z0-9]*(?:_[a-z0-9]+)+)""#).unwrap();
     let of_provider = Regex::new(r#"= "([a-z_]+)", \w+,\s*""#).unwrap();
     let known = Regex::new(r#"(?:known|of_person|passing)\(\s*"([a-z_]+)""#).unwrap();
@@ -53,7 +59,7 @@ fn codes_of_the_source() -> BTreeSet<String> {
     for (path, text) in &files {
         // Here no other words stand in quotation marks.
         let all = path.contains("/certs/") || path.contains("/check/");
-        let mut patterns = vec![if all { &any } else { &said }];
+        let mut patterns = vec![if all { &any } else { &said }, &short];
         if path.ends_with("provider/error.rs") {
             patterns.push(&of_provider);
         }

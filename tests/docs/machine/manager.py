@@ -2,7 +2,7 @@
 application that people want to reach.
 
 It reads the units that are installed there and does as much of them as examples/service has and a
-namespace allows: folders, account, capabilities, umask, readiness, sockets, reload, stop. What a unit
+namespace allows: folders, account, capabilities, umask, readiness, sockets, paths, reload, stop. What a unit
 forbids beyond that is for tests/operations. It ends, and the machine with it, when its standard input does.
 """
 
@@ -171,16 +171,55 @@ def drain(told):
         told.recv(4096)
 
 
+def print_of(path):
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+class PathUnit:
+    """Starts a service when a file appears, changes or goes. What is there at first is no change."""
+
+    def __init__(self, manager, name):
+        lines = unit(name)
+        self.manager = manager
+        self.path, self.service = values(lines, "PathChanged")[0], values(lines, "Unit")[0]
+        self.seen = print_of(self.path)
+        self.ended = threading.Event()
+        threading.Thread(target=self.watch, daemon=True).start()
+
+    def watch(self):
+        while not self.ended.wait(0.05):
+            now = print_of(self.path)
+            if now == self.seen:
+                continue
+            self.seen = now
+            with self.manager.turn:
+                try:
+                    self.manager.start(self.service)
+                except (Failed, OSError) as error:
+                    sys.stderr.write(f"{self.path} has changed: {error}\n")
+
+
 class Manager:
     def __init__(self):
         self.services = {}
         self.sockets = {}
+        self.paths = {}
+        # Whoever wants something done takes turns.
+        self.turn = threading.RLock()
 
     def service(self, name):
         unit(name)
         return self.services.setdefault(name, Service(name))
 
     def start(self, name):
+        if name.endswith(".path"):
+            if name not in self.paths:
+                self.paths[name] = PathUnit(self, name)
+            return
         if not name.endswith(".socket"):
             self.service(name).start(self.sockets.get(name.replace(".service", ".socket"), []))
             return
@@ -200,35 +239,47 @@ class Manager:
         self.sockets[name] = opened
 
     def stop(self, name):
-        if name.endswith(".socket"):
+        if name.endswith(".path"):
+            if name in self.paths:
+                self.paths.pop(name).ended.set()
+        elif name.endswith(".socket"):
             for one in self.sockets.pop(name, []):
                 one.close()
         else:
             self.service(name).stop()
 
-    def enable(self, name):
+    def links(self, name):
         wanted = values(unit(name), "WantedBy")
         if not wanted:
             raise Failed(f"{name} has no [Install]")
-        for target in wanted:
-            folder = f"/etc/systemd/system/{target}.wants"
-            os.makedirs(folder, exist_ok=True)
-            if not os.path.lexists(f"{folder}/{name}"):
-                os.symlink(f"/usr/lib/systemd/system/{name}", f"{folder}/{name}")
+        return [f"/etc/systemd/system/{target}.wants/{name}" for target in wanted]
+
+    def enable(self, name):
+        for link in self.links(name):
+            os.makedirs(os.path.dirname(link), exist_ok=True)
+            if not os.path.lexists(link):
+                os.symlink(f"/usr/lib/systemd/system/{name}", link)
 
     def ask(self, words):
-        verb, *words = words
+        verb, *words = [word for word in words if word != "--quiet"]
         now = "--now" in words
         signals = [word.removeprefix("--signal=") for word in words if word.startswith("--signal=")]
         names = [word for word in words if not word.startswith("--")]
-        names = [name if name.endswith((".service", ".socket")) else f"{name}.service" for name in names]
+        kinds = (".service", ".socket", ".path")
+        names = [name if name.endswith(kinds) else f"{name}.service" for name in names]
+        if verb == "daemon-reload":
+            return
         if not names:
             raise Failed(f"systemctl {verb}: of what?")
         for name in names:
-            if verb == "enable":
+            # No preset forbids anything.
+            if verb in ("enable", "preset"):
                 self.enable(name)
                 if now:
                     self.start(name)
+            elif verb == "is-enabled":
+                if not all(os.path.lexists(link) for link in self.links(name)):
+                    raise Failed("disabled")
             elif verb == "start":
                 self.start(name)
             elif verb == "stop":
@@ -254,7 +305,8 @@ def serve(manager):
         with asked:
             words = json.loads(b"".join(iter(lambda: asked.recv(65536), b"")))
             try:
-                manager.ask(words)
+                with manager.turn:
+                    manager.ask(words)
                 answer = {"code": 0, "said": ""}
             except (Failed, OSError, KeyError, IndexError) as error:
                 answer = {"code": 1, "said": f"systemctl {' '.join(words)}: {error}\n"}
