@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, ServerName};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::oid_registry::{OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS, OID_X509_COMMON_NAME};
@@ -46,6 +46,8 @@ pub struct Certificate {
     pub signature: String,
     /// Whether it may issue others (`CA:TRUE`).
     pub is_authority: bool,
+    /// Whether TLS clients cannot read `subjectAltName`, so that no name of it counts.
+    pub(super) names_are_damaged: bool,
     pub(super) signature_is_weak: bool,
     pub(super) public_key: Vec<u8>,
     pub(super) subject_raw: Vec<u8>,
@@ -125,6 +127,7 @@ impl Certificate {
             key: KeyKind::of(parsed.public_key()),
             signature,
             is_authority: extensions.is_authority,
+            names_are_damaged: names_are_damaged(&der),
             signature_is_weak,
             public_key: parsed.public_key().raw.to_vec(),
             subject_raw: parsed.subject().as_raw().to_vec(),
@@ -280,6 +283,17 @@ fn name(name: &GeneralName<'_>) -> Name {
         GeneralName::Invalid(..) => Name::Other("a damaged name"),
         _ => Name::Other("a name of another kind"),
     }
+}
+
+/// Whether webpki can read names no further: it is stricter with DER than x509-parser, and has the last word.
+fn names_are_damaged(der: &CertificateDer<'_>) -> bool {
+    let Ok(nobody) = ServerName::try_from("nobody.invalid") else {
+        return true;
+    };
+    webpki::EndEntityCert::try_from(der).is_ok_and(|entity| {
+        let verdict = entity.verify_is_valid_for_subject_name(&nobody);
+        !matches!(verdict, Ok(()) | Err(webpki::Error::CertNotValidForName(_)))
+    })
 }
 
 fn common_name(name: &X509Name<'_>) -> Option<String> {

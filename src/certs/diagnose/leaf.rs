@@ -16,8 +16,11 @@ pub(super) fn of_names(leaf: &Certificate, hosts: &[HostPattern], found: &mut Ve
         super::Name::Dns(_) | super::Name::Address(_) => true,
         super::Name::Other(_) => false,
     });
-    if usable.count() <= useless.len() {
+    if leaf.names_are_damaged || usable.count() <= useless.len() {
         let what = match &leaf.common_name {
+            _ if leaf.names_are_damaged => {
+                "the certificate's subjectAltName is damaged: TLS clients refuse every name in it".to_owned()
+            }
             _ if !useless.is_empty() => {
                 format!("no name of the certificate is one that browsers accept: {}", few(&useless))
             }

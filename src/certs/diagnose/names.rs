@@ -9,6 +9,9 @@ use crate::model::{Host, HostPattern};
 /// names of `subjectAltName` alone, `*` for exactly one label at the left.
 #[must_use]
 pub fn covers(certificate: &Certificate, host: &HostPattern) -> bool {
+    if certificate.names_are_damaged {
+        return false;
+    }
     let mut names = certificate.names.iter().flatten();
     match host {
         HostPattern::Exact(Host::Address(address)) => {
@@ -37,6 +40,9 @@ fn matches(pattern: &str, host: &str) -> bool {
 
 /// Why a host is not covered that somebody may have thought covered; `None` where nothing is near.
 pub(super) fn explained(certificate: &Certificate, host: &HostPattern) -> Option<String> {
+    if certificate.names_are_damaged {
+        return Some("no client can read its names".to_owned());
+    }
     let dns = || {
         certificate
             .names
@@ -160,6 +166,27 @@ mod tests {
         for (pattern, host, expected) in table {
             assert_eq!(matches(pattern, host), expected, "{pattern} {host}");
         }
+    }
+
+    /// webpki refuses a name whose tag is not that of RFC 5280 (4.2.1.6); x509-parser takes it.
+    #[test]
+    fn a_name_that_clients_cannot_read_covers_nothing() {
+        let made = rcgen::generate_simple_self_signed(vec!["wiki.example.com".to_owned()]);
+        let mut der = made.expect("it is made").cert.der().to_vec();
+        let tag = [0x82, 16, b'w', b'i', b'k', b'i'];
+        let at = der.windows(tag.len()).position(|octets| octets == tag);
+        let host = Host::parse("wiki.example.com").expect("it is a host");
+        let host = HostPattern::Exact(host);
+        let read = |der: &[u8]| Certificate::read(der.to_vec().into()).expect("it can be read");
+        assert!(covers(&read(&der), &host));
+        der[at.expect("the name is there")] = 0xa2;
+        let damaged = read(&der);
+        assert_eq!(
+            damaged.names,
+            Some(vec![Name::Dns("wiki.example.com".to_owned())])
+        );
+        assert!(!covers(&damaged, &host));
+        assert!(explained(&damaged, &host).is_some());
     }
 
     #[test]
