@@ -34,7 +34,7 @@
 //!
 //! | layer | module | what it is |
 //! |---|---|---|
-//! | 0 | [`model`], [`clock`], [`shutdown`] | plain values; "now"; signals |
+//! | 0 | [`model`], [`clock`], [`owner`], [`shutdown`] | plain values; "now"; whose files are; signals |
 //! | 1 | [`config`], [`http`], [`net`], [`certs`], [`telemetry`] | the files an operator writes; header and path rules; names and sockets; certificates; logs |
 //! | 2 | [`tunnel`], [`upgrade`], [`translate`], [`store`] | what both ends share; the WebSocket splice; link translation; what outlives a process |
 //! | 3 | [`auth`] | who, and whether |
@@ -69,6 +69,7 @@ pub mod http;
 pub mod local;
 pub mod model;
 pub mod net;
+pub mod owner;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;

@@ -2,10 +2,8 @@
 //! from there it may reach, and nothing else.
 
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +21,7 @@ use crate::connector::{
 use crate::gateway::{EnrolError, Gateway, load_authorities};
 use crate::model::{Endpoint, Finding, GroupName, InternalHost, NameError};
 use crate::net::{Dialler, Resolver};
+use crate::owner;
 use crate::store::{NewToken, Store, StoreError};
 use crate::tunnel::token::{MakeTokenError, Token};
 
@@ -103,9 +102,7 @@ pub async fn start(
         return Err(LocalError::Balanced(door.ip()));
     }
     let folder = published.store.with_file_name(FOLDER);
-    let mut builder = DirBuilder::new();
-    let made = builder.recursive(true).mode(0o700).create(&folder);
-    made.map_err(|error| LocalError::Folder(folder.clone(), error))?;
+    owner::make_folder(&folder).map_err(|error| LocalError::Folder(folder.clone(), error))?;
     let config = configuration(&folder, door, &published)?;
     let state = StateFolder::new(&folder);
     let gateways = &config.gateways;

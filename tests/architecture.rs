@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-const LAYER_0: &[&str] = &["model", "clock", "shutdown"];
+const LAYER_0: &[&str] = &["model", "clock", "owner", "shutdown"];
 const LAYER_1: &[&str] = &["config", "http", "net", "certs", "telemetry"];
 const LAYER_2: &[&str] = &["tunnel", "upgrade", "translate", "store"];
 const LAYER_3: &[&str] = &["auth"];
@@ -21,6 +21,7 @@ const LAYER_5: &[&str] = &["cli", "demo", "local"];
 const ALLOWED: &[(&str, &[&[&str]])] = &[
     ("model", &[]),
     ("clock", &[]),
+    ("owner", &[]),
     ("shutdown", &[]),
     ("config", &[LAYER_0]),
     ("http", &[LAYER_0]),

@@ -7,9 +7,8 @@
 //! pending.pem     0600  the key of an enrolment whose answer has not been received yet
 //! ```
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +25,7 @@ use crate::certs::{PeerConnector, Pin, pem};
 use crate::clock::Timestamp;
 use crate::config::{ConnectorConfig, connector_command};
 use crate::model::{ConnectorId, GroupName};
+use crate::owner;
 use crate::tunnel::tls::{Credentials, connector_tunnel};
 
 const IDENTITY: &str = "identity.pem";
@@ -202,19 +202,9 @@ impl StateFolder {
     }
 
     fn lock_file(&self) -> Result<(File, PathBuf), StateError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.path)
-            .map_err(|e| io_error("create", &self.path, e))?;
+        owner::make_folder(&self.path).map_err(|e| io_error("create", &self.path, e))?;
         let path = self.path.join(LOCK);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|e| io_error("write", &path, e))?;
+        let file = owner::open_or_create(&path, 0o600).map_err(|e| io_error("write", &path, e))?;
         Ok((file, path))
     }
 
@@ -264,11 +254,7 @@ impl StateFolder {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
                 _ => {}
             }
-            let mut file = OpenOptions::new()
-                .create_new(true)
-                .write(true)
-                .mode(0o600)
-                .open(&new)?;
+            let mut file = owner::create_new(&new, 0o600)?;
             file.write_all(content)?;
             file.sync_all()?;
             std::fs::rename(&new, &path)?;

@@ -375,6 +375,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_identity_that_root_registers_is_for_the_account_whose_folder_it_is_in() {
+        use crate::owner::tests::{folder_of_an_account, owner};
+        let (folder, account) = folder_of_an_account();
+        let lost = [Script::CutBeforeAnswer, Script::Unreachable];
+        let mut rig = rig(&[lost.as_slice(), &[Script::Enrol, Script::Enrol]].concat());
+        rig.folder = folder;
+        let path = rig.state().path().to_owned();
+        let names = || {
+            let entries = std::fs::read_dir(&path).unwrap();
+            let mut names: Vec<_> = entries.map(|one| one.unwrap().file_name()).collect();
+            names.sort();
+            for name in &names {
+                assert_eq!(owner(&path.join(name)), account, "{name:?}");
+            }
+            names
+        };
+        rig.register(false).await.unwrap_err();
+        assert_eq!(owner(&path), account);
+        assert_eq!(names(), ["pending.pem", "register.lock"]);
+        for replace in [false, true] {
+            rig.register(replace).await.unwrap();
+            assert_eq!(names(), ["gateways.json", "identity.pem", "register.lock"]);
+        }
+    }
+
+    #[tokio::test]
     async fn a_lost_answer_is_had_again_with_the_same_key() {
         let lost = [Script::CutBeforeAnswer, Script::Unreachable, Script::Enrol];
         let rig = rig(&lost);

@@ -1,8 +1,8 @@
 //! Where the keys of a store come from: one line of base64 of 32 octets each; the first one seals.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::seal::{KEY_LEN, KeyOctets, StoreKeys};
 use crate::config::{SecretError, SecretSource};
+use crate::owner;
 
 /// More than a thousand keys: whatever is longer is another file.
 const MAX_FILE: u64 = 64 * 1024;
@@ -202,18 +203,13 @@ fn create(path: &Path) -> io::Result<()> {
         _ => Path::new("."),
     };
     let draft = folder.join(format!(".store-key-{:016x}", u64::from_be_bytes(suffix)));
-    let linked = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)
-        .and_then(|mut file| {
-            let mut text = Zeroizing::new(STANDARD.encode(*octets));
-            text.push('\n');
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::hard_link(&draft, path)
-        });
+    let linked = owner::create_new(&draft, 0o600).and_then(|mut file| {
+        let mut text = Zeroizing::new(STANDARD.encode(*octets));
+        text.push('\n');
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::hard_link(&draft, path)
+    });
     // Where it was not even made, the first error says more.
     let _ = fs::remove_file(&draft);
     match linked {
@@ -227,6 +223,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::owner::tests::{folder_of_an_account, owner};
     use crate::store::seal::Purpose;
 
     const ONE: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
@@ -291,6 +288,13 @@ mod tests {
         let mode = fs::metadata(&path).unwrap().mode() & 0o7777;
         assert_eq!(mode, 0o600);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no drafts");
+    }
+
+    #[test]
+    fn a_key_that_root_makes_is_for_the_account_whose_folder_it_is_in() {
+        let (folder, account) = folder_of_an_account();
+        StoreKeys::for_store(None, &folder.path().join("a.db")).unwrap();
+        assert_eq!(owner(&folder.path().join("store.key")), account);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::{Path, PathBuf};
 
 use sqlx::{ConnectOptions as _, Connection as _};
@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::failed;
 use super::open;
+use crate::owner;
 use crate::store::StoreError;
 use crate::store::seal::{Purpose, StoreKeys};
 
@@ -161,7 +162,8 @@ fn give_to_owner(new: &Path, store: &Path) -> std::io::Result<()> {
     {
         return Ok(());
     }
-    std::os::unix::fs::chown(new, Some(owner.uid()), Some(owner.gid()))
+    // SECURITY: not through a link, which whoever owns the folder may have put there by now.
+    lchown(new, Some(owner.uid()), Some(owner.gid()))
 }
 
 fn with_end(path: &Path, end: &str) -> PathBuf {
@@ -251,12 +253,7 @@ impl Beside {
         let beside = Self(with_end(&store, &format!(".{what}.{}", std::process::id())));
         clear_up(&store, what);
         let _ = fs::remove_file(&beside.0);
-        let made = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&beside.0);
-        made.map_err(|error| unreadable(&beside.0, &error))?;
+        owner::create_new(&beside.0, 0o600).map_err(|error| unreadable(&beside.0, &error))?;
         Ok(beside)
     }
 }

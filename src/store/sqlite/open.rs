@@ -1,8 +1,7 @@
 //! Opening: the file, its schema, and whether the keys fit.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::{failed, secrets, sessions};
+use crate::owner;
 use crate::store::StoreError;
 use crate::store::seal::{Purpose, StoreKeys};
 
@@ -127,15 +127,10 @@ pub fn check_folder(path: &Path) -> Result<(), StoreError> {
     open_folder(path).map(drop)
 }
 
-/// Makes an empty file, which to SQLite is an empty database; it gives the same permissions to
-/// the files it puts beside it.
+/// Makes an empty file, which to SQLite is an empty database; it gives the same permissions, and as
+/// root the same owner, to the files it puts beside it.
 fn create_file(path: &Path) -> Result<(), StoreError> {
-    match OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-    {
+    match owner::create_new(path, 0o600) {
         Ok(_) => Ok(()),
         // Not opened, not even to look at it: see `lock_folder`.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),

@@ -8,6 +8,7 @@ use sqlx::ConnectOptions;
 use tempfile::TempDir;
 
 use super::*;
+use crate::owner::tests::{folder_of_an_account, owner};
 use crate::store::contract::{NOW, contract, id, session_id, sign_in, spend, token};
 use crate::store::seal::Purpose;
 use crate::store::{SessionName, SessionStore as _};
@@ -59,6 +60,22 @@ async fn sqlite_keeps_the_contract() {
         open_sqlite(&path, keys(ONE)).await.unwrap()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_store_that_root_makes_is_for_the_account_whose_folder_it_is_in() {
+    let (folder, account) = folder_of_an_account();
+    let store = open(&folder).await.unwrap();
+    store.create_token(token(1, 2)).await.unwrap();
+    let entries = fs::read_dir(folder.path()).unwrap();
+    let mut all: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    all.sort();
+    // The log and its index are SQLite's own, which looks at the store's owner.
+    let ends: Vec<_> = all.iter().map(|path| path.extension().unwrap()).collect();
+    assert_eq!(ends, ["db", "db-shm", "db-wal"]);
+    for path in all {
+        assert_eq!(owner(&path), account, "{}", path.display());
+    }
 }
 
 #[tokio::test]

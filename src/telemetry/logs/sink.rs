@@ -19,6 +19,7 @@ use super::super::together::{self, LogGuard, Together};
 use super::LogError;
 use crate::clock::{Clock, Timestamp};
 use crate::model::LogTarget;
+use crate::owner;
 
 /// The time as RFC 3164 (section 4.1.2) has it.
 const TIME: &[BorrowedFormatItem<'_>] =
@@ -26,6 +27,9 @@ const TIME: &[BorrowedFormatItem<'_>] =
 
 /// The facility of services (RFC 3164 section 4.1.1).
 const DAEMON: u8 = 3;
+
+/// Of a file: it names visitors, so there is nothing for everybody on the machine.
+const MODE: u32 = 0o640;
 
 /// One place for lines.
 #[derive(Debug, Clone)]
@@ -92,18 +96,17 @@ impl Sink {
             LogTarget::Stderr => stream(Out::Stderr)?,
             LogTarget::Stdout => stream(Out::Stdout)?,
             LogTarget::File(path) => {
+                let at = |e| LogError::Target(path.display().to_string(), e);
+                make(path).map_err(at)?;
                 let mut options = OpenOptions::new();
-                // It names visitors: nothing for everybody on the machine.
                 let file = options
                     .append(true)
                     .create(true)
-                    .mode(0o640)
+                    .mode(MODE)
                     // A pipe without a reader would be waited for.
                     .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
                     .open(path);
-                let at = |e| LogError::Target(path.display().to_string(), e);
                 let file = file.map_err(at)?;
-                give_to_owner_of_folder(&file, path);
                 // Whoever writes to a pipe waits for its reader.
                 if !file.metadata().map_err(at)?.is_file() {
                     return Err(at(io::Error::other("it is no file")));
@@ -174,17 +177,12 @@ impl<'s> MakeWriter<'s> for Sink {
     }
 }
 
-/// A file that root makes is for whoever the folder is for: a command may be the first to write, and the
-/// gateway goes on.
-fn give_to_owner_of_folder(file: &File, path: &Path) {
-    use std::os::unix::fs::MetadataExt as _;
-    let folder = path.parent().and_then(|folder| folder.metadata().ok());
-    let is_new = file
-        .metadata()
-        .is_ok_and(|found| found.uid() == 0 && found.len() == 0);
-    if let Some(folder) = folder.filter(|folder| is_new && folder.uid() != 0) {
-        // Where it may not, whoever comes next says so.
-        let _ = std::os::unix::fs::fchown(file, Some(folder.uid()), Some(folder.gid()));
+/// Makes the file unless something has its name: a command of root's may be the first to write, and the
+/// gateway goes on as the account that the folder is for. What is there, a link too, stays whose it is.
+fn make(path: &Path) -> io::Result<()> {
+    match owner::create_new(path, MODE) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop),
     }
 }
 
@@ -244,6 +242,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::owner::tests::{folder_of_an_account, owner};
 
     #[test]
     fn a_line_for_syslog_is_as_rfc_3164_has_it() {
@@ -318,5 +317,23 @@ mod tests {
         assert!(Sink::open(&LogTarget::File(nowhere)).is_err());
         let device = LogTarget::File("/dev/null".into());
         assert!(Sink::open(&device).is_err());
+    }
+
+    #[test]
+    fn a_file_is_for_the_owner_of_its_folder_and_what_a_link_leads_to_stays_whose_it_was() {
+        let (folder, account) = folder_of_an_account();
+        let open = |path: &Path| drop(Sink::open(&LogTarget::File(path.to_owned())).unwrap());
+        let path = folder.path().join("gateway.log");
+        open(&path);
+        assert_eq!(owner(&path), account);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let (there, new) = (elsewhere.path().join("there"), elsewhere.path().join("new"));
+        std::fs::write(&there, "").unwrap();
+        for target in [there, new] {
+            let link = folder.path().join(target.file_name().unwrap());
+            std::os::unix::fs::symlink(&target, &link).unwrap();
+            open(&link);
+            assert_eq!(owner(&target), owner(elsewhere.path()));
+        }
     }
 }
