@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
@@ -44,6 +45,29 @@ pub(super) fn read(path: &Path, place: &Place) -> Looked<Zeroizing<Vec<u8>>> {
         ));
     }
     Ok(text)
+}
+
+/// A key that every account of this host can read: the file, and the way to it.
+pub(super) fn open_to_all(path: &Path, place: &Place) -> Option<Finding> {
+    // A root without accounts is a container's, where nobody else is.
+    if !Path::new("/etc/passwd").exists() {
+        return None;
+    }
+    let mode_of = |path: &Path| Some(std::fs::metadata(path).ok()?.permissions().mode());
+    let file = std::fs::canonicalize(path).ok()?;
+    let mode = mode_of(&file)?;
+    let mut folders = file.ancestors().skip(1);
+    let is_open = mode & 0o004 != 0
+        && folders.all(|folder| mode_of(folder).is_some_and(|mode| mode & 0o001 != 0));
+    is_open.then(|| {
+        let file = file.display();
+        Finding::warning(
+            "key_file_open",
+            format!("every account of this host can read the private key in {file} (mode {:04o})", mode & 0o7777),
+            format!("keep it for the account that appproxy runs as: `chgrp appproxy {file}` and `chmod 640 {file}`"),
+        )
+        .at(place.clone())
+    })
 }
 
 /// A path as it is from wherever one reads it.

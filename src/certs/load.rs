@@ -14,7 +14,7 @@ use super::contents::{self, Contents, Form};
 use super::crypto::{provider, system_roots};
 use super::diagnose::{Certificate, Name, Trusted};
 use super::examine::{Asked, Examined, examine};
-use super::file::{Looked, named, read, read_authorities};
+use super::file::{Looked, named, open_to_all, read, read_authorities};
 use crate::clock::Timestamp;
 use crate::model::{CertificateFiles, Finding, Host, HostPattern, Place, Severity};
 
@@ -100,10 +100,11 @@ pub fn load_client(
         "certificate_ends_soon",
         "clock_wrong",
     ];
+    const OF_ITS_FILE: [&str; 2] = ["chain_order", "key_file_open"];
     let (mut loaded, _) = load_pair(files, password, now)?;
     loaded
         .warnings
-        .retain(|one| OF_ITS_TIME.contains(&one.code) || one.code == "chain_order");
+        .retain(|one| OF_ITS_TIME.contains(&one.code) || OF_ITS_FILE.contains(&one.code));
     Ok(loaded)
 }
 
@@ -191,8 +192,9 @@ fn load_pair(
         };
         named(warning, &files.chain, &files.chain_place)
     });
+    let open = open_to_all(&files.key, &files.key_place);
     let loaded = LoadedCertificate {
-        warnings: warnings.collect(),
+        warnings: warnings.chain(open).collect(),
         names: patterns(&leaf),
         not_after: leaf.not_after,
         key: Arc::new(certified),
@@ -388,6 +390,9 @@ fn patterns(leaf: &Certificate) -> Vec<HostPattern> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use rcgen::{
         BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
         KeyPair, SanType,
@@ -436,11 +441,21 @@ mod tests {
     }
 
     fn try_load(chain: &str, key: &str) -> Result<LoadedCertificate, Vec<Finding>> {
+        try_load_of_mode(chain, key, (0o700, 0o644))
+    }
+
+    fn try_load_of_mode(
+        chain: &str,
+        key: &str,
+        (of_folder, mode): (u32, u32),
+    ) -> Result<LoadedCertificate, Vec<Finding>> {
         let folder = TempDir::new().unwrap();
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(of_folder)).unwrap();
         let file = |name: &str, text: &str| {
             let path = folder.path().join(name);
             if text != "(none)" {
                 std::fs::write(&path, text).unwrap();
+                std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
             }
             path
         };
@@ -490,6 +505,26 @@ mod tests {
                 HostPattern::Exact(Host::parse("[2001:db8::1]").unwrap()),
             ]
         );
+    }
+
+    #[test]
+    fn a_key_that_everybody_can_read_is_told_of() {
+        let issued = issue(|_| ());
+        let chain = format!("{}{}", issued.leaf, issued.authority);
+        for (modes, expected) in [
+            ((0o755, 0o644), Some("certificates[0].key")),
+            ((0o711, 0o604), Some("certificates[0].key")),
+            ((0o755, 0o640), None),
+            ((0o755, 0o600), None),
+            // Nobody else comes that far.
+            ((0o750, 0o644), None),
+        ] {
+            let loaded = try_load_of_mode(&chain, &issued.key, modes).unwrap();
+            let mut warnings = loaded.warnings.into_iter();
+            let found = warnings.find(|one| one.code == "key_file_open");
+            let place = found.map(|one| one.place.unwrap().key);
+            assert_eq!(place.as_deref(), expected, "{modes:?}");
+        }
     }
 
     #[test]
