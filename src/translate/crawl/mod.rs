@@ -8,13 +8,16 @@
 //! | `judge` | one link: whether it leads anywhere, and why not |
 //! | `follow` | which pages may be asked for next |
 //! | `page` | one page while it is read |
+//! | `inside` | hosts that one page names, where what is published is not known |
 
 mod follow;
+mod inside;
 mod judge;
 mod page;
 
 use serde::{Deserialize, Serialize};
 
+pub use inside::Inside;
 pub use page::{Crawler, Looked, Looking, Redirect};
 
 /// How many dead links are told. The others are counted.

@@ -17,7 +17,7 @@ mod table;
 
 pub(super) use origin::KnownOrigins;
 pub(super) use resource::Unpublished;
-pub(super) use sites::{Sites, host_of};
+pub(super) use sites::{Sites, host_of, is_not_public};
 pub(super) use source::Source;
 pub use table::{Table, has_bodies};
 

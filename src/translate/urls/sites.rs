@@ -153,17 +153,24 @@ impl Sites {
         if self.outside.contains(host) {
             return false;
         }
-        let name = match host {
-            Host::Address(address) => {
-                return is_private(address.to_canonical()) || self.inside.contains(host);
-            }
-            Host::Name(name) => &**name,
-        };
-        let mut domains = std::iter::successors(Some(name), |name| Some(name.split_once('.')?.1));
-        !name.contains('.')
-            || self.inside.contains(host)
-            || domains.any(|one| NOT_PUBLIC.contains(&one) || self.domains.contains(one))
+        let is_in_domain = |name| domains_of(name).any(|domain| self.domains.contains(domain));
+        is_not_public(host) || self.inside.contains(host) || host.name().is_some_and(is_in_domain)
     }
+}
+
+/// Whether a host is one that cannot be reached from everywhere, by its name alone.
+pub(in crate::translate) fn is_not_public(host: &Host) -> bool {
+    match host {
+        Host::Address(address) => is_private(address.to_canonical()),
+        Host::Name(name) => {
+            !name.contains('.') || domains_of(name).any(|domain| NOT_PUBLIC.contains(&domain))
+        }
+    }
+}
+
+/// The name, and every domain it is in.
+fn domains_of(name: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(name), |name| Some(name.split_once('.')?.1))
 }
 
 impl UrlMap<'_> {
