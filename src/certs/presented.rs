@@ -85,7 +85,7 @@ fn fault(error: &io::Error) -> Finding {
         Some(rustls::Error::AlertReceived(AlertDescription::UnrecognisedName)) => Finding::error(
             "tls_name_unknown",
             "it has no certificate for this name and refuses the handshake (alert unrecognized_name)",
-            "name the host it is known by with `--host`, or give it a certificate for this one",
+            "give that server a certificate for this name; `appproxy check-cert HOST:PORT --host NAME` asks it for another one",
         ),
         Some(rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)) => Finding::error(
             "tls_too_old",

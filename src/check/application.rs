@@ -22,10 +22,19 @@ pub struct Looked<'a> {
     pub found: &'a Inspected,
     /// Which connector looked, where there may be several.
     pub via: Option<&'a str>,
-    /// Whether links in its pages are translated, where that is known.
-    pub translates: Option<bool>,
-    /// Whether its connections may be signed in, where that is known.
-    pub signs_connections_in: Option<bool>,
+    /// What the gateway does for it, where that is known: at its own side.
+    pub helped: Option<Helped>,
+}
+
+/// What a gateway does for an application, by its configuration.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Helped {
+    /// It translates links in its pages.
+    pub translates: bool,
+    /// It lets connections be signed in.
+    pub signs_connections_in: bool,
+    /// It tells it who somebody is.
+    pub signs_on: bool,
 }
 
 impl Looked<'_> {
@@ -219,11 +228,19 @@ impl Looked<'_> {
 
     fn asked_to_sign_in(&self) -> Option<Line> {
         let schemes = &self.found.challenges;
+        let helped = self.helped.unwrap_or_default();
         let has = |scheme: &str| schemes.iter().any(|one| one == scheme);
         let finding = match () {
             () if schemes.is_empty() => return None,
-            () if has("ntlm") && self.signs_connections_in == Some(true) => {
+            () if has("ntlm") && helped.signs_connections_in => {
                 let seen = format!("signs connections in by {}", schemes.join(", "));
+                return Some(self.pass(seen));
+            }
+            () if helped.signs_on => {
+                let seen = format!(
+                    "signs people in by {}; the gateway tells it who they are (`single_sign_on`), and this check is nobody",
+                    schemes.join(", ")
+                );
                 return Some(self.pass(seen));
             }
             () if has("ntlm") => Finding::info(
@@ -269,7 +286,7 @@ impl Looked<'_> {
             return self.pass("has the same URL inside and outside: its links hold");
         }
         let what = format!("{external} differs in {}", differ.join(", "));
-        if self.translates == Some(true) {
+        if self.helped.is_some_and(|helped| helped.translates) {
             return self.pass(format!("{what}; links in its pages are translated"));
         }
         self.line(Finding::info(
@@ -360,8 +377,10 @@ mod tests {
             served,
             found,
             via: None,
-            translates,
-            signs_connections_in: None,
+            helped: translates.map(|translates| Helped {
+                translates,
+                ..Helped::default()
+            }),
         };
         let lines = looked.lines(NOW);
         assert!(lines.iter().all(|line| line.subject.starts_with("wiki (")));
@@ -399,8 +418,7 @@ mod tests {
                 served: &served,
                 found: &found,
                 via: None,
-                translates: None,
-                signs_connections_in: None,
+                helped: None,
             };
             let lines = looked.lines(NOW);
             let said = lines.iter().find_map(|line| line.finding());
@@ -483,6 +501,46 @@ mod tests {
     }
 
     #[test]
+    fn what_the_gateway_does_about_a_sign_in_is_not_asked_for_again() {
+        let served = served("https://wiki.corp/", "https://wiki.corp/");
+        let (none, connections, people) = (
+            Helped::default(),
+            Helped {
+                signs_connections_in: true,
+                ..Helped::default()
+            },
+            Helped {
+                signs_on: true,
+                ..Helped::default()
+            },
+        );
+        for (scheme, helped, code) in [
+            ("ntlm", none, Some("app_asks_for_ntlm")),
+            ("ntlm", connections, None),
+            ("negotiate", none, Some("app_asks_for_kerberos")),
+            ("negotiate", connections, Some("app_asks_for_kerberos")),
+            ("negotiate", people, None),
+            ("basic", none, Some("app_asks_for_password")),
+            ("basic", people, None),
+            ("bearer", none, None),
+        ] {
+            let found = Inspected {
+                challenges: vec![scheme.to_owned()],
+                ..answered(401)
+            };
+            let looked = Looked {
+                served: &served,
+                found: &found,
+                via: None,
+                helped: Some(helped),
+            };
+            let lines = looked.lines(NOW);
+            let found = lines.iter().find_map(|line| Some(line.finding()?.code));
+            assert_eq!(found, code, "{scheme} {helped:?}");
+        }
+    }
+
+    #[test]
     fn a_certificate_that_ends_soon_is_a_warning() {
         let served = served("https://wiki.example.com/", "https://wiki.corp/");
         for (left, code) in [
@@ -512,8 +570,7 @@ mod tests {
             served: &served,
             found: &found,
             via: Some("hq-1"),
-            translates: None,
-            signs_connections_in: None,
+            helped: None,
         };
         let lines = looked.lines(NOW);
         assert_eq!(lines.len(), 2);

@@ -1,10 +1,11 @@
 //! A connector: its identity, its gateways, and the applications that its group serves.
 
 use super::application::Looked;
-use super::{Area, Line, system};
+use super::{Area, Line, links, system};
 use crate::clock::Timestamp;
 use crate::config::{ConnectorConfig, connector_command};
 use crate::model::Finding;
+use crate::translate::crawl::Inside;
 use crate::tunnel::{Inspected, Served};
 
 /// Seconds by which clocks may differ: certificates are not valid before they were issued.
@@ -25,14 +26,27 @@ pub struct Known<'a> {
     pub gateways: Vec<(String, Result<Reached, Finding>)>,
     /// The applications, as far as a gateway told them; `None` where none did. What was not looked at in time
     /// has no facts.
-    pub applications: Option<Vec<(Served, Option<Inspected>)>>,
+    pub applications: Option<Vec<Visited>>,
     /// How many more there are than were told.
     pub more: u64,
+}
+
+/// An application, looked at from here.
+#[derive(Debug, Clone)]
+pub struct Visited {
+    /// As the gateway publishes it.
+    pub served: Served,
+    /// What was found; `None` where there was no time.
+    pub found: Option<Inspected>,
+    /// What the links of its first page name, where that is one.
+    pub links: Option<Inside>,
 }
 
 /// A connector that runs.
 #[derive(Debug, Clone)]
 pub struct Running {
+    /// The identifier of its identity.
+    pub id: String,
     /// How many tunnels it has.
     pub tunnels: usize,
     /// What it may reach, as it was read.
@@ -101,7 +115,25 @@ fn enrolled(known: &Known<'_>) -> Vec<Line> {
         Err(finding) => Line::found(Area::Enrolment, subject, finding.clone()),
         Ok(enrolled) => of_certificate(subject, enrolled, known.now),
     };
-    let running = match &known.running {
+    vec![line, running(known)]
+}
+
+/// The connector that runs, and by what.
+fn running(known: &Known<'_>) -> Line {
+    let id = known.identity.as_ref().map(|one| one.id.as_str()).ok();
+    match &known.running {
+        Some(running) if id.is_some_and(|id| id != running.id) => Line::found(
+            Area::Enrolment,
+            "connector",
+            Finding::warning(
+                "not_in_force",
+                format!(
+                    "the connector that runs is {}, and the identity that is kept now another one",
+                    running.id
+                ),
+                "restart it: `systemctl restart appproxy-connector`",
+            ),
+        ),
         Some(running) if running.allow != written(known.config) => Line::found(
             Area::Enrolment,
             "connector",
@@ -137,8 +169,7 @@ fn enrolled(known: &Known<'_>) -> Vec<Line> {
                 ),
             ),
         ),
-    };
-    vec![line, running]
+    }
 }
 
 fn of_certificate(subject: String, enrolled: &Enrolled, now: Timestamp) -> Line {
@@ -247,6 +278,10 @@ fn applications(known: &Known<'_>) -> Vec<Line> {
         return vec![Line::found(Area::Applications, "all of them", finding)];
     }
     let mut lines: Vec<_> = all.iter().flat_map(|one| of_one(one, known.now)).collect();
+    let named = all
+        .iter()
+        .filter_map(|one| Some((one, one.links.as_ref()?)));
+    lines.extend(named.map(|(one, links)| links::inside(&one.served, links)));
     if known.more > 0 {
         let why = format!("{} more are not looked at", known.more);
         lines.push(Line::skip(Area::Applications, "further ones", why));
@@ -254,8 +289,9 @@ fn applications(known: &Known<'_>) -> Vec<Line> {
     lines
 }
 
-fn of_one((served, found): &(Served, Option<Inspected>), now: Timestamp) -> Vec<Line> {
-    let Some(found) = found else {
+fn of_one(visited: &Visited, now: Timestamp) -> Vec<Line> {
+    let served = &visited.served;
+    let Some(found) = &visited.found else {
         let why = "there was no time left";
         let subject = format!("{} ({})", served.name, served.internal);
         return vec![Line::skip(Area::Applications, subject, why)];
@@ -264,8 +300,7 @@ fn of_one((served, found): &(Served, Option<Inspected>), now: Timestamp) -> Vec<
         served,
         found,
         via: None,
-        translates: None,
-        signs_connections_in: None,
+        helped: None,
     };
     looked.lines(now)
 }
@@ -295,7 +330,8 @@ mod tests {
 
     fn runs(tunnels: usize) -> Option<Running> {
         let allow = vec!["wiki.corp:80".to_owned()];
-        Some(Running { tunnels, allow })
+        let id = "c1".to_owned();
+        Some(Running { id, tunnels, allow })
     }
 
     fn known(config: &ConnectorConfig) -> Known<'_> {
@@ -358,13 +394,21 @@ mod tests {
         };
         assert_eq!(codes(&none), ["connector_no_tunnel", "no_gateways"]);
         let other = Known {
-            running: Some(Running {
-                tunnels: 2,
+            running: runs(2).map(|running| Running {
                 allow: Vec::new(),
+                ..running
             }),
             ..known(&config)
         };
         assert_eq!(codes(&other), ["not_in_force"]);
+        let before = Known {
+            running: runs(2).map(|running| Running {
+                id: "c0".to_owned(),
+                ..running
+            }),
+            ..known(&config)
+        };
+        assert_eq!(codes(&before), ["not_in_force"]);
         let away = Known {
             running: None,
             applications: Some(Vec::new()),

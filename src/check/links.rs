@@ -1,8 +1,13 @@
 //! Links in an application's pages that are dead for people outside.
 
+use std::collections::HashSet;
+
+use url::Url;
+
 use super::{Area, Line};
-use crate::model::Finding;
-use crate::translate::crawl::{Crawled, Dead, PageSeen, Why};
+use crate::model::{Finding, Host};
+use crate::translate::crawl::{Crawled, Dead, Inside, PageSeen, Why};
+use crate::tunnel::Served;
 
 /// URLs of one kind that are told.
 const TOLD: usize = 10;
@@ -34,6 +39,48 @@ pub fn lines(name: &str, crawled: &Crawled) -> Vec<Line> {
     lines
 }
 
+/// The hosts of applications, outside and inside.
+#[must_use]
+pub fn published(served: &[Served]) -> HashSet<Host> {
+    let urls = served.iter().flat_map(|one| [&one.external, &one.internal]);
+    let hosts = urls.filter_map(|url| {
+        let url = Url::parse(url).ok()?;
+        Host::parse(url.host_str()?).ok()
+    });
+    hosts.collect()
+}
+
+/// What a connector sees of the links of a first page: whether they name other hosts of the inside. It does not
+/// know what other groups publish.
+pub(super) fn inside(served: &Served, Inside { links, hosts }: &Inside) -> Line {
+    let subject = format!("{} ({})", served.name, served.internal);
+    if hosts.is_empty() {
+        let seen =
+            format!("links of the first page: {links}; none names another host of the inside");
+        return Line::pass(Area::Links, subject, seen);
+    }
+    let told = hosts.iter().take(TOLD);
+    let told: Vec<_> = told
+        .map(|(host, count)| format!("{host} ({count})"))
+        .collect();
+    let more = match hosts.len().saturating_sub(TOLD) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    let finding = Finding::info(
+        "link_inside",
+        format!(
+            "its first page links to hosts of the inside: {}{more}",
+            told.join(", ")
+        ),
+        format!(
+            "see which of them are published, and how: `appproxy check --app {}` on the gateway's host",
+            served.name
+        ),
+    );
+    Line::found(Area::Links, subject, finding)
+}
+
 fn of_page(name: &str, page: &PageSeen) -> Line {
     let subject = format!("{name}: {}", page.path);
     match (page.skip.as_deref(), page.status) {
@@ -49,8 +96,37 @@ fn of_page(name: &str, page: &PageSeen) -> Line {
             let why = format!("it answers {status}: what is behind it was not looked at");
             Line::skip(Area::Links, subject, why)
         }
-        (Some(why), _) => Line::skip(Area::Links, subject, why),
+        (Some(why), _) => Line::skip(Area::Links, subject, in_words(why, page)),
         (None, _) => Line::pass(Area::Links, subject, format!("links: {}", page.links)),
+    }
+}
+
+/// Why links of a page were not looked for.
+fn in_words(why: &str, page: &PageSeen) -> String {
+    let of_type = page.content_type.as_deref().unwrap_or("no type");
+    let (word, more) = why.split_once(": ").unwrap_or((why, ""));
+    match word {
+        "type" => format!("it is no HTML ({of_type}), so no links are looked for"),
+        "redirect" if more.is_empty() => "it redirects to what is no URL".to_owned(),
+        "redirect" => format!("it redirects to {more}, which is elsewhere or was looked at"),
+        "redirects" => "it redirects again and again".to_owned(),
+        "guarded" => {
+            format!("it redirects to {more}, for which a rule decides: this check asks as nobody")
+        }
+        "path" => "its address cannot be asked for".to_owned(),
+        "timeout" => "it did not come in time; what had come was looked at".to_owned(),
+        "too_long" => "it is too long; its beginning was looked at".to_owned(),
+        "broken" => "its answer broke off; what had come was looked at".to_owned(),
+        "wildcard" => {
+            "the application has a wildcard, and no name of it is more its own than another"
+                .to_owned()
+        }
+        "tls_passthrough" => "TLS ends at the application, so the gateway sees no pages".to_owned(),
+        "empty" => "its answer has no body".to_owned(),
+        "charset" | "malformed" => format!("its text cannot be read as {of_type}"),
+        _ if more.is_empty() => format!("its links cannot be read ({word})"),
+        // A code of the request path with what happened.
+        _ => why.to_owned(),
     }
 }
 
@@ -93,6 +169,8 @@ fn finding(why: Why, dead: &[&Dead]) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::Outcome;
+    use crate::translate::body::Skip;
 
     fn dead(why: Why, number: usize) -> Dead {
         Dead {
@@ -102,6 +180,30 @@ mod tests {
             why,
             count: 1,
         }
+    }
+
+    #[test]
+    fn why_a_page_was_not_looked_at_is_said_in_words() {
+        let told = |why: &str| {
+            let page = PageSeen {
+                path: "/".to_owned(),
+                content_type: Some("text/plain".to_owned()),
+                ..PageSeen::default()
+            };
+            let page = page.skipped(why);
+            match of_page("wiki", &page).outcome {
+                Outcome::Skip(why) => why,
+                other => panic!("{other:?}"),
+            }
+        };
+        for skip in Skip::ALL.map(Skip::name) {
+            assert!(told(skip).contains(' '), "{skip}");
+        }
+        assert!(told("type").contains("text/plain"));
+        assert!(told("redirect: https://x.example.com/").contains("https://x.example.com/"));
+        assert!(told("guarded: /admin").contains("/admin, for which a rule decides"));
+        let code = "backend_refused: no connection";
+        assert_eq!(told(code), code);
     }
 
     #[test]

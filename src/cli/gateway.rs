@@ -192,50 +192,58 @@ pub(super) type Prepared = (GatewayConfig, certs::Loaded);
 /// Everything that can be wrong before a socket is opened or a file is written, said together; and what is
 /// worth a warning, in the log.
 pub(super) fn prepare(file: &Path, clock: &Clock) -> Result<Prepared, Exit> {
-    let (config, loaded) = examine(file, clock).map_err(Exit::Findings)?;
-    warn_of(&loaded);
+    let examined = examine(file, clock);
+    let Some(config) = examined.config.filter(|_| examined.findings.is_empty()) else {
+        return Err(Exit::Findings(examined.findings));
+    };
+    warn_of(&examined.loaded);
     for provider in &config.identity_providers {
         for ending in provider.ending_secrets(clock.now()) {
             tracing::warn!("{ending}");
         }
     }
-    Ok((config, loaded))
+    Ok((config, examined.loaded))
 }
 
-/// The configuration with all that it names.
-///
-/// # Errors
-/// Everything that can be wrong before a socket is opened or a file is written.
-pub(super) fn examine(file: &Path, clock: &Clock) -> Result<Prepared, Vec<Finding>> {
+/// A configuration with all that it names, right or not.
+#[derive(Debug)]
+pub(super) struct Examined {
+    /// `None` where it cannot be understood.
+    pub(super) config: Option<GatewayConfig>,
+    /// What can be loaded of its certificates.
+    pub(super) loaded: certs::Loaded,
+    /// Everything that keeps a gateway from starting with it.
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Looks for everything that can be wrong before a socket is opened or a file is written.
+pub(super) fn examine(file: &Path, clock: &Clock) -> Examined {
     let reading = GatewayConfig::read(file);
-    let (certificates, mut findings) = load_all(&reading.certificates, clock);
+    let (certificates, of_certificates) = load_all(&reading.certificates, clock);
     let mut loaded = certs::Loaded {
         certificates,
         ..certs::Loaded::default()
     };
-    let config = match reading.config {
-        Ok(config) => config,
-        Err(mut found) => {
-            found.extend(findings);
-            return Err(found);
-        }
+    let (config, mut findings) = match reading.config {
+        Ok(config) => (Some(config), Vec::new()),
+        Err(found) => (None, found),
     };
-    findings.extend(load_authorities(&config, &mut loaded, clock));
-    findings.extend(look_at_store(&config));
-    findings.extend(gateway::look_at_pictures(&config));
-    findings.extend(
-        gateway::look_at_providers(&config, clock)
-            .err()
-            .into_iter()
-            .flatten(),
-    );
-    findings.extend(gateway::look_at_passwords(&config));
-    if let Err(error) = telemetry::check_log(&config.log) {
-        findings.push(unusable(&config.places.log, error.to_string()));
+    findings.extend(of_certificates);
+    if let Some(config) = &config {
+        findings.extend(load_authorities(config, &mut loaded, clock));
+        findings.extend(look_at_store(config));
+        findings.extend(gateway::look_at_pictures(config));
+        let of_providers = gateway::look_at_providers(config, clock).err();
+        findings.extend(of_providers.into_iter().flatten());
+        findings.extend(gateway::look_at_passwords(config));
+        if let Err(error) = telemetry::check_log(&config.log) {
+            findings.push(unusable(&config.places.log, error.to_string()));
+        }
     }
-    match findings.is_empty() {
-        true => Ok((config, loaded)),
-        false => Err(findings),
+    Examined {
+        config,
+        loaded,
+        findings,
     }
 }
 

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
 use super::status;
+use crate::check::connector::Running;
 use crate::config::{CONNECTOR_FILE, ConnectorConfig, connector_command};
 use crate::connector::Registered;
 
@@ -46,13 +46,6 @@ enum Starter {
     Hand,
 }
 
-/// What the running connector says of itself, as far as it matters here.
-#[derive(Debug, Deserialize)]
-struct Told {
-    id: String,
-    tunnels: usize,
-}
-
 impl Starter {
     /// `root` is the machine's; tests have one of their own.
     fn of(config: &ConnectorConfig, root: &Path) -> Self {
@@ -81,13 +74,11 @@ pub(super) async fn what_follows(config: &ConnectorConfig, registered: &Register
 }
 
 /// Waits until the connector of this identity has a tunnel; else returns what was said last.
-async fn wait(config: &ConnectorConfig, id: &str) -> Option<Told> {
+async fn wait(config: &ConnectorConfig, id: &str) -> Option<Running> {
     let until = Instant::now() + PATIENCE;
     let mut last = None;
     while Instant::now() < until {
-        if let Ok(answer) = status::ask(config).await
-            && let Ok(told) = serde_json::from_str::<Told>(&answer)
-        {
+        if let Some(told) = status::running(config).await {
             let stands = told.id == id && told.tunnels > 0;
             last = Some(told);
             if stands {
@@ -99,7 +90,7 @@ async fn wait(config: &ConnectorConfig, id: &str) -> Option<Told> {
     last
 }
 
-fn text(config: &ConnectorConfig, starter: Starter, told: Option<&Told>, id: &str) -> String {
+fn text(config: &ConnectorConfig, starter: Starter, told: Option<&Running>, id: &str) -> String {
     let start = match (starter, told) {
         (Starter::Itself, Some(told)) if told.id != id => {
             "The connector that runs here still has another identity: `sudo systemctl restart appproxy-connector`."
@@ -208,7 +199,8 @@ mod tests {
         let usual = config(CONNECTOR_FILE, STATE, "wiki.corp.local:8080");
         let told = |id: &str, tunnels| {
             let id = id.to_owned();
-            Some(Told { id, tunnels })
+            let allow = Vec::new();
+            Some(Running { id, tunnels, allow })
         };
         for (starter, told, expected) in [
             (

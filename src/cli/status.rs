@@ -113,6 +113,7 @@ pub(super) fn run(args: &Status) -> Result<(), Exit> {
 pub(super) async fn running(config: &ConnectorConfig) -> Option<Running> {
     let told: Told = serde_json::from_str(&ask(config).await.ok()?).ok()?;
     Some(Running {
+        id: told.id,
         tunnels: told.tunnels,
         allow: told.allow,
     })

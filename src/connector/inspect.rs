@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::{LOCATION, WWW_AUTHENTICATE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
+use http::{HeaderMap, Response};
+use http_body_util::BodyExt as _;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -16,11 +17,11 @@ use super::applications::Applications;
 use super::backend::Backend;
 use super::fault::BackendError;
 use super::pool::Target;
-use super::probe::{request, within};
+use super::probe::{malformed, request, target, within};
 use super::reach::Reach;
-use super::says::Says;
 use crate::certs::presented;
-use crate::model::{Endpoint, ErrorCode, Host, Scheme};
+use crate::http::Body;
+use crate::model::{ErrorCode, Host, Scheme};
 use crate::telemetry::printable;
 use crate::tunnel::{Fault, Inspect, Inspected, Profile, Secured};
 
@@ -33,47 +34,77 @@ const LONGEST: usize = 1024;
 /// Authentication schemes that are told.
 const SCHEMES: usize = 8;
 
+/// So much of a first page is looked at, in octets.
+const PAGE: usize = 1024 * 1024;
+
+/// For a first page, from its head on.
+const LONGEST_BODY: Duration = Duration::from_secs(2);
+
 /// For the question whether the other scheme is spoken.
 const OTHER: Duration = Duration::from_secs(2);
 
 impl Applications {
-    /// Looks at an application as a connector with this configuration reaches it.
-    pub async fn inspect(&self, asked: &Inspect) -> Inspected {
-        inspect(&self.backend, asked).await
+    /// Looks at an application as a connector with this configuration reaches it, and at its first page: the
+    /// beginning of it, where it is one (HTML).
+    pub async fn inspect(&self, asked: &Inspect) -> (Inspected, Option<Vec<u8>>) {
+        let (found, answer) = inspect(&self.backend, asked).await;
+        let page = match answer.filter(is_page) {
+            Some(answer) => Some(beginning(answer.into_body()).await),
+            None => None,
+        };
+        (found, page)
     }
 }
 
-/// Looks at an application.
-pub(super) async fn inspect(backend: &Backend, asked: &Inspect) -> Inspected {
-    let mut found = Inspected::default();
-    if let Err(BackendError { code, detail }) = steps(backend, asked, &mut found).await {
-        found.fault = Some(Fault {
-            code: code.as_str().to_owned(),
-            detail: printable(&detail, LONGEST),
-        });
+fn is_page(answer: &Response<Body>) -> bool {
+    let fields = answer.headers();
+    let is_html = fields.get(CONTENT_TYPE).is_some_and(|of_type| {
+        let of_type = of_type.as_bytes().to_ascii_lowercase();
+        of_type.starts_with(b"text/html") || of_type.starts_with(b"application/xhtml+xml")
+    });
+    answer.status().is_success() && is_html && !fields.contains_key(CONTENT_ENCODING)
+}
+
+/// What comes of a body in time, and not more than is looked at.
+async fn beginning(mut body: Body) -> Vec<u8> {
+    let mut page = Vec::new();
+    let until = Instant::now() + LONGEST_BODY;
+    while page.len() < PAGE
+        && let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await
+    {
+        let data = frame.into_data().unwrap_or_default();
+        let room = PAGE - page.len();
+        page.extend_from_slice(data.get(..room).unwrap_or(&data));
     }
-    found
+    page
+}
+
+/// Looks at an application; with the answer, if there is one.
+pub(super) async fn inspect(
+    backend: &Backend,
+    asked: &Inspect,
+) -> (Inspected, Option<Response<Body>>) {
+    let mut found = Inspected::default();
+    let answer = match steps(backend, asked, &mut found).await {
+        Ok(answer) => answer,
+        Err(BackendError { code, detail }) => {
+            found.fault = Some(Fault {
+                code: code.as_str().to_owned(),
+                detail: printable(&detail, LONGEST),
+            });
+            None
+        }
+    };
+    (found, answer)
 }
 
 async fn steps(
     backend: &Backend,
     asked: &Inspect,
     found: &mut Inspected,
-) -> Result<(), BackendError> {
-    let malformed = |what: String| BackendError::new(ErrorCode::BadRequest, what);
-    let profile = Profile::parse(&asked.profile).map_err(|e| malformed(e.to_string()))?;
-    let scheme = match asked.scheme.as_str() {
-        "http" => Scheme::Http,
-        "https" => Scheme::Https,
-        other => return Err(malformed(format!("there is no scheme `{other}`"))),
-    };
-    let endpoint = Endpoint::parse(&asked.target).map_err(|e| malformed(e.to_string()))?;
-    let target = Target {
-        scheme,
-        endpoint,
-        says: Says::for_probe(&profile),
-        under: backend.number(),
-    };
+) -> Result<Option<Response<Body>>, BackendError> {
+    let profile = Profile::parse(&asked.profile).map_err(malformed)?;
+    let target = target(&asked.scheme, &asked.target, &profile, backend)?;
     let reach = backend.reach();
     let began = Instant::now();
     let deadline = began + profile.connect();
@@ -82,9 +113,9 @@ async fn steps(
     found.address = stream.peer_addr().ok().map(|at| at.to_string());
     found.through = reach.proxy_for(&target.endpoint);
     let Some(path) = &asked.path else {
-        return Ok(());
+        return Ok(None);
     };
-    match scheme {
+    match target.scheme {
         // One at a time: some applications serve no more.
         Scheme::Http => drop(stream),
         Scheme::Https => {
@@ -100,26 +131,28 @@ async fn steps(
     }
     let request = request(path, Some(&asked.authority), &target, AGENT).map_err(malformed)?;
     let began = Instant::now();
-    // The head is enough; the rest of the answer ends with its connection.
     let sent = backend.send(&target, &profile, None, request);
-    match within(&profile, &target, sent).await {
+    let response = match within(&profile, &target, sent).await {
         Ok(response) => {
             found.first_byte_ms = Some(millis(began));
             found.status = Some(response.status().as_u16());
             tell_head(response.headers(), found);
+            response
         }
         Err(error) => {
-            if scheme == Scheme::Http {
+            if target.scheme == Scheme::Http {
                 found.speaks = speaks_tls(&reach, &target).await;
             }
             return Err(error);
         }
-    }
+    };
     // Many a server says in plain words that it wants TLS on this port.
-    if scheme == Scheme::Http && found.status == Some(400) {
+    if target.scheme == Scheme::Http && found.status == Some(400) {
+        drop(response);
         found.speaks = speaks_tls(&reach, &target).await;
+        return Ok(None);
     }
-    Ok(())
+    Ok(Some(response))
 }
 
 async fn secure(

@@ -58,7 +58,9 @@ impl Prober {
     pub(super) async fn look(&self, id: u64, asked: &Inspect, backend: &Backend) -> Option<Up> {
         let _queued = Arc::clone(&self.queue).try_acquire_owned().ok()?;
         let _turn = Arc::clone(&self.turns).acquire_owned().await.ok()?;
-        let found = Box::new(inspect(backend, asked).await);
+        // The head is enough; the rest of the answer ends with its connection.
+        let (found, _) = inspect(backend, asked).await;
+        let found = Box::new(found);
         Some(Up::Inspected { id, found })
     }
 
@@ -88,29 +90,42 @@ impl Prober {
     }
 }
 
+/// What a gateway's words do not make sense for.
+pub(super) fn malformed(what: impl ToString) -> BackendError {
+    BackendError::new(ErrorCode::BadRequest, what.to_string())
+}
+
+/// The application that a gateway means by these words.
+pub(super) fn target(
+    scheme: &str,
+    endpoint: &str,
+    profile: &Profile,
+    backend: &Backend,
+) -> Result<Target, BackendError> {
+    let scheme = match scheme {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        other => return Err(malformed(format!("there is no scheme `{other}`"))),
+    };
+    Ok(Target {
+        scheme,
+        endpoint: Endpoint::parse(endpoint).map_err(malformed)?,
+        says: Says::for_probe(profile),
+        under: backend.number(),
+    })
+}
+
 /// The status of the answer; `None` where only a connection was wanted.
 async fn try_it(
     probe: &Probe,
     backend: &Backend,
     profiles: &Profiles,
 ) -> Result<Option<u16>, BackendError> {
-    let malformed = |what: String| BackendError::new(ErrorCode::BadRequest, what);
     let Some(profile) = profiles.get(&probe.profile).await else {
         let detail = format!("the gateway never sent the profile {}", probe.profile);
         return Err(BackendError::new(ErrorCode::TunnelLost, detail));
     };
-    let scheme = match probe.scheme.as_str() {
-        "http" => Scheme::Http,
-        "https" => Scheme::Https,
-        other => return Err(malformed(format!("there is no scheme `{other}`"))),
-    };
-    let endpoint = Endpoint::parse(&probe.target).map_err(|e| malformed(e.to_string()))?;
-    let target = Target {
-        scheme,
-        endpoint,
-        says: Says::for_probe(&profile),
-        under: backend.number(),
-    };
+    let target = target(&probe.scheme, &probe.target, &profile, backend)?;
     let trial = async {
         let Some(path) = &probe.path else {
             backend.try_reach(&target, &profile).await?;

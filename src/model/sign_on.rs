@@ -35,6 +35,15 @@ impl SignOn {
         headers.chain(assertion).chain(token)
     }
 
+    /// Whether an application is told who somebody is, in whatever way.
+    #[must_use]
+    pub fn tells(&self) -> bool {
+        !self.headers.is_empty()
+            || self.assertion.is_some()
+            || self.basic.is_some()
+            || self.access_token.is_some()
+    }
+
     /// Whether `Authorization` is the gateway's to say, and no client's.
     #[must_use]
     pub fn says_authorization(&self) -> bool {

@@ -12,7 +12,7 @@ impl DialError {
         let (code, remedy) = match self {
             Self::Resolve(ResolveError::NoServers { .. }) => (
                 "dns_no_server",
-                "name a server in /etc/resolv.conf, or the address itself in the command",
+                "name a server in /etc/resolv.conf, or write the address in the place of the name",
             ),
             Self::Resolve(_) => (
                 "dns_failed",

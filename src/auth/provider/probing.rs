@@ -43,8 +43,8 @@ pub enum Told {
 impl Provider {
     /// Tries it. `redirect_uri` is the one that is registered there.
     pub async fn probe(&self, redirect_uri: &str) -> Probed {
-        let ahead = self.ahead().await;
-        let metadata = match self.metadata().await {
+        let (ahead, metadata) = tokio::join!(self.ahead(), self.metadata());
+        let metadata = match metadata {
             Ok(metadata) => metadata,
             Err(error) => {
                 return Probed {

@@ -15,9 +15,16 @@ use crate::certs::Loaded;
 use crate::certs::diagnose::{Certificate, covers};
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
-use crate::model::{Finding, HostPattern, Mode, Scheme};
+use crate::model::{Finding, HostPattern, Mode, Scheme, Severity};
 use crate::net::Resolver;
 use crate::store::ConnectorRecord;
+
+/// What every visitor refuses. A gateway starts with it all the same.
+const REFUSED: [&str; 3] = [
+    "certificate_expired",
+    "certificate_not_yet_valid",
+    "certificate_is_authority",
+];
 
 /// What is known before anything is asked.
 #[derive(Debug)]
@@ -28,6 +35,8 @@ pub struct Known<'a> {
     pub is_whole: bool,
     /// Its certificates.
     pub loaded: &'a Loaded,
+    /// Whether all of them could be loaded.
+    pub has_all_certificates: bool,
     /// Now.
     pub clock: &'a Clock,
     /// Whether a gateway runs with it, on this host.
@@ -61,22 +70,29 @@ pub async fn check(known: &Known<'_>) -> Vec<Line> {
     lines
 }
 
-/// Each host that browsers open over TLS, once, with the one that names it.
-fn hosts(config: &GatewayConfig) -> BTreeMap<String, (&HostPattern, Scheme, u16, String)> {
-    let mut hosts = BTreeMap::new();
+/// A place that browsers open, with the application that names it first.
+struct Opened<'a> {
+    host: &'a HostPattern,
+    scheme: Scheme,
+    port: u16,
+    whose: String,
+}
+
+/// Each once: a host may be there by several ports, and by both schemes.
+fn opened(config: &GatewayConfig) -> Vec<Opened<'_>> {
+    let mut places: BTreeMap<_, Opened<'_>> = BTreeMap::new();
     for application in &config.applications {
         for url in application.external_urls() {
-            hosts.entry(url.host.to_string()).or_insert_with(|| {
-                (
-                    &url.host,
-                    url.scheme,
-                    url.port,
-                    format!("of {}", application.name),
-                )
+            let key = (url.host.to_string(), url.port);
+            places.entry(key).or_insert_with(|| Opened {
+                host: &url.host,
+                scheme: url.scheme,
+                port: url.port,
+                whose: format!("of {}", application.name),
             });
         }
     }
-    hosts
+    places.into_values().collect()
 }
 
 /// What is wrong with the certificates, and for which hosts there is none.
@@ -95,23 +111,32 @@ fn certificates(known: &Known<'_>) -> Vec<Line> {
             let seen = format!("good until {}", loaded.not_after.to_rfc3339());
             lines.push(Line::pass(Area::Certificates, &subject, seen));
         }
-        let found = loaded.warnings.iter();
-        lines.extend(found.map(|one| Line::found(Area::Certificates, &subject, one.clone())));
+        let found = loaded.warnings.iter().map(|one| Finding {
+            severity: match REFUSED.contains(&one.code) {
+                true => Severity::Error,
+                false => one.severity,
+            },
+            ..one.clone()
+        });
+        lines.extend(found.map(|one| Line::found(Area::Certificates, &subject, one)));
         there.extend(leaf);
     }
-    let mut wanted: Vec<_> = hosts(known.config)
+    let mut wanted: Vec<_> = opened(known.config)
         .into_iter()
-        .filter(|(_, (host, scheme, ..))| {
-            *scheme == Scheme::Https && !is_passed_through(known.config, host)
-        })
-        .map(|(name, (host, _, _, whose))| (name, host.clone(), whose))
+        .filter(|one| one.scheme == Scheme::Https && !is_passed_through(known.config, one.host))
+        .map(|one| (one.host.to_string(), one.host.clone(), one.whose))
         .collect();
+    wanted.dedup_by(|one, before| one.0 == before.0);
     if let Some(sign_in) = &known.config.sign_in {
         let host = HostPattern::Exact(sign_in.host.clone());
         wanted.push((host.to_string(), host, "where people sign in".to_owned()));
     }
     for (name, host, whose) in wanted {
-        if !there.iter().any(|one| covers(one, &host)) {
+        let is_covered = there.iter().any(|one| covers(one, &host));
+        if !is_covered && !known.has_all_certificates {
+            let why = "a certificate could not be read, and it may be the one for this name";
+            lines.push(Line::skip(Area::Certificates, name, why));
+        } else if !is_covered {
             let finding = Finding::error(
                 "name_not_covered",
                 format!("no certificate is for {name} ({whose}): browsers refuse it"),

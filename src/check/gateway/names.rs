@@ -6,7 +6,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Known, hosts, is_passed_through};
+use super::{Known, is_passed_through, opened};
 use crate::certs::diagnose::{Certificate, covers};
 use crate::check::endpoint::{Endpoint, look_at};
 use crate::check::{Area, Line, Outcome, in_time};
@@ -53,7 +53,18 @@ fn lighten(line: &mut Line) {
 fn wanted(known: &Known<'_>) -> Vec<Wanted> {
     let config = known.config;
     let mut all = Vec::new();
-    for (name, (host, scheme, port, whose)) in hosts(config) {
+    let all_opened = opened(config);
+    for one in &all_opened {
+        let (host, whose) = (one.host, &one.whose);
+        let usual = match one.scheme {
+            Scheme::Https => 443,
+            Scheme::Http => 80,
+        };
+        let is_alone = all_opened.iter().filter(|other| other.host == host).count() == 1;
+        let name = match is_alone || one.port == usual {
+            true => host.to_string(),
+            false => format!("{host}:{}", one.port),
+        };
         let host_there = match host {
             HostPattern::Exact(host) => host.clone(),
             // Any name below it, which nobody has for something else.
@@ -65,10 +76,10 @@ fn wanted(known: &Known<'_>) -> Vec<Wanted> {
             subject: format!("{name} ({whose})"),
             address: Address {
                 host: host_there,
-                port,
+                port: one.port,
             },
             for_connectors: false,
-            ours: scheme == Scheme::Https && !is_passed_through(config, host),
+            ours: one.scheme == Scheme::Https && !is_passed_through(config, host),
         });
     }
     if let Some(sign_in) = &config.sign_in {

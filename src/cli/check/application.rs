@@ -7,7 +7,7 @@ use url::form_urlencoded;
 
 use super::super::Exit;
 use super::super::orders::{self, Told, paths};
-use crate::check::application::Looked;
+use crate::check::application::{Helped, Looked};
 use crate::check::{Area, Line, links};
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
@@ -94,8 +94,11 @@ fn of_one(viewed: &Viewed, via: &str, application: &Application, clock: &Clock) 
                 served,
                 found,
                 via: Some(via),
-                translates: Some(application.link_translation.body.contains(&BodyKind::Html)),
-                signs_connections_in: Some(application.connection_authentication),
+                helped: Some(Helped {
+                    translates: application.link_translation.body.contains(&BodyKind::Html),
+                    signs_connections_in: application.connection_authentication,
+                    signs_on: application.sign_on.tells(),
+                }),
             };
             looked.lines(clock.now())
         }

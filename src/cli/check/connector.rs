@@ -1,6 +1,6 @@
 //! A connector's side of `appproxy check`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::path::Path;
 
@@ -11,13 +11,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::super::connector::{Prepared, prepare};
 use super::super::{Exit, runtime, status};
-use crate::check::connector::{Enrolled, Known, Reached, check};
-use crate::check::{Area, Line, PATIENCE};
+use crate::check::connector::{Enrolled, Known, Reached, Visited, check};
+use crate::check::{Area, Line, PATIENCE, links};
 use crate::clock::Clock;
 use crate::connector::{Applications, DIAL, Identity, StateFolder, Trial, try_gateway};
-use crate::model::{Endpoint, Finding};
+use crate::model::{Endpoint, Finding, Host};
 use crate::net::{Dialled, Dialler, Resolver};
-use crate::tunnel::{Inspected, Served};
+use crate::translate::crawl::Inside;
+use crate::tunnel::Served;
 
 /// Applications that are looked at side by side.
 const AT_ONCE: usize = 32;
@@ -77,6 +78,7 @@ async fn look_at(prepared: Prepared, app: Option<&str>, clock: &Clock) -> Result
         gateways = dial(&config.gateways, &dialler).await;
     }
     let (mut served, more) = served(&knocked);
+    let published = links::published(served.as_deref().unwrap_or_default());
     let mut unknown = None;
     if let (Some(name), Some(served)) = (app, &mut served) {
         unknown = (!served.iter().any(|one| one.name == name)).then(|| not_served(name, served));
@@ -84,7 +86,7 @@ async fn look_at(prepared: Prepared, app: Option<&str>, clock: &Clock) -> Result
     }
     let reach = Applications::new(&config, proxies.backend, trust);
     let applications = match served {
-        Some(served) => Some(inspect(&reach, served, deadline).await),
+        Some(served) => Some(inspect(&reach, served, &published, deadline).await),
         None => None,
     };
     let known = Known {
@@ -197,11 +199,19 @@ fn served(knocked: &Knocked) -> (Option<Vec<Served>>, u64) {
 async fn inspect(
     reach: &Applications,
     served: Vec<Served>,
+    published: &HashSet<Host>,
     deadline: Instant,
-) -> Vec<(Served, Option<Inspected>)> {
+) -> Vec<Visited> {
     let looks = served.into_iter().map(|served| async move {
         let found = timeout_at(deadline, reach.inspect(&served.inspect)).await;
-        (served, found.ok())
+        let (found, page) = found.ok().unzip();
+        // A page is not kept: there may be a thousand.
+        let links = page.flatten().map(|page| Inside::of(&page, published));
+        Visited {
+            served,
+            found,
+            links,
+        }
     });
     stream::iter(looks).buffered(AT_ONCE).collect().await
 }

@@ -5,17 +5,19 @@ mod connector;
 mod report;
 
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use http::Method;
 use serde_json::json;
 
 use self::report::{as_json, as_text};
 use super::check_cert::severity;
+use super::gateway::Examined;
 use super::orders::{self, paths};
 use super::reload::InForce;
 use super::{Exit, gateway};
-use crate::certs::Loaded;
 use crate::check::gateway::{Known, check};
 use crate::check::{Area, Line};
 use crate::clock::Clock;
@@ -77,8 +79,17 @@ impl Check {
         if files.is_empty() {
             lines.push(nothing_there());
         }
-        for file in files {
-            let looked = self.look_at(&file, &clock)?;
+        // Side by side: a host may be a gateway's and a connector's, and each takes its time.
+        let all = thread::scope(|scope| {
+            let looks = files
+                .iter()
+                .map(|file| scope.spawn(|| self.look_at(file, &clock)));
+            let looks: Vec<_> = looks.collect();
+            let ended = looks.into_iter().map(|look| look.join());
+            ended.collect::<Vec<_>>()
+        });
+        for looked in all {
+            let looked = looked.map_err(|_| Exit::failed("a file could not be looked at"))??;
             lines.extend(looked.lines);
             configs.extend(looked.config);
         }
@@ -111,30 +122,24 @@ impl Check {
     }
 
     fn look_at(&self, file: &Path, clock: &Clock) -> Result<Looked, Exit> {
-        match gateway::examine(file, clock) {
-            Ok((config, loaded)) => {
-                let lines = match &self.app {
-                    None => look(&config, &loaded, None, clock)?,
-                    Some(name) => match application::only(&config, name) {
-                        Ok(only) => look(&only, &loaded, Some((name, self.pages)), clock)?,
-                        Err(finding) => vec![Line::found(Area::Applications, name, *finding)],
-                    },
-                };
-                Ok(Looked {
-                    lines,
-                    config: Some(config),
-                })
-            }
-            Err(findings) if findings.iter().any(|one| one.code == "wrong_kind") => {
-                let lines = connector::look(file, self.app.as_deref(), clock)?;
-                let config = None;
-                Ok(Looked { lines, config })
-            }
-            Err(findings) => Ok(Looked {
-                lines: unread(file, findings),
-                config: None,
-            }),
+        let examined = gateway::examine(file, clock);
+        if examined.findings.iter().any(|one| one.code == "wrong_kind") {
+            let lines = connector::look(file, self.app.as_deref(), clock)?;
+            let config = None;
+            return Ok(Looked { lines, config });
         }
+        let lines = match (&examined.config, &self.app) {
+            (None, _) => unread(file, examined.findings.clone()),
+            (Some(config), None) => look(config, &examined, None, clock)?,
+            (Some(config), Some(name)) => match application::only(config, name) {
+                Ok(only) => look(&only, &examined, Some((name, self.pages)), clock)?,
+                Err(finding) => vec![Line::found(Area::Applications, name, *finding)],
+            },
+        };
+        Ok(Looked {
+            lines,
+            config: examined.config,
+        })
     }
 }
 
@@ -170,47 +175,64 @@ fn unread(file: &Path, findings: Vec<Finding>) -> Vec<Line> {
 /// Looks at a gateway; and at an application, the one of this configuration, where it is named.
 fn look(
     config: &GatewayConfig,
-    loaded: &Loaded,
+    examined: &Examined,
     app: Option<(&str, u8)>,
     clock: &Clock,
 ) -> Result<Vec<Line>, Exit> {
     let connected: Option<Vec<String>> = orders::order(config, Method::GET, paths::CONNECTED)?;
     let runs = connected.is_some();
     let in_force: Option<InForce> = orders::order(config, Method::GET, paths::IN_FORCE)?;
-    let told = match app {
-        Some((name, pages)) => Some(application::ask(config, name, pages)?),
-        None => None,
-    };
-    super::runtime(None)?.block_on(async {
-        let (connectors, store) = connectors(config).await;
-        let known = Known {
-            config,
-            is_whole: app.is_none(),
-            loaded,
-            clock,
-            runs,
-            connected: connected.unwrap_or_default(),
-            connectors: connectors.as_deref(),
-            redirect_uri: redirect_uri(config),
-        };
-        let mut lines = vec![
-            Line::pass(
-                Area::Configuration,
-                config.file.display().to_string(),
-                summary(config),
-            ),
-            running(config, in_force.as_ref()),
-            store,
-        ];
-        lines.extend(check(&known).await);
-        if let Some((told, application)) = told.zip(config.applications.first()) {
+    // What the connectors see of an application takes as long as all else, and comes beside it.
+    thread::scope(|scope| {
+        let asked =
+            app.map(|(name, pages)| scope.spawn(move || application::ask(config, name, pages)));
+        let here = super::runtime(None)?.block_on(async {
+            let (connectors, store) = connectors(config).await;
+            let known = Known {
+                config,
+                is_whole: app.is_none(),
+                loaded: &examined.loaded,
+                has_all_certificates: examined.loaded.certificates.len()
+                    == config.certificates.len(),
+                clock,
+                runs,
+                connected: connected.unwrap_or_default(),
+                connectors: connectors.as_deref(),
+                redirect_uri: redirect_uri(config),
+            };
+            let mut lines = read(config, &examined.findings);
+            lines.extend([running(config, in_force.as_ref()), store]);
+            lines.extend(check(&known).await);
+            (lines, connectors)
+        });
+        let (mut lines, connectors) = here;
+        if let Some((asked, application)) = asked.zip(config.applications.first()) {
+            let told = asked
+                .join()
+                .map_err(|_| Exit::failed("the application could not be looked at"))??;
             let connectors = connectors.as_deref().unwrap_or_default();
-            let told = told.as_ref();
-            lines.extend(application::lines(application, told, connectors, clock));
+            lines.extend(application::lines(
+                application,
+                told.as_ref(),
+                connectors,
+                clock,
+            ));
         }
         lines.sort_by_key(|line| line.area);
-        Ok(lines)
+        Ok(once(lines))
     })
+}
+
+/// What the file comes to; what keeps a gateway from starting does not keep the rest from being looked at.
+fn read(config: &GatewayConfig, findings: &[Finding]) -> Vec<Line> {
+    let subject = config.file.display().to_string();
+    if findings.is_empty() {
+        return vec![Line::pass(Area::Configuration, subject, summary(config))];
+    }
+    let lines = findings.iter();
+    lines
+        .map(|one| Line::found(Area::Configuration, &subject, one.clone()))
+        .collect()
 }
 
 /// Whether a gateway runs, and by what this file says.
@@ -235,6 +257,20 @@ fn running(config: &GatewayConfig, in_force: Option<&InForce>) -> Line {
         ),
     );
     Line::found(area, "gateway", finding)
+}
+
+/// Each finding where it comes up first.
+fn once(lines: Vec<Line>) -> Vec<Line> {
+    let mut said: Vec<Finding> = Vec::new();
+    let mut is_new = |line: &Line| match line.finding() {
+        Some(finding) if finding.place.is_some() => {
+            let is_new = !said.contains(finding);
+            said.extend(is_new.then(|| finding.clone()));
+            is_new
+        }
+        _ => true,
+    };
+    lines.into_iter().filter(|line| is_new(line)).collect()
 }
 
 fn summary(config: &GatewayConfig) -> String {
@@ -295,6 +331,11 @@ fn bundle(file: &Path, configs: &[GatewayConfig], lines: &[Line]) -> Result<(), 
         "configuration": configs.first().map(Described::of),
         "check": as_json(lines),
     });
-    std::fs::write(file, format!("{whole:#}\n"))
+    // Names and addresses of the inside are in it.
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options
+        .open(file)
+        .and_then(|mut bundle| writeln!(bundle, "{whole:#}"))
         .map_err(|error| Exit::failed(format!("cannot write {}: {error}", file.display())))
 }

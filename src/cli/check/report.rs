@@ -40,14 +40,24 @@ pub(super) fn as_text(lines: &[Line]) -> String {
     let count = |wanted: fn(&Line) -> bool| lines.iter().filter(|line| wanted(line)).count();
     let _ = writeln!(
         out,
-        "\n{} ok, {} warnings, {} failures, {} skipped",
+        "\n{} ok, {}, {}, {} skipped",
         count(|line| matches!(line.outcome, Outcome::Pass(_))
             || line.severity() == Some(Severity::Info)),
-        count(|line| line.severity() == Some(Severity::Warning)),
-        count(|line| line.severity() == Some(Severity::Error)),
+        counted(
+            count(|line| line.severity() == Some(Severity::Warning)),
+            "warning"
+        ),
+        counted(
+            count(|line| line.severity() == Some(Severity::Error)),
+            "failure"
+        ),
         count(|line| matches!(line.outcome, Outcome::Skip(_))),
     );
     out
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Without what acts instead of being read. SECURITY: names and words of strangers are part of it all.

@@ -1,5 +1,6 @@
 //! `appproxy check-cert`: what is in a file, or what a server presents, and what is wrong with it.
 
+mod hosts;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -13,15 +14,15 @@ use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
+use self::hosts::Configured;
 use self::report::Report;
 use super::Exit;
 use super::prompt::secret_from_standard_input;
 use crate::certs::contents::{self, Contents, Held, LONGEST_FILE};
-use crate::certs::diagnose::{Certificate, Trusted, covers};
+use crate::certs::diagnose::Trusted;
 use crate::certs::{self, Asked, examine};
 use crate::check::{Endpoint, look};
 use crate::clock::Clock;
-use crate::config::GatewayConfig;
 use crate::model::{
     Endpoint as Address, Finding, Host, HostPattern, Place, SecretSource, Severity,
 };
@@ -100,9 +101,11 @@ impl CheckCert {
         let authorities = self.authorities().map_err(usage)?;
         let trusted = Trusted::new(&certs::system_roots(), &authorities);
         let mut hosts = self.hosts.clone();
-        if let Some(config) = &self.config {
-            hosts.extend(hosts_without_certificate(config, &clock)?);
-        }
+        let configured = match &self.config {
+            Some(config) => Some(Configured::read(config, &clock)?),
+            None => None,
+        };
+        hosts.extend(configured.iter().flat_map(Configured::uncovered));
         let (contents, how) = match &target {
             Target::File(path) => (self.files(path).map_err(usage)?, None),
             Target::Server(endpoint) => {
@@ -118,7 +121,17 @@ impl CheckCert {
             trusted: &trusted,
             now: clock.now(),
         };
-        let examined = examine(&contents, &asked);
+        let mut examined = examine(&contents, &asked);
+        let leaf = examined
+            .chain
+            .as_ref()
+            .and_then(|chain| chain.order.first());
+        let leaf = leaf.and_then(|&at| examined.certificates.get(at));
+        let missed = leaf.and_then(|leaf| configured.as_ref()?.missed(leaf));
+        examined.findings.extend(missed);
+        examined
+            .findings
+            .sort_by_key(|one| std::cmp::Reverse(one.severity));
         let report = Report {
             target: &self.target,
             how: how.as_deref(),
@@ -243,30 +256,6 @@ fn read(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
         );
     }
     Ok(octets)
-}
-
-/// Hosts of a configuration that no certificate there is for.
-fn hosts_without_certificate(config: &Path, clock: &Clock) -> Result<Vec<HostPattern>, Exit> {
-    let config = GatewayConfig::load(config).map_err(Exit::Findings)?;
-    let loaded = config.certificates.iter().filter_map(|files| {
-        let password = files.read_password().ok()?;
-        certs::load(files, password.as_ref(), clock.now()).ok()
-    });
-    let there: Vec<Certificate> = loaded
-        .filter_map(|loaded| Certificate::read(loaded.key.cert.first()?.clone()))
-        .collect();
-    let of_applications = config.applications.iter();
-    let of_applications = of_applications
-        .flat_map(|application| application.external_urls().map(|url| url.host.clone()));
-    let sign_in = config.sign_in.iter();
-    let sign_in = sign_in.map(|sign_in| HostPattern::Exact(sign_in.host.clone()));
-    let mut hosts: Vec<HostPattern> = Vec::new();
-    for host in of_applications.chain(sign_in) {
-        if !there.iter().any(|one| covers(one, &host)) && !hosts.contains(&host) {
-            hosts.push(host);
-        }
-    }
-    Ok(hosts)
 }
 
 /// What a server presents.
