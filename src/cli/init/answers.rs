@@ -19,15 +19,30 @@ pub(super) struct Answers {
     /// Where connectors dial. Its port is the one that people use, too.
     pub(super) public: Endpoint,
     pub(super) certificate: Certificate,
-    pub(super) provider: Provider,
-    /// Where the client secret lies; never its value.
-    pub(super) client_secret: PathBuf,
-    pub(super) sign_in: Host,
-    /// Never empty.
-    pub(super) allow: Vec<Allowed>,
+    pub(super) guard: Guard,
     pub(super) application: ApplicationName,
     pub(super) internal: InternalUrl,
     pub(super) external: Host,
+}
+
+/// What stands before the application.
+#[derive(Debug, Clone)]
+pub(super) enum Guard {
+    SignIn(SignIn),
+    /// Nobody signs in: who comes from these networks comes in. As the configuration writes them; never
+    /// empty.
+    Networks(Vec<String>),
+}
+
+/// How people sign in, and who may.
+#[derive(Debug, Clone)]
+pub(super) struct SignIn {
+    pub(super) provider: Provider,
+    /// Where the client secret lies; never its value.
+    pub(super) client_secret: PathBuf,
+    pub(super) host: Host,
+    /// Never empty.
+    pub(super) allow: Vec<Allowed>,
 }
 
 /// The certificate for the hosts that people open.
@@ -72,6 +87,13 @@ pub(super) enum Allowed {
 }
 
 impl Answers {
+    pub(super) fn sign_in(&self) -> Option<&SignIn> {
+        match &self.guard {
+            Guard::SignIn(sign_in) => Some(sign_in),
+            Guard::Networks(_) => None,
+        }
+    }
+
     /// `host`, or `host:port` where the port is not that of https.
     pub(super) fn authority(&self, host: &Host) -> String {
         match self.public.port {
@@ -116,10 +138,10 @@ fn name(text: &str) -> Result<Host, String> {
     }
 }
 
-/// The host that people open; `sign_in` is nobody else's.
-pub(super) fn external(text: &str, sign_in: &Host) -> Result<Host, String> {
+/// The host that people open; `sign_in`, where there is one, is nobody else's.
+pub(super) fn external(text: &str, sign_in: Option<&Host>) -> Result<Host, String> {
     let host = host(text)?;
-    if host == *sign_in {
+    if Some(&host) == sign_in {
         return Err(format!(
             "`{host}` is where people sign in, and the application needs a host of its own"
         ));
@@ -169,6 +191,8 @@ pub(super) enum Make {
     With(Preset),
     /// Another, by its issuer.
     Other(String),
+    /// There is none, and nobody signs in.
+    Nobody,
 }
 
 /// Google has one issuer for everybody.
@@ -176,13 +200,16 @@ pub(super) const GOOGLE: &str = "https://accounts.google.com";
 
 pub(super) fn provider(text: &str) -> Result<Make, String> {
     let word = text.to_ascii_lowercase();
+    if word == "none" {
+        return Ok(Make::Nobody);
+    }
     match Preset::ALL.into_iter().find(|one| one.as_str() == word) {
         Some(Preset::Entra) => Ok(Make::Entra),
         Some(Preset::Google) => Ok(Make::Google),
         Some(preset) => Ok(Make::With(preset)),
         None if text.contains(':') => issuer(text).map(Make::Other),
         None => Err(format!(
-            "`{}` is none of entra, google, okta and keycloak, and no URL",
+            "`{}` is none of entra, google, okta, keycloak and none, and no URL",
             shown(text)
         )),
     }
@@ -255,6 +282,20 @@ pub(super) fn allowed(text: &str, preset: Option<Preset>) -> Result<Vec<Allowed>
     Ok(all)
 }
 
+/// The networks that no public address is in (RFC 1918, RFC 4193): whoever is let in from elsewhere was
+/// written down by somebody.
+pub(super) const PRIVATE: &str = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7";
+
+/// `192.0.2.0/24,2001:db8::/32`.
+pub(super) fn networks(text: &str) -> Result<Vec<String>, String> {
+    let all: Vec<_> = text.split(',').map(|one| one.trim().to_owned()).collect();
+    probe(
+        "issuer: \"https://sso.example.com/\", client_id: x",
+        &super::text::from(&all),
+    )?;
+    Ok(all)
+}
+
 /// A file's path, made absolute: in the configuration it would start at another folder.
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     probe(
@@ -268,72 +309,6 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     match path.to_str() {
         Some(_) => Ok(path),
         None => Err("the path is not UTF-8, as the configuration is".to_owned()),
-    }
-}
-
-/// What a certificate's file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CertificateFile {
-    /// PEM; `has_key`: the key is in it, too.
-    Pem {
-        has_key: bool,
-    },
-    Pfx,
-}
-
-/// The longest file that is looked into, in octets.
-const LONGEST: u64 = 1024 * 1024;
-
-/// Looks into a certificate's file. What is wrong inside is `appproxy check` to tell.
-pub(super) fn certificate(text: &str) -> Result<(PathBuf, CertificateFile), String> {
-    let path = path(text)?;
-    let octets = zeroize::Zeroizing::new(read(&path)?);
-    let has = |words: &[u8]| octets.windows(words.len()).any(|part| part == words);
-    if has(b"-----BEGIN CERTIFICATE-----") {
-        let has_key = has(b"PRIVATE KEY-----");
-        return Ok((path, CertificateFile::Pem { has_key }));
-    }
-    if has(b"-----BEGIN ") {
-        let what = "has no certificate in it: name the file of the chain, leaf first";
-        return Err(format!("{} {what}", path.display()));
-    }
-    // DER: a SEQUENCE whose first part is the version 3 (RFC 7292 section 4).
-    let version = octets.get(..octets.len().min(12)).unwrap_or_default();
-    if octets.first() == Some(&0x30) && version.windows(3).any(|part| part == [2, 1, 3]) {
-        return Ok((path, CertificateFile::Pfx));
-    }
-    Err(format!(
-        "{} is neither PEM nor PFX; `appproxy check-cert` tells what it is",
-        path.display()
-    ))
-}
-
-/// A file that has to be there.
-pub(super) fn existing(text: &str) -> Result<PathBuf, String> {
-    let path = path(text)?;
-    read(&path).map(|octets| {
-        drop(zeroize::Zeroizing::new(octets));
-        path
-    })
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let cannot = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-    let found = std::fs::metadata(path).map_err(cannot)?;
-    if !found.is_file() {
-        return Err(format!("{} is no file", path.display()));
-    }
-    if found.len() > LONGEST {
-        return Err(format!("{} is too long for a certificate", path.display()));
-    }
-    std::fs::read(path).map_err(cannot)
-}
-
-/// A secret as it was pasted: providers print them without blanks.
-pub(super) fn secret(text: &str) -> Result<&str, String> {
-    match text.contains(|c: char| c.is_control() || c.is_whitespace()) {
-        false => Ok(text),
-        true => Err("a client secret has no blanks in it: copy it again".to_owned()),
     }
 }
 

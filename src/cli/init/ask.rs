@@ -3,14 +3,12 @@
 use std::any::Any;
 use std::io::{self, BufRead, Write};
 
-use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use super::answers::secret;
-use super::questions::{Question, SECRET};
+use super::questions::Question;
 
 /// How often a question is asked before it is given up.
-const TRIES: u32 = 3;
+pub(super) const TRIES: u32 = 3;
 
 /// The longest answer, in octets.
 const LONGEST: u64 = 16 * 1024;
@@ -71,16 +69,17 @@ impl Console<'_> {
         Err(gave_up(question))
     }
 
-    /// A secret, typed or pasted without being shown; `None` where nothing is given.
+    /// A secret, typed or pasted without being shown, and as it was typed; nothing is an answer as well.
     ///
     /// # Errors
     /// As [`Console::ask`], and where the echo cannot be turned off.
-    pub(super) fn ask_secret(
+    pub(super) fn ask_secret<T>(
         &mut self,
         question: Question,
-    ) -> Result<Option<SecretString>, String> {
+        check: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, String> {
         if self.silent {
-            return Ok(None);
+            return check("").map_err(|why| format!("--{}: {why}", question.flag));
         }
         for _ in 0..TRIES {
             // Before it is asked for: what is pasted at once must not be shown either.
@@ -91,15 +90,8 @@ impl Console<'_> {
             let line = self.line(question)?;
             drop(quiet);
             self.say("\n")?;
-            let text = line.trim_end_matches(['\r', '\n']);
-            // Only a provider's secret is known to have no blanks.
-            let read = match question.asks == SECRET.asks {
-                true => secret(text.trim()),
-                false => Ok(text),
-            };
-            match read {
-                Ok("") => return Ok(None),
-                Ok(text) => return Ok(Some(text.into())),
+            match check(line.trim_end_matches(['\r', '\n'])) {
+                Ok(value) => return Ok(value),
                 Err(why) => self.say(&format!("  {why}.\n"))?,
             }
         }
@@ -129,7 +121,7 @@ impl Console<'_> {
     }
 }
 
-fn gave_up(question: Question) -> String {
+pub(super) fn gave_up(question: Question) -> String {
     format!(
         "no usable answer in {TRIES} tries to: {}. Nothing was written; --{} answers it",
         question.asks, question.flag

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::answers::{self, Allowed, Answers, Certificate, CertificateFile, Make, Provider};
+use super::answers::{self, Allowed, Answers, Guard, Make, Provider, SignIn};
 use super::ask::Console;
+use super::leaf::Leaf;
 use super::questions;
-use super::{Init, Secrets, files};
-use crate::model::Preset;
+use super::{Init, Secrets, files, secret, trial};
+use crate::clock::Timestamp;
+use crate::model::{Host, Preset};
 
 impl Init {
     /// The flags that have no default and are not there.
@@ -15,6 +17,7 @@ impl Init {
         let made = self.provider.as_deref().map(answers::provider);
         let wants_issuer = matches!(made, Some(Ok(Make::With(_)))) && self.issuer.is_none();
         let wants_tenant = matches!(made, Some(Ok(Make::Entra))) && self.tenant.is_none();
+        let signs_in = !matches!(made, Some(Ok(Make::Nobody)));
         [
             (self.domain.is_none(), "--domain DOMAIN"),
             (
@@ -24,8 +27,8 @@ impl Init {
             (!has_provider, "--provider NAME or --issuer URL"),
             (wants_tenant, "--tenant ID"),
             (wants_issuer, "--issuer URL"),
-            (self.client_id.is_none(), "--client-id ID"),
-            (self.allow.is_empty(), "--allow WHO"),
+            (signs_in && self.client_id.is_none(), "--client-id ID"),
+            (signs_in && self.allow.is_empty(), "--allow WHO"),
             (self.app.is_none(), "--app NAME=URL"),
         ]
         .into_iter()
@@ -38,20 +41,36 @@ impl Init {
         &self,
         console: &mut Console<'_>,
         file: PathBuf,
+        now: Timestamp,
     ) -> Result<(Answers, Secrets), String> {
         let mut secrets = Secrets::new();
         let domain = self.domain.as_deref();
-        let domain = console.ask(questions::DOMAIN, domain, None, answers::domain)?;
+        let domain = console.ask(questions::DOMAIN, domain, None, |text| {
+            let domain = answers::domain(text)?;
+            // With a certificate of one's own that is what decides.
+            match self.certificate {
+                Some(_) => Ok(domain),
+                None => trial::fits(&domain, now).map(|()| domain),
+            }
+        })?;
         let usual = format!("gw.{domain}:443");
         let public = self.public.as_deref();
         let public = console.ask(questions::PUBLIC, public, Some(&usual), answers::endpoint)?;
-        let certificate = self.certificate(console, &file, domain.name(), &mut secrets)?;
-        let provider = self.provider(console)?;
-        let client_secret = self.client_secret(console, &file, &mut secrets)?;
-        let usual = format!("login.{domain}");
-        let sign_in = self.sign_in.as_deref();
-        let sign_in = console.ask(questions::SIGN_IN, sign_in, Some(&usual), answers::host)?;
-        let allow = self.allowed(console, provider.preset)?;
+        let people = match self.provider(console)? {
+            Some(provider) => {
+                let client_secret = self.client_secret(console, &file, &mut secrets)?;
+                Some((provider, client_secret))
+            }
+            None => None,
+        };
+        let wanted = self.wanted(&domain, people.is_some());
+        let (certificate, leaf) = self.certificate(console, &file, &wanted, &mut secrets, now)?;
+        let leaf = leaf.as_ref();
+        let guard = self.guard(console, &domain, people, leaf)?;
+        let sign_in = match &guard {
+            Guard::SignIn(sign_in) => Some(&sign_in.host),
+            Guard::Networks(_) => None,
+        };
         let (application, internal) = match &self.app {
             Some(given) => console.ask(
                 questions::APPLICATION,
@@ -67,17 +86,14 @@ impl Init {
         let usual = format!("{application}.{domain}");
         let external = self.external.as_deref();
         let external = console.ask(questions::EXTERNAL, external, Some(&usual), |text| {
-            answers::external(text, &sign_in)
+            covered(leaf, answers::external(text, sign_in)?)
         })?;
         let answers = Answers {
             file,
             domain,
             public,
             certificate,
-            provider,
-            client_secret,
-            sign_in,
-            allow,
+            guard,
             application,
             internal,
             external,
@@ -85,87 +101,44 @@ impl Init {
         Ok((answers, secrets))
     }
 
-    fn certificate(
+    /// Where people sign in and who may, or from where.
+    fn guard(
         &self,
         console: &mut Console<'_>,
-        config: &Path,
-        domain: Option<&str>,
-        secrets: &mut Secrets,
-    ) -> Result<Certificate, String> {
-        let at = |end| answers::beside(config, &format!("{}.{end}", domain.unwrap_or("trial")));
-        let (chain, key) = (at("pem"), at("key"));
-        let replace = self.force;
-        let given = self
-            .certificate
-            .as_deref()
-            .or_else(|| self.self_signed.then_some(""));
-        let named = console.ask(questions::CERTIFICATE, given, Some(""), |text| {
-            if !text.is_empty() {
-                return answers::certificate(text).map(Some);
-            }
-            match [&chain, &key]
-                .into_iter()
-                .find(|file| files::is_there(file))
-            {
-                Some(file) if !replace => Err(files::exists(file)),
-                _ => Ok(None),
-            }
-        })?;
-        Ok(match named {
-            None => Certificate::Trial { chain, key },
-            Some((chain, CertificateFile::Pem { has_key })) => {
-                if self.password_file.is_some() {
-                    return Err(
-                        "--password-file is for a PFX, and the certificate is PEM".to_owned()
-                    );
-                }
-                let usual = match has_key {
-                    true => chain.clone(),
-                    false => chain.with_extension("key"),
-                };
-                let usual = usual.to_string_lossy();
-                let key = self.key.as_deref();
-                let key = console.ask(questions::KEY, key, Some(&usual), answers::existing)?;
-                Certificate::Pem { chain, key }
-            }
-            Some((file, CertificateFile::Pfx)) => {
-                if self.key.is_some() {
-                    return Err("--key is for PEM, and the certificate is a PFX".to_owned());
-                }
-                let password = self.password(console, config, secrets)?;
-                Certificate::Pfx { file, password }
-            }
-        })
-    }
-
-    /// The file of a PFX's password: the one that is named, or one for what is typed.
-    fn password(
-        &self,
-        console: &mut Console<'_>,
-        config: &Path,
-        secrets: &mut Secrets,
-    ) -> Result<Option<PathBuf>, String> {
-        if let Some(given) = self.password_file.as_deref() {
-            let file = console.ask(questions::PASSWORD, Some(given), None, answers::existing)?;
-            return Ok(Some(file));
-        }
-        let Some(password) = console.ask_secret(questions::PASSWORD)? else {
-            return Ok(None);
+        domain: &Host,
+        people: Option<(Provider, PathBuf)>,
+        leaf: Option<&Leaf>,
+    ) -> Result<Guard, String> {
+        let Some((provider, client_secret)) = people else {
+            let (given, usual) = (self.networks.as_deref(), answers::PRIVATE);
+            let check = answers::networks;
+            let networks = console.ask(questions::NETWORKS, given, Some(usual), check)?;
+            return Ok(Guard::Networks(networks));
         };
-        let file = answers::beside(config, "certificate.password");
-        if !self.force && files::is_there(&file) {
-            return Err(format!(
-                "{} is there already: name it with --password-file, or replace it with --force. Nothing was written",
-                file.display()
-            ));
-        }
-        secrets.push((file.clone(), password));
-        Ok(Some(file))
+        let usual = format!("login.{domain}");
+        let host = self.sign_in.as_deref();
+        let host = console.ask(questions::SIGN_IN, host, Some(&usual), |text| {
+            covered(leaf, answers::host(text)?)
+        })?;
+        let allow = self.allowed(console, provider.preset)?;
+        Ok(Guard::SignIn(SignIn {
+            provider,
+            client_secret,
+            host,
+            allow,
+        }))
     }
 
-    fn provider(&self, console: &mut Console<'_>) -> Result<Provider, String> {
+    /// `None` where nobody is to sign in.
+    fn provider(&self, console: &mut Console<'_>) -> Result<Option<Provider>, String> {
         let given = self.provider.as_deref().or(self.issuer.as_deref());
         let make = console.ask(questions::PROVIDER, given, None, answers::provider)?;
+        if make == Make::Nobody {
+            return self.without_sign_in().map(|()| None);
+        }
+        if self.networks.is_some() {
+            return Err("--networks is for --provider none".to_owned());
+        }
         let (tenant, issuer) = (self.tenant.as_deref(), self.issuer.as_deref());
         if tenant.is_some() && make != Make::Entra {
             return Err("--tenant is for --provider entra".to_owned());
@@ -190,32 +163,72 @@ impl Init {
                 }
                 _ => (None, written),
             },
+            // Answered above.
+            Make::Nobody => return Ok(None),
         };
         let client_id = self.client_id.as_deref();
         let client_id = console.ask(questions::CLIENT_ID, client_id, None, answers::client_id)?;
-        Ok(Provider {
+        Ok(Some(Provider {
             preset,
             issuer,
             client_id,
-        })
+        }))
     }
 
-    /// The file of the client secret; what is in one that is there stays.
+    /// Whoever says who may sign in means somebody to: what nobody would ask for is not left out unsaid.
+    fn without_sign_in(&self) -> Result<(), String> {
+        let given = [
+            ("tenant", self.tenant.is_some()),
+            ("issuer", self.issuer.is_some()),
+            ("client-id", self.client_id.is_some()),
+            ("client-secret-file", self.client_secret_file.is_some()),
+            ("sign-in", self.sign_in.is_some()),
+            ("allow", !self.allow.is_empty()),
+        ];
+        match given.into_iter().find(|(_, is_given)| *is_given) {
+            Some((flag, _)) => Err(format!(
+                "--{flag} is about people who sign in, and without a provider nobody does: leave it out; \
+                 --networks says who may come in"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The file of the client secret. The secret comes first: somebody who has just copied it pastes it
+    /// at the first question that speaks of it. What is in a file that is there stays, unless another
+    /// secret is typed and may replace it.
     fn client_secret(
         &self,
         console: &mut Console<'_>,
         config: &Path,
         secrets: &mut Secrets,
     ) -> Result<PathBuf, String> {
+        if let Some(given) = self.client_secret_file.as_deref() {
+            let check = secret::file;
+            let file = console.ask(questions::SECRET_FILE, Some(given), None, check)?;
+            if !files::is_there(&file)
+                && let Some(secret) = console.ask_secret(questions::SECRET, secret::typed)?
+            {
+                secrets.push((file.clone(), secret));
+            }
+            return Ok(file);
+        }
+        let secret = console.ask_secret(questions::SECRET, secret::typed)?;
+        let keeps = secret.is_some() && !self.force;
         let usual = answers::beside(config, "oidc.secret");
         let usual = usual.to_string_lossy();
-        let given = self.client_secret_file.as_deref();
-        let file = console.ask(questions::SECRET_FILE, given, Some(&usual), answers::path)?;
-        if !files::is_there(&file)
-            && let Some(secret) = console.ask_secret(questions::SECRET)?
-        {
-            secrets.push((file.clone(), secret));
-        }
+        let file = console.ask(questions::SECRET_FILE, None, Some(&usual), |text| {
+            let file = secret::file(text)?;
+            match keeps && files::is_there(&file) {
+                true => Err(format!(
+                    "{} is there already, and what you typed would replace what is in it: name another, \
+                     or begin again with --force",
+                    file.display()
+                )),
+                false => Ok(file),
+            }
+        })?;
+        secrets.extend(secret.map(|secret| (file.clone(), secret)));
         Ok(file)
     }
 
@@ -233,5 +246,13 @@ impl Init {
             all.extend(console.ask(questions::ALLOW, Some(given), None, check)?);
         }
         Ok(all)
+    }
+}
+
+/// A host that the certificate is for; one that is made for it is for every host.
+fn covered(leaf: Option<&Leaf>, host: Host) -> Result<Host, String> {
+    match leaf {
+        Some(leaf) => leaf.covers(&host).map(|()| host),
+        None => Ok(host),
     }
 }

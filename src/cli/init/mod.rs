@@ -3,8 +3,10 @@
 //! | step | file |
 //! |---|---|
 //! | question → answer, from a flag or a person | `ask` |
-//! | which questions, in order | `flow`, `questions` |
+//! | which questions, in order | `flow`, `certificate`, `questions` |
 //! | answer → value, by the configuration's own readers | `answers` |
+//! | a certificate → what is wrong with it, by the judges of `certs` | `leaf` |
+//! | the client secret, and what is no name for its file | `secret` |
 //! | values → the file's text | `text` |
 //! | values → what is left to do | `next` |
 //! | a certificate to try with | `trial` |
@@ -12,10 +14,13 @@
 
 mod answers;
 mod ask;
+mod certificate;
 mod files;
 mod flow;
+mod leaf;
 mod next;
 mod questions;
+mod secret;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -32,7 +37,7 @@ use super::Exit;
 use crate::clock::Clock;
 use crate::config::{GATEWAY_FILE, GatewayConfig};
 use crate::gateway::CALLBACK_PATH;
-use answers::{Answers, Certificate};
+use answers::{Answers, Certificate, SignIn};
 use ask::Console;
 use files::NewFile;
 use next::Situation;
@@ -69,7 +74,7 @@ pub(super) struct Init {
     /// Write a certificate to try with, signed by nobody else, for 90 days
     #[arg(long)]
     self_signed: bool,
-    /// The identity provider: entra, google, okta, keycloak or an issuer's URL
+    /// The identity provider: entra, google, okta, keycloak, an issuer's URL, or none, and nobody signs in
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
     /// Entra's tenant (directory) ID
@@ -90,6 +95,10 @@ pub(super) struct Init {
     /// Who may: everybody, group:NAME or email:ADDRESS; may be repeated
     #[arg(long, value_name = "WHO")]
     allow: Vec<String>,
+    /// Without a provider: the networks that may come in, with commas between; private ones where nothing is
+    /// said
+    #[arg(long, value_name = "NETWORKS")]
+    networks: Option<String>,
     /// The first application, as name=internal URL, such as `wiki=http://wiki.corp.local:8080/`
     #[arg(long, value_name = "NAME=URL")]
     app: Option<String>,
@@ -140,7 +149,9 @@ impl Init {
             hush,
             silent: self.yes,
         };
-        let (answers, secrets) = self.answers(&mut console, file).map_err(refuse)?;
+        let (answers, secrets) = self
+            .answers(&mut console, file, clock.now())
+            .map_err(refuse)?;
         let text = text::text(&answers);
         // What answers make together: such as a host that has two uses.
         GatewayConfig::from_text(&answers.file, &text).map_err(Exit::Findings)?;
@@ -149,7 +160,9 @@ impl Init {
         let situation = Situation {
             service: SERVICES.iter().any(|unit| Path::new(unit).exists()),
             written: files.into_iter().rev().map(|file| file.path).collect(),
-            has_secret: files::is_there(&answers.client_secret),
+            has_secret: answers
+                .sign_in()
+                .is_some_and(|sign_in| files::is_there(&sign_in.client_secret)),
         };
         let next = next::next(&answers, &situation);
         console.say(&format!("\n{next}")).map_err(Exit::Failed)
@@ -173,7 +186,7 @@ fn new_files(
         });
     }
     if let Certificate::Trial { chain, key } = &answers.certificate {
-        let trial = trial::trial(answers, clock.now())?;
+        let trial = trial::trial(trial::names(answers), clock.now())?;
         let of = |path: &PathBuf, content, is_secret| NewFile {
             path: path.clone(),
             content,
@@ -191,9 +204,7 @@ fn new_files(
 }
 
 /// Where the provider sends people back to.
-fn callback(answers: &Answers) -> String {
-    format!(
-        "https://{}{CALLBACK_PATH}",
-        answers.authority(&answers.sign_in)
-    )
+fn callback(answers: &Answers, sign_in: &SignIn) -> String {
+    let authority = answers.authority(&sign_in.host);
+    format!("https://{authority}{CALLBACK_PATH}")
 }

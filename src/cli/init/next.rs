@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::answers::{Allowed, Answers, Certificate};
+use super::answers::{Allowed, Answers, Certificate, Guard, SignIn};
 use super::callback;
 use crate::config::Allow;
 use crate::config::AllowHosts;
@@ -38,9 +38,21 @@ pub(super) fn next(answers: &Answers, situation: &Situation) -> String {
     }
     text.push_str("\nOnly you can do this:\n");
     records(&mut text, answers);
-    at_provider(&mut text, answers);
-    if !situation.has_secret {
-        secret(&mut text, answers, situation);
+    match &answers.guard {
+        Guard::SignIn(sign_in) => {
+            at_provider(&mut text, answers, sign_in);
+            if !situation.has_secret {
+                secret(&mut text, sign_in, situation);
+            }
+        }
+        Guard::Networks(networks) => {
+            let networks = networks.join(", ");
+            let _ = writeln!(
+                text,
+                "- Nobody signs in: whoever comes from {networks}\n  \
+                 is in. See that this is what you mean; the file says how sign-in is added."
+            );
+        }
     }
     commands(&mut text, answers, situation);
     text
@@ -50,9 +62,11 @@ pub(super) fn next(answers: &Answers, situation: &Situation) -> String {
 fn records(text: &mut String, answers: &Answers) {
     let mut hosts = vec![
         (&answers.public.host, "connectors dial it"),
-        (&answers.sign_in, "people sign in"),
         (&answers.external, "people open the application"),
     ];
+    if let Some(sign_in) = answers.sign_in() {
+        hosts.insert(1, (&sign_in.host, "people sign in"));
+    }
     // An address needs no record.
     hosts.retain(|(host, _)| host.name().is_some());
     let below = |host: &Host| {
@@ -80,8 +94,8 @@ fn records(text: &mut String, answers: &Answers) {
 }
 
 /// What to do at the identity provider, and what it takes for the rules to hold.
-fn at_provider(text: &mut String, answers: &Answers) {
-    let provider = &answers.provider;
+fn at_provider(text: &mut String, answers: &Answers, sign_in: &SignIn) {
+    let provider = &sign_in.provider;
     let (name, place) = match provider.preset {
         Some(Preset::Entra) => (
             "Entra",
@@ -98,11 +112,11 @@ fn at_provider(text: &mut String, answers: &Answers) {
     let _ = writeln!(
         text,
         "- At {name}{place}, the redirect address, to the letter:\n    {}",
-        callback(answers)
+        callback(answers, sign_in)
     );
-    let has_group = answers.allow.iter().any(|a| matches!(a, Allowed::Group(_)));
-    let has_email = answers.allow.iter().any(|a| matches!(a, Allowed::Email(_)));
-    let everybody = answers.allow.contains(&Allowed::Everybody);
+    let has_group = sign_in.allow.iter().any(|a| matches!(a, Allowed::Group(_)));
+    let has_email = sign_in.allow.iter().any(|a| matches!(a, Allowed::Email(_)));
+    let everybody = sign_in.allow.contains(&Allowed::Everybody);
     let hint = match provider.preset {
         Some(Preset::Entra) if has_group => {
             "Entra names a group by its object ID once Token configuration has a groups claim."
@@ -126,8 +140,8 @@ fn at_provider(text: &mut String, answers: &Answers) {
 }
 
 /// How the client secret gets into its file.
-fn secret(text: &mut String, answers: &Answers, situation: &Situation) {
-    let path = shell(&answers.client_secret);
+fn secret(text: &mut String, sign_in: &SignIn, situation: &Situation) {
+    let path = shell(&sign_in.client_secret);
     let command = match situation.service {
         true => format!("sudo install -m 640 -g appproxy /dev/stdin {path}"),
         false => format!("install -m 600 /dev/stdin {path}"),

@@ -30,7 +30,7 @@ pub(super) const PASSWORD: Question =
     question("password-file", "Password of the PFX (Enter: it has none)");
 pub(super) const PROVIDER: Question = question(
     "provider",
-    "Identity provider: entra, google, okta, keycloak, or the issuer URL of another",
+    "Identity provider: entra, google, okta, keycloak, the issuer URL of another, or none",
 );
 pub(super) const TENANT: Question = question("tenant", "Entra's tenant (directory) ID");
 pub(super) const ISSUER: Question = question(
@@ -38,19 +38,23 @@ pub(super) const ISSUER: Question = question(
     "Issuer URL, as in the provider's .well-known/openid-configuration",
 );
 pub(super) const CLIENT_ID: Question = question("client-id", "Client ID at the provider");
-pub(super) const SECRET_FILE: Question = question(
-    "client-secret-file",
-    "File in which the client secret is kept",
-);
 /// Asked for without echo; nothing but a file can give it otherwise.
 pub(super) const SECRET: Question = question(
     "client-secret-file",
-    "Client secret (Enter: you put it into that file later)",
+    "Client secret at the provider (Enter: its file has it already, or gets it later)",
+);
+pub(super) const SECRET_FILE: Question = question(
+    "client-secret-file",
+    "File in which the client secret is kept",
 );
 pub(super) const SIGN_IN: Question = question("sign-in", "Host at which people sign in");
 pub(super) const ALLOW: Question = question(
     "allow",
     "Who may come in: everybody (who can sign in), group:NAME, or email:ADDRESS,ADDRESS",
+);
+pub(super) const NETWORKS: Question = question(
+    "networks",
+    "Nobody signs in, so the network decides. Networks that may come in, such as 192.0.2.0/24,2001:db8::/32",
 );
 pub(super) const APPLICATION: Question =
     question("app", "First application, a short name such as wiki");

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::answers::{Allowed, Answers, Certificate};
+use super::answers::{Allowed, Answers, Certificate, Guard, SignIn};
 use super::{CONFIG_FOLDER, callback};
 
 /// Where the store is for a configuration at its usual place; elsewhere it is beside the file.
@@ -24,19 +24,16 @@ fn store(file: &Path) -> &'static str {
 /// The whole file.
 pub(super) fn text(answers: &Answers) -> String {
     let port = answers.public.port;
-    let sign_in = answers.authority(&answers.sign_in);
-    let secret = quoted(&answers.client_secret.to_string_lossy());
     let listen = match port {
         443 => "  https: [\"[::]:443\"]  # people and connectors\n  \
                 http: [\"[::]:80\"]  # sends people on to https\n"
             .to_owned(),
         port => format!("  https: [\"[::]:{port}\"]  # people and connectors\n"),
     };
-    let preset = match answers.provider.preset {
-        Some(preset) => format!("    preset: {}\n", preset.as_str()),
-        None => String::new(),
+    let (people, guard) = match &answers.guard {
+        Guard::SignIn(sign_in) => (people(answers, sign_in), signed_in(sign_in)),
+        Guard::Networks(networks) => (NOBODY.to_owned(), open(networks)),
     };
-    let conditions: Vec<_> = answers.allow.iter().map(condition).collect();
     format!(
         "# The gateway, the public side of appproxy, as `appproxy gateway init` wrote it. Change what you
 # like; `appproxy check` tells whether it works, docs/settings.md and docs/operate.md what else there is.
@@ -49,38 +46,82 @@ store: sqlite:{store}  # connectors and sessions; back up its key beside it too
 # For every host below: TLS ends here. A file that is replaced is read again by itself.
 certificates:
 {certificate}
-# People sign in here. The redirect address to register at the provider is
-# {callback}
-sign_in:
-  url: https://{sign_in}/
-identity_providers:  # docs/sign-in.md
-  - name: {name}
-{preset}    issuer: {issuer}
-    client_id: {client}
-    client_secrets: [ {{ file: {secret} }} ]  # the file's content, never here
-
+{people}
 # What is published, one entry for each: docs/publish.md
 applications:
   - name: {application}
     external_url: https://{external}/  # what people open
     internal_url: {internal}  # what a connector asks for them
     connector_groups: [default]  # as in `gateway token create --group default`
-    pre_authentication: [oidc]  # nothing gets through before somebody has signed in
-    access:  # who may; nobody else does: docs/access.md
-      allow: [ {allow} ]
-",
+{guard}",
         public = quoted(&answers.public.to_string()),
         store = store(&answers.file),
         certificate = certificate(&answers.certificate),
-        callback = callback(answers),
-        name = answers.provider.name(),
-        issuer = quoted(&answers.provider.issuer),
-        client = quoted(&answers.provider.client_id),
         application = quoted(answers.application.as_str()),
         external = answers.authority(&answers.external),
         internal = quoted(&answers.internal.to_string()),
-        allow = conditions.join(", "),
     )
+}
+
+/// What stands where sign-in would.
+const NOBODY: &str = "\
+# Nobody signs in: `allow` below goes by the network alone, and whoever comes from there is in. To have
+# people sign in, add `sign_in` and `identity_providers` here (docs/sign-in.md), and at the application
+# write `[oidc]` and who may (docs/access.md). `appproxy gateway init --force` writes all of it anew.
+";
+
+/// Where people sign in, and who says who they are.
+fn people(answers: &Answers, sign_in: &SignIn) -> String {
+    let provider = &sign_in.provider;
+    let preset = match provider.preset {
+        Some(preset) => format!("    preset: {}\n", preset.as_str()),
+        None => String::new(),
+    };
+    format!(
+        "# People sign in here. The redirect address to register at the provider is
+# {callback}
+sign_in:
+  url: https://{host}/
+identity_providers:  # docs/sign-in.md
+  - name: {name}
+{preset}    issuer: {issuer}
+    client_id: {client}
+    client_secrets: [ {{ file: {secret} }} ]  # the file's content, never here
+",
+        callback = callback(answers, sign_in),
+        host = answers.authority(&sign_in.host),
+        name = provider.name(),
+        issuer = quoted(&provider.issuer),
+        client = quoted(&provider.client_id),
+        secret = quoted(&sign_in.client_secret.to_string_lossy()),
+    )
+}
+
+fn signed_in(sign_in: &SignIn) -> String {
+    let conditions: Vec<_> = sign_in.allow.iter().map(condition).collect();
+    format!(
+        "    pre_authentication: [oidc]  # nothing gets through before somebody has signed in
+    access:  # who may; nobody else does: docs/access.md
+      allow: [ {} ]
+",
+        conditions.join(", ")
+    )
+}
+
+fn open(networks: &[String]) -> String {
+    format!(
+        "    pre_authentication: [passthrough]  # nobody is asked who they are
+    access:  # from where; nobody else comes in: docs/access.md
+      allow: [ {} ]
+",
+        from(networks)
+    )
+}
+
+/// A line of `access.allow` that goes by the network.
+pub(super) fn from(networks: &[String]) -> String {
+    let networks: Vec<_> = networks.iter().map(|one| quoted(one)).collect();
+    format!("{{ ip: [{}] }}", networks.join(", "))
 }
 
 fn certificate(certificate: &Certificate) -> String {
