@@ -8,7 +8,8 @@ use std::path::Path;
 use appproxy::model::ErrorCode;
 use regex::Regex;
 
-/// Words of the source that look like codes of findings and are none: keys, and words of other protocols.
+/// Words of the source that look like codes of findings and are none: keys, words of other protocols, and why a
+/// crawl passes a page over.
 const NO_CODES: &[&str] = &[
     "access",
     "affinity",
@@ -23,6 +24,8 @@ const NO_CODES: &[&str] = &[
     "sign_in",
     "single_sign_on",
     "invalid_request",
+    "tls_passthrough",
+    "too_long",
 ];
 
 /// Each source file without its tests.
@@ -33,11 +36,16 @@ fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
         if path.is_dir() && name != "tests" {
             sources(&path, found);
         } else if name.ends_with(".rs") && name != "tests.rs" {
-            let text = fs::read_to_string(&path).unwrap();
-            let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
-            found.push((path.display().to_string(), text[..end].to_owned()));
+            found.push((path.display().to_string(), without_tests(&path)));
         }
     }
+}
+
+fn without_tests(path: &Path) -> String {
+    let mut text = fs::read_to_string(path).unwrap();
+    let end = text.find("#[cfg(test)]\nmod tests {");
+    text.truncate(end.unwrap_or(text.len()));
+    text
 }
 
 fn codes_of_the_source() -> BTreeSet<String> {
@@ -73,6 +81,105 @@ fn codes_of_the_source() -> BTreeSet<String> {
     codes.extend(ErrorCode::ALL.iter().map(|code| code.as_str().to_owned()));
     codes.retain(|code| !NO_CODES.contains(&code.as_str()));
     codes
+}
+
+/// Where `check` has its codes from, beside what it shares with the start and with `check-cert`.
+const OF_CHECK: &[&str] = &[
+    "src/check",
+    "src/cli/check",
+    "src/connector/trial.rs",
+    "src/connector/state_error.rs",
+    "src/net/finding.rs",
+    "src/certs/presented.rs",
+];
+
+/// What `check` says of providers and applications in the words of the request path.
+const SHARED: &[&str] = &[
+    "backend_bad_response",
+    "backend_connect_timeout",
+    "backend_dns",
+    "backend_first_byte_timeout",
+    "backend_refused",
+    "backend_tls_name",
+    "backend_tls_trust",
+    "client_authentication_unsupported",
+    "client_refused",
+    "client_secret_expired",
+    "client_secret_wrong",
+    "client_unknown",
+    "endpoint_missing",
+    "endpoint_refused",
+    "issuer_mismatch",
+    "provider_answer_too_large",
+    "provider_bad_answer",
+    "provider_redirects",
+    "provider_status",
+    "provider_timeout",
+    "provider_tls",
+    "provider_unreachable",
+    "redirect_uri_mismatch",
+    "target_refused",
+];
+
+/// What no test makes, with the reason.
+const NOT_MADE: &[(&str, &str)] = &[
+    (
+        "bad_host",
+        "a configuration takes no such host; `check-cert --host` alone can be told one",
+    ),
+    (
+        "check_late",
+        "what is waited for has limits of its own, which end before",
+    ),
+    ("identity_busy", "`register` says it, and not `check`"),
+    (
+        "identity_unusable",
+        "an identity that does not fit is `identity_damaged` when it is read",
+    ),
+    (
+        "wrong_kind",
+        "by this `check` sees that a file is a connector's, and says nothing",
+    ),
+];
+
+#[test]
+fn every_fault_of_check_is_made_by_an_end_to_end_test() {
+    let mut files = Vec::new();
+    for place in OF_CHECK {
+        let path = Path::new(place);
+        if path.is_dir() {
+            sources(path, &mut files);
+        } else {
+            files.push(((*place).to_owned(), without_tests(path)));
+        }
+    }
+    let any = Regex::new(r#""([a-z][a-z0-9]*(?:_[a-z0-9]+)+)""#).unwrap();
+    let found = files.iter().flat_map(|(_, text)| any.captures_iter(text));
+    let mut codes: BTreeSet<String> = found.map(|found| found[1].to_owned()).collect();
+    codes.retain(|code| !NO_CODES.contains(&code.as_str()));
+    codes.extend(SHARED.iter().map(|&code| code.to_owned()));
+    assert!(codes.len() >= 100, "only {} codes", codes.len());
+
+    let mut tests = Vec::new();
+    sources(Path::new("tests/e2e/check"), &mut tests);
+    assert!(tests.len() >= 9, "only {} files", tests.len());
+    for file in ["tests/e2e/beds/check.rs", "tests/e2e/check_cert.rs"] {
+        tests.push((file.to_owned(), fs::read_to_string(file).unwrap()));
+    }
+    let is_made = |code: &str| {
+        let quoted = format!("\"{code}\"");
+        tests.iter().any(|(_, text)| text.contains(&quoted))
+    };
+    let excused = |code: &str| NOT_MADE.iter().any(|(one, _)| *one == code);
+    let missing: Vec<_> = codes
+        .iter()
+        .filter(|code| !is_made(code) && !excused(code))
+        .collect();
+    assert!(missing.is_empty(), "no end-to-end test makes {missing:?}");
+    for (code, reason) in NOT_MADE {
+        assert!(codes.contains(*code), "nothing says {code}");
+        assert!(!is_made(code) && !reason.is_empty(), "{code} is made");
+    }
 }
 
 #[test]

@@ -195,7 +195,39 @@ async fn the_hosts_of_a_configuration_are_those_it_has_to_be_for() {
         "{}",
         output.stdout
     );
-    // Of which the certificate that is there is for all.
+    // What the certificate that is there is for, a new one would have to be for too.
+    config["applications"][0]["external_url"] = serde_json::json!("https://login.localhost/");
+    fs::write(&other, config.to_string()).unwrap();
+    let output = check_cert(&[&pem, "--config", other.to_str().unwrap()], &[]).await;
+    let told = "for no host of the configuration, which has login.localhost";
+    assert!(output.stdout.contains(told), "{}", output.stdout);
+    assert_eq!(output.status.code(), Some(2));
+    // One for a part of what the other is for does not take its place.
+    let mut more = config["applications"][0].clone();
+    more["name"] = serde_json::json!("other");
+    more["external_url"] = serde_json::json!("https://a.apps.localhost/");
+    config["applications"].as_array_mut().unwrap().push(more);
+    fs::write(&other, config.to_string()).unwrap();
+    let part = stand.authority().issue(&["a.apps.localhost"]);
+    let part_file = stand.folder().join("part.pem");
+    fs::write(&part_file, format!("{}{}", part.chain, part.key)).unwrap();
+    let part_file = part_file.display().to_string();
+    let output = check_cert(&[&part_file, "--config", other.to_str().unwrap()], &[]).await;
+    let told = "login.localhost is covered by ";
+    assert!(output.stdout.contains(told), "{}", output.stdout);
+    let output = check_cert(
+        &[
+            &part_file,
+            "--config",
+            other.to_str().unwrap(),
+            "--fail-on",
+            "warning",
+        ],
+        &[],
+    )
+    .await;
+    assert_eq!(output.status.code(), Some(2), "{}", output.stdout);
+    // A configuration without hosts asks for none.
     let (_, found) = codes(
         &[&pem, "--config", stand.gateway_file().to_str().unwrap()],
         &[],

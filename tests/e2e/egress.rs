@@ -97,12 +97,42 @@ pub(crate) fn squid(folder: &Path, port: u16) -> Command {
     )
     .unwrap();
     fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    squid_that(
+        folder,
+        port,
+        &format!(
+            "auth_param basic program {}\nauth_param basic children 1\nauth_param basic realm squid\n",
+            helper.display()
+        ),
+    )
+}
+
+/// squid that signs people in by NTLM alone.
+pub(crate) fn squid_of_ntlm(folder: &Path, port: u16) -> Command {
+    let helper = folder.join("ntlm");
+    fs::write(
+        &helper,
+        "#!/bin/sh\nwhile read -r line; do echo 'NA no'; done\n",
+    )
+    .unwrap();
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    squid_that(
+        folder,
+        port,
+        &format!(
+            "auth_param ntlm program {}\nauth_param ntlm children 1\n",
+            helper.display()
+        ),
+    )
+}
+
+/// squid that signs people in so.
+fn squid_that(folder: &Path, port: u16, signs_in: &str) -> Command {
     let file = folder.join("squid.conf");
     let text = format!(
         "http_port 127.0.0.1:{port}\npid_filename none\naccess_log none\ncache_log /dev/null\ncache deny all\n\
-         shutdown_lifetime 1 seconds\nauth_param basic program {helper}\nauth_param basic children 1\n\
-         auth_param basic realm squid\nacl known proxy_auth REQUIRED\nhttp_access allow known\nhttp_access deny all\n",
-        helper = helper.display()
+         shutdown_lifetime 1 seconds\n{signs_in}acl known proxy_auth REQUIRED\nhttp_access allow known\n\
+         http_access deny all\n",
     );
     fs::write(&file, text).unwrap();
     let mut command = program("squid");

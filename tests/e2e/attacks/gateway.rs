@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use appproxy::certs::Authorities;
 use appproxy::clock::Clock;
 use appproxy::gateway::load_authorities;
 use appproxy::http::{Body, BodyError};
@@ -23,6 +24,7 @@ use hyper::client::conn::http2::SendRequest;
 use hyper::ext::Protocol;
 use hyper_util::rt::TokioIo;
 use rustix::process::Signal;
+use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -35,14 +37,14 @@ use crate::gateways::NameServer;
 use crate::harness::{Backend, Running, Stand, until, within, words};
 
 /// A gateway of a test's own, which the connectors of a stand trust.
-struct Rogue {
-    address: SocketAddr,
+pub(crate) struct Rogue {
+    pub(crate) address: SocketAddr,
     tunnels: mpsc::UnboundedReceiver<Caught>,
     listening: JoinHandle<()>,
 }
 
 /// A tunnel of a connector that fell for it: said hello, and hears nothing that a test does not say.
-struct Caught {
+pub(crate) struct Caught {
     requests: SendRequest<Body>,
     say: mpsc::UnboundedSender<Bytes>,
     // Dropped, it would end the tunnel.
@@ -52,15 +54,26 @@ struct Caught {
     cut: CancellationToken,
 }
 
+/// A gateway's TLS for tunnels, with a certificate of the stand's own authority.
+pub(crate) async fn tunnel_tls(stand: &Running) -> Arc<ServerConfig> {
+    let now = Clock::system().now();
+    let authorities = authorities(stand).await;
+    GatewayTls::new(&authorities, now).unwrap().tunnel()
+}
+
+/// The authorities of a stand's connectors and gateways, as they are in its store.
+pub(crate) async fn authorities(stand: &Running) -> Authorities {
+    let store = stand.folder().join("gateway.db");
+    let keys = StoreKeys::existing(None, &store).unwrap().unwrap();
+    let store = open_sqlite(&store, keys).await.unwrap();
+    let now = Clock::system().now();
+    load_authorities(&*store, now).await.unwrap()
+}
+
 impl Rogue {
     /// Listens with a certificate of the stand's own authority.
-    async fn start(stand: &Running) -> Self {
-        let store = stand.folder().join("gateway.db");
-        let keys = StoreKeys::existing(None, &store).unwrap().unwrap();
-        let store = open_sqlite(&store, keys).await.unwrap();
-        let now = Clock::system().now();
-        let authorities = load_authorities(&*store, now).await.unwrap();
-        let tls = TlsAcceptor::from(GatewayTls::new(&authorities, now).unwrap().tunnel());
+    pub(crate) async fn start(stand: &Running) -> Self {
+        let tls = TlsAcceptor::from(tunnel_tls(stand).await);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (catch, tunnels) = mpsc::unbounded_channel();
@@ -84,7 +97,7 @@ impl Rogue {
         }
     }
 
-    async fn next(&mut self) -> Caught {
+    pub(crate) async fn next(&mut self) -> Caught {
         within("a tunnel", self.tunnels.recv()).await.unwrap()
     }
 }
@@ -120,7 +133,7 @@ impl Caught {
         })
     }
 
-    fn say(&self, message: &Down) {
+    pub(crate) fn say(&self, message: &Down) {
         self.line(&serde_json::to_vec(message).unwrap());
     }
 

@@ -3,6 +3,6 @@
 
 mod application;
 pub(crate) mod connector;
-mod gateway;
+pub(crate) mod gateway;
 mod redirects;
 mod sign_in;

@@ -5,12 +5,14 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa};
 use serde_json::{Value, json};
+use time::{Duration, OffsetDateTime};
 use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::TlsAcceptor;
 
 use super::sign_in::{Corp, SECRET};
-use crate::harness::{Backend, Process, Running, Stand, run, until, words};
+use crate::harness::{Backend, Output, Process, Running, Stand, run, until, words};
 
 /// What a check says, and its exit code.
 pub(crate) struct Report {
@@ -19,6 +21,16 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// What the command said with `--json`.
+    pub(crate) fn of(output: &Output) -> Self {
+        let told: Value = serde_json::from_str(&output.stdout)
+            .unwrap_or_else(|e| panic!("{e}: {}\n{}", output.stdout, output.stderr));
+        Self {
+            lines: told["lines"].as_array().unwrap().clone(),
+            code: output.status.code().unwrap(),
+        }
+    }
+
     /// The line with this code.
     pub(crate) fn found(&self, code: &str) -> &Value {
         let line = self.lines.iter().find(|line| line["code"] == code);
@@ -40,12 +52,7 @@ pub(crate) async fn check_with(file: &Path, environment: &[(&str, &str)]) -> Rep
     let file = file.display().to_string();
     let arguments = ["check", "--config", &file, "--json"];
     let output = run(words::PROGRAM, &arguments, environment, "").await;
-    let told: Value = serde_json::from_str(&output.stdout)
-        .unwrap_or_else(|e| panic!("{e}: {}\n{}", output.stdout, output.stderr));
-    Report {
-        lines: told["lines"].as_array().unwrap().clone(),
-        code: output.status.code().unwrap(),
-    }
+    Report::of(&output)
 }
 
 async fn check(file: &Path) -> Report {
@@ -53,7 +60,7 @@ async fn check(file: &Path) -> Report {
 }
 
 /// Another configuration of the gateway that runs, beside its own.
-fn changed(stand: &Running, change: impl FnOnce(&mut Value)) -> PathBuf {
+pub(crate) fn changed(stand: &Running, change: impl FnOnce(&mut Value)) -> PathBuf {
     let text = fs::read_to_string(stand.gateway_file()).unwrap();
     let mut config: Value = serde_json::from_str(&text).unwrap();
     // The socket at which the gateway that runs takes orders.
@@ -132,6 +139,8 @@ async fn a_gateway_in_order_passes_and_what_is_wrong_with_its_provider_is_named(
         config["identity_providers"][0]["client_id"] = json!("nobody")
     });
     check(&file).await.found("client_unknown");
+    let whole = &check(&stand.gateway_file()).await;
+    assert!(!whole.has("client_unknown"));
 
     // Another redirect address than the one that is registered; the remedy tells which it has to be.
     let port = stand.address().port();
@@ -145,6 +154,7 @@ async fn a_gateway_in_order_passes_and_what_is_wrong_with_its_provider_is_named(
         line["remedy"].as_str().unwrap().ends_with(&wanted),
         "{line} {there}"
     );
+    assert!(!whole.has("redirect_uri_mismatch"));
 
     // Nobody is there.
     provider.kill();
@@ -205,6 +215,24 @@ async fn names_that_lead_elsewhere_and_groups_without_a_connector_are_named() {
     check(&changed(&stand, at(closed)))
         .await
         .found("port_closed");
+    // One that takes the connection, and says nothing.
+    let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mute_port = mute.local_addr().unwrap().port();
+    check(&changed(&stand, at(mute_port)))
+        .await
+        .found("tls_silent");
+    drop(mute);
+    // Where the name leads here, all that is over.
+    let here = check(&changed(&stand, at(stand.address().port()))).await;
+    for code in [
+        "leads_elsewhere",
+        "tls_not_spoken",
+        "port_closed",
+        "tls_silent",
+    ] {
+        assert!(!here.has(code), "{code}: {:#?}", here.lines);
+    }
+    here.passes("wiki.localhost (of wiki)");
 
     // A name that no certificate is for.
     let file = changed(&stand, |config| {
@@ -219,6 +247,21 @@ async fn names_that_lead_elsewhere_and_groups_without_a_connector_are_named() {
         "{:#?}",
         nowhere.lines
     );
+
+    // As the remedy has it: one is issued, and named.
+    let leaf = stand.authority().issue(&["shop.nowhere.invalid"]);
+    let (chain, key) = (
+        stand.folder().join("shop.pem"),
+        stand.folder().join("shop.key"),
+    );
+    fs::write(&chain, &leaf.chain).unwrap();
+    fs::write(&key, &leaf.key).unwrap();
+    let file = changed(&stand, |config| {
+        config["applications"][0]["external_url"] = json!("https://shop.nowhere.invalid/");
+        let more = json!({ "chain": chain, "key": key });
+        config["certificates"].as_array_mut().unwrap().push(more);
+    });
+    assert!(!check(&file).await.has("name_not_covered"));
 
     // A group that nobody has registered for; the remedy is taken at its word.
     let file = changed(&stand, |config| {
@@ -271,6 +314,46 @@ async fn before_the_first_start_ports_and_files_are_looked_at() {
     let free = check(&file).await;
     assert!(!free.has("port_taken"));
     free.passes("listen.https");
+
+    // A certificate that is not there keeps nothing else from being looked at.
+    let file = changed(&stand, |config| {
+        config["certificates"][0]["chain"] = json!("/nowhere/chain.pem");
+    });
+    let missing = check(&file).await;
+    assert_eq!(missing.code, 2);
+    let failures = missing.lines.iter().filter(|l| l["outcome"] == "fail");
+    assert_eq!(failures.count(), 1, "{:#?}", missing.lines);
+    for subject in ["provider corp: client", "group default", "listen.https"] {
+        missing.passes(subject);
+    }
+
+    // Certificates that every visitor refuses: the gateway starts with them, and they are failures all the same.
+    type Change = fn(&mut CertificateParams);
+    let changes: [(&str, Change); 3] = [
+        ("certificate_expired", |params| {
+            params.not_before = OffsetDateTime::now_utc() - Duration::days(3);
+            params.not_after = OffsetDateTime::now_utc() - Duration::days(1);
+        }),
+        ("certificate_not_yet_valid", |params| {
+            params.not_before = OffsetDateTime::now_utc() + Duration::days(1);
+        }),
+        ("certificate_is_authority", |params| {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }),
+    ];
+    for (code, change) in changes {
+        let leaf = stand.authority().issue_with(&["*.localhost"], change);
+        let (chain, key) = (folder.path().join("x.pem"), folder.path().join("x.key"));
+        fs::write(&chain, &leaf.chain).unwrap();
+        fs::write(&key, &leaf.key).unwrap();
+        let file = changed(&stand, |config| {
+            config["certificates"][0] = json!({ "chain": chain, "key": key });
+        });
+        let refused = check(&file).await;
+        assert_eq!(refused.found(code)["outcome"], "fail");
+        assert_eq!(refused.code, 2);
+        assert!(!check(&stand.gateway_file()).await.has(code));
+    }
 
     // A configuration that is wrong: where, what, and that the rest was not looked at; for people.
     let file = changed(&stand, |config| {

@@ -1,4 +1,5 @@
-"""Runs a command where the name server is this one, with one of three zones.
+"""Runs a command where the name server is this one, with one of these zones: `dangling`, `missing`, `mended`,
+`failing` (it answers SERVFAIL), `silent` (it answers nothing), `nobody` (no server is named).
 
 In a network and a mount namespace of its own, whose /etc/resolv.conf is replaced.
 """
@@ -32,7 +33,7 @@ def record(kind, data):
 
 def answer(zone, packet):
     asked, kind, end = question(packet)
-    code, records = 3, []
+    code, records = 2 if zone == "failing" else 3, []
     if asked == NAME and zone == "dangling":
         records = [record(CNAME, name(ALIAS))]
         code = 0 if kind == CNAME else 3
@@ -47,6 +48,8 @@ def answer(zone, packet):
 def serve(server, zone):
     while True:
         packet, sender = server.recvfrom(1500)
+        if zone == "silent":
+            continue
         server.sendto(answer(zone, packet), sender)
 
 
@@ -57,7 +60,7 @@ def main():
     server.bind(("127.0.0.1", 53))
     threading.Thread(target=serve, args=(server, zone), daemon=True).start()
     with tempfile.NamedTemporaryFile("w") as file:
-        file.write("nameserver 127.0.0.1\noptions timeout:1\n")
+        file.write("options timeout:1\n" if zone == "nobody" else "nameserver 127.0.0.1\noptions timeout:1\n")
         file.flush()
         subprocess.run(["mount", "--bind", file.name, "/etc/resolv.conf"], check=True)
         sys.exit(subprocess.run(command, check=False).returncode)
