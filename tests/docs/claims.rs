@@ -12,7 +12,7 @@ use appproxy::telemetry::metrics;
 use crate::documents::{blocks, documents, expand, spans};
 
 /// Commands of the program in them, and files of the source that they name.
-const COMMANDS: usize = 133;
+const COMMANDS: usize = 134;
 const FILES: usize = 58;
 
 /// What stands for ID: a connector's.

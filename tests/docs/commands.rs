@@ -38,7 +38,7 @@ const COUNTS: [(&str, Count); 21] = [
     ("docs/quick-start.md", count(3, 6, 2, 2)),
     ("docs/security.md", count(0, 0, 6, 0)),
     ("docs/sign-in.md", count(4, 0, 0, 0)),
-    ("docs/troubleshooting.md", count(6, 0, 13, 0)),
+    ("docs/troubleshooting.md", count(6, 0, 14, 0)),
     ("docs/upgrade.md", count(4, 0, 2, 1)),
     ("examples/first-application/README.md", count(4, 0, 0, 1)),
 ];

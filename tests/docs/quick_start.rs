@@ -20,13 +20,13 @@ const ANSWERS: [&str; 12] = [
     "example.com",
     // Where connectors dial.
     "",
-    // A certificate to try with.
-    "",
     "ISSUER",
     "appproxy",
-    // The file of the client secret, and the secret.
-    "",
+    // The client secret, and the file in which it is kept.
     "a-secret-that-was-typed",
+    "",
+    // A certificate to try with.
+    "",
     // Where people sign in.
     "",
     "everybody",
@@ -71,14 +71,19 @@ fn it_takes_six_commands_and_one_edit() {
     assert_eq!(blocks(&text, "yaml").len(), MOST_EDITS);
 }
 
+/// A command that types the answers, to a provider of the stand's.
+fn answers(stand: &mut Stand) -> String {
+    let issuer = stand.provider_of_the_demo();
+    let answers = ANSWERS.map(|answer| format!("'{}'", answer.replace("ISSUER", &issuer)));
+    format!("printf '%s\\n' {}", answers.join(" "))
+}
+
 /// Types them on a machine that has the package and nothing else; returns what ran, as for every document.
 pub(crate) fn run() -> Count {
     let text = fs::read_to_string(DOCUMENT).unwrap();
     let connector = blocks(&text, "yaml").remove(0) + "\n";
     let mut stand = Stand::new(DOCUMENT, Before::Package { connector });
-    let issuer = stand.provider_of_the_demo();
-    let answers = ANSWERS.map(|answer| format!("'{}'", answer.replace("ISSUER", &issuer)));
-    let answers = format!("printf '%s\\n' {}", answers.join(" "));
+    let answers = answers(&mut stand);
     for command in documents::commands(&text) {
         let words = command.text.as_str();
         if command.block.is_none() {
@@ -92,16 +97,48 @@ pub(crate) fn run() -> Count {
             }
             stand.execute(&command);
         } else {
-            step(&mut stand, &command, &answers);
+            step(&mut stand, &command, words, &answers);
         }
     }
     stand.see_the_wiki(TRIAL);
     stand.counted()
 }
 
+/// Nobody thinks of the service's account at every step; and a token may come before the first start.
+#[test]
+fn what_root_makes_is_the_services_all_the_same() {
+    let text = fs::read_to_string(DOCUMENT).unwrap();
+    let connector = blocks(&text, "yaml").remove(0) + "\n";
+    let mut stand = Stand::new(DOCUMENT, Before::Package { connector });
+    let answers = answers(&mut stand);
+    let all = documents::commands(&text).into_iter();
+    let mut commands: Vec<_> = all.filter(|command| command.block.is_some()).collect();
+    let at = |words: &str, commands: &[documents::Command]| {
+        let mut commands = commands.iter();
+        commands.position(|one| one.text.contains(words)).unwrap()
+    };
+    let (start, token) = (
+        at(" enable --now appproxy-gateway", &commands),
+        at(" token create ", &commands),
+    );
+    assert!(start < token);
+    commands.swap(start, token);
+    let as_appproxy = |commands: &[documents::Command]| {
+        let own = commands.iter();
+        own.filter(|one| one.text.contains("-u appproxy ")).count()
+    };
+    assert_eq!(as_appproxy(&commands), 4);
+    for command in &commands {
+        let words = command.text.replace("-u appproxy ", "");
+        step(&mut stand, command, &words, &answers);
+    }
+    stand.see_the_wiki(TRIAL);
+    let others = stand.desk("find /var/lib/appproxy ! -user appproxy");
+    assert_eq!(others, "");
+}
+
 /// One of the six, with what a person types to it.
-fn step(stand: &mut Stand, command: &documents::Command, answers: &str) {
-    let words = command.text.as_str();
+fn step(stand: &mut Stand, command: &documents::Command, words: &str, answers: &str) {
     if words.ends_with(" gateway init") {
         let said = stand.typed(command, &format!("{answers} | {words}"));
         let lines = stand.desk("wc -l < /etc/appproxy/gateway.yaml");
@@ -113,10 +150,13 @@ fn step(stand: &mut Stand, command: &documents::Command, answers: &str) {
             assert!(is_told, "{next} is not in\n{said}");
         }
     } else if words.contains(" appproxy check") {
-        // Nobody there answers questions about names; what else it says is for other tests.
-        stand.typed(command, &format!("{words} > report || [ $? = 2 ]"));
+        // The certificate is one to try with, of which it warns; that is all there is to say.
+        stand.typed(command, &format!("{words} > report"));
         let report = stand.desk("cat report");
-        assert!(report.contains("wiki"), "{report}");
+        assert!(
+            report.contains("wiki") && report.contains(" 1 warning, 0 failures, "),
+            "{report}"
+        );
     } else if words.contains(" token create ") {
         stand.typed(command, &format!("{words} > token"));
     } else if words.ends_with(" register") {
