@@ -115,7 +115,8 @@ async fn every_address_of_a_gateway_has_its_tunnels_and_a_dead_one_is_said_once(
     .await;
     let lost = lines(&connector, NO_TUNNEL);
     assert_eq!(lost.len(), troubles + 2, "{lost:#?}");
-    let of_second = lost.iter().filter(|line| line.contains("at 127.0.0.2"));
+    // Which of the two names it was dialled by first is chance.
+    let of_second = lost.iter().filter(|line| line.contains("127.0.0.2"));
     assert_eq!(of_second.count(), 2, "{lost:#?}");
     let minor = lines(&connector, MINOR).join("\n");
     assert!(
