@@ -360,6 +360,12 @@ async fn receive(
     rules::deny_response(&mut parts.headers);
     translate::translate_response(&mut parts.headers, map, &map.application().link_translation);
     parts.version = http::Version::HTTP_11;
+    let is_error = parts.status.is_client_error() || parts.status.is_server_error();
+    if client.is_some() && is_error {
+        let (id, application) = (access.id(), &map.application().name);
+        let status = parts.status.as_u16();
+        tracing::info!(request_id = %id, %application, status, code = "websocket_refused", "the application refuses a WebSocket");
+    }
     // In the tunnel 200 means that the application agreed to the handshake.
     if let (Some(client), StatusCode::OK) = (client, parts.status) {
         let mut answer = Response::from_parts(parts, body);

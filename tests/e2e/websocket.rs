@@ -426,9 +426,9 @@ async fn a_refusal_is_the_applications_and_anything_else_is_a_bad_response() {
                 !answer.headers.contains_key("sec-websocket-accept"),
                 "{case}"
             );
+            let id = answer.header("x-request-id");
+            let line = stand.access_line(id).await;
             if status == 502 {
-                let id = answer.header("x-request-id");
-                let line = stand.access_line(id).await;
                 assert_eq!(line["error"], "backend_bad_response", "{case}");
             } else {
                 assert!(
@@ -436,6 +436,12 @@ async fn a_refusal_is_the_applications_and_anything_else_is_a_bad_response() {
                     "{case}"
                 );
             }
+            let log = stand.gateway().log();
+            let told = log
+                .iter()
+                .filter(|line| line.contains("\"websocket_refused\"") && line.contains(id));
+            let is_refusal = [401, 426].contains(&status);
+            assert_eq!(told.count(), usize::from(is_refusal), "{case}");
             for (status_of, name, value) in [
                 (401, "www-authenticate", "Basic realm=\"x\""),
                 (302, "location", "/sign-in"),
