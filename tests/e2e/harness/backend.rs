@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ServerConfig;
 use serde_json::{Map, Value, json};
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -38,6 +39,8 @@ pub(crate) fn body(octets: impl Into<Bytes>) -> ResponseBody {
 pub(crate) struct Backend {
     address: SocketAddr,
     task: JoinHandle<()>,
+    /// Its port, once it has stopped: bound, so that nobody else is given it, and refusing.
+    kept: Option<Socket>,
 }
 
 impl Backend {
@@ -64,7 +67,14 @@ impl Backend {
         let internal = format!("{}:{}", words::internal_name(name), address.port());
         let control = AppControl::new(internal.parse().expect("a host"), Clock::system());
         let task = tokio::spawn(app::serve(listener, control.clone()));
-        (Self { address, task }, control)
+        (
+            Self {
+                address,
+                task,
+                kept: None,
+            },
+            control,
+        )
     }
 
     /// Answers requests over HTTP/1.1 as `handler` does.
@@ -160,17 +170,25 @@ impl Backend {
                 while connections.try_join_next().is_some() {}
             }
         });
-        Self { address, task }
+        Self {
+            address,
+            task,
+            kept: None,
+        }
     }
 
     /// An application that another process is, at this port.
     pub(crate) fn elsewhere(port: u16) -> Self {
         let address = ([127, 0, 0, 1], port).into();
         let task = tokio::spawn(async {});
-        Self { address, task }
+        Self {
+            address,
+            task,
+            kept: None,
+        }
     }
 
-    /// A port that refuses: it was bound a moment ago and nobody listens there.
+    /// A port that refuses: it is bound, and nobody listens there.
     pub(crate) async fn refusing() -> Self {
         let mut backend = Self::raw(|_| async {}).await;
         backend.stop().await;
@@ -182,10 +200,15 @@ impl Backend {
         self.address
     }
 
-    /// Stops it and waits until its port refuses.
+    /// Stops it and waits until its port refuses. Whoever is to follow can still listen there.
     pub(crate) async fn stop(&mut self) {
         self.task.abort();
         let _ = (&mut self.task).await;
+        let kept = Socket::new(Domain::for_address(self.address), Type::STREAM, None).unwrap();
+        kept.set_reuse_address(true).unwrap();
+        if kept.bind(&self.address.into()).is_ok() {
+            self.kept = Some(kept);
+        }
     }
 }
 
