@@ -127,7 +127,7 @@ impl Looked<'_> {
             return Finding::warning(
                 code.as_str(),
                 format!("{detail} (this check waits no longer)"),
-                "see what the application does at its first page; where it is slow by nature, `timeouts: { first_byte: … }` says how long people wait",
+                "see what the application does at its first page; people wait for it as long as `timeouts: { first_byte: … }` says",
             );
         }
         Finding::error(code.as_str(), detail, remedy(code, self.via.is_none()))

@@ -8,6 +8,9 @@ use crate::model::Finding;
 use crate::translate::crawl::Inside;
 use crate::tunnel::{Inspected, Served};
 
+/// The unit of its service.
+const CONNECTOR_UNIT: &str = "appproxy-connector.service";
+
 /// Seconds by which clocks may differ: certificates are not valid before they were issued.
 const SKEW: i64 = 60;
 
@@ -51,6 +54,8 @@ pub struct Running {
     pub tunnels: usize,
     /// What it may reach, as it was read.
     pub allow: Vec<String>,
+    /// How many files and sockets it may have open; `None` where there is no limit, or it does not tell.
+    pub open_files: Option<u64>,
 }
 
 /// Who a connector is.
@@ -81,7 +86,8 @@ pub enum Reached {
 /// Judges it all.
 #[must_use]
 pub fn check(known: &Known<'_>) -> Vec<Line> {
-    let mut lines = system::limits();
+    let running = known.running.as_ref();
+    let mut lines = system::limits(running.map(|one| one.open_files), CONNECTOR_UNIT);
     lines.push(allowed(known.config));
     lines.extend(enrolled(known));
     lines.extend(gateways(known));
@@ -331,7 +337,12 @@ mod tests {
     fn runs(tunnels: usize) -> Option<Running> {
         let allow = vec!["wiki.corp:80".to_owned()];
         let id = "c1".to_owned();
-        Some(Running { id, tunnels, allow })
+        Some(Running {
+            id,
+            tunnels,
+            allow,
+            open_files: None,
+        })
     }
 
     fn known(config: &ConnectorConfig) -> Known<'_> {

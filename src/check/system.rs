@@ -17,30 +17,83 @@ const FEW_PORTS: u32 = 16_000;
 /// Octets that should be left beside a store.
 const LITTLE_ROOM: u64 = 200 << 20;
 
-/// Open files, and ports for connections from here.
-pub(super) fn limits() -> Vec<Line> {
-    let most = getrlimit(Resource::Nofile).maximum;
-    let files = match most {
-        Some(most) if most < FEW_FILES => Line::found(
-            Area::System,
-            "open files",
-            Finding::warning(
-                "few_open_files",
-                format!(
-                    "a process may open {most} files here: some {} connections, and no more",
-                    most / 2
-                ),
-                "write `LimitNOFILE=1048576` into the service, or run `ulimit -n 65536` before",
+/// Where units of services are, the operator's before the package's.
+const UNITS: [&str; 2] = ["/etc/systemd/system", "/usr/lib/systemd/system"];
+
+/// Open files, and ports for connections from here. `running` is what a process that runs may open (`None`:
+/// no limit, or it is not known), and `unit` the name of its service.
+pub(super) fn limits(running: Option<Option<u64>>, unit: &str) -> Vec<Line> {
+    let files = match running {
+        Some(most) => files("the one that runs", most),
+        None => match of_service(unit) {
+            Some(most) => files("the service", most),
+            // As a start raises it.
+            None => files(
+                "a process of this account",
+                getrlimit(Resource::Nofile).maximum,
             ),
-        ),
-        Some(most) => Line::pass(Area::System, "open files", format!("{most} may be open")),
-        None => Line::pass(Area::System, "open files", "no limit"),
+        },
     };
-    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
-    vec![files, ports(text.ok().as_deref())]
+    vec![files, ports()]
 }
 
-fn ports(range: Option<&str>) -> Line {
+/// Ports for connections from here.
+pub(super) fn ports() -> Line {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range");
+    of_range(text.ok().as_deref())
+}
+
+/// What the line of open files is about.
+pub(super) const OPEN_FILES: &str = "open files";
+
+fn files(whose: &str, most: Option<u64>) -> Line {
+    let subject = OPEN_FILES;
+    match most {
+        Some(most) if most < FEW_FILES => {
+            let what = format!(
+                "{whose} may open {most} files: some {} connections, and no more",
+                most / 2
+            );
+            let remedy = "write `LimitNOFILE=1048576` into the service, or run `ulimit -n 65536` before it starts; then restart it";
+            Line::found(
+                Area::System,
+                subject,
+                Finding::warning("few_open_files", what, remedy),
+            )
+        }
+        Some(most) => Line::pass(Area::System, subject, format!("{whose} may open {most}")),
+        None => Line::pass(Area::System, subject, "no limit"),
+    }
+}
+
+/// The texts of a unit, the one that counts first.
+pub(super) fn unit(name: &str) -> Option<String> {
+    let files = UNITS.map(|folder| Path::new(folder).join(name));
+    files
+        .iter()
+        .find_map(|file| std::fs::read_to_string(file).ok())
+}
+
+/// What the unit of a service lets it open; `None` where there is none, or it says nothing of it.
+fn of_service(name: &str) -> Option<Option<u64>> {
+    limit_of(&unit(name)?)
+}
+
+/// What a unit lets its service open (`systemd.exec`(5), `LimitNOFILE=`); the last one counts.
+fn limit_of(unit: &str) -> Option<Option<u64>> {
+    let mut values = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("LimitNOFILE="));
+    let value = values.next_back()?.trim();
+    // The hard limit is what a start raises it to.
+    let hard = value.rsplit(':').next().unwrap_or(value);
+    match hard {
+        "infinity" => Some(None),
+        number => number.parse().ok().map(Some),
+    }
+}
+
+fn of_range(range: Option<&str>) -> Line {
     let subject = "ports for connections";
     let mut bounds = range
         .unwrap_or_default()
@@ -89,11 +142,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_unit_says_how_many_files() {
+        for (unit, expected) in [
+            ("[Service]\nLimitNOFILE=1048576\n", Some(Some(1_048_576))),
+            ("LimitNOFILE=1024:524288\n", Some(Some(524_288))),
+            ("LimitNOFILE=1024\nLimitNOFILE=infinity\n", Some(None)),
+            ("LimitNOFILE=many\n", None),
+            ("#LimitNOFILE=1\n", None),
+        ] {
+            assert_eq!(limit_of(unit), expected, "{unit}");
+        }
+        let code = |most| files("x", most).finding().map(|finding| finding.code);
+        assert_eq!(code(Some(1024)), Some("few_open_files"));
+        assert_eq!(code(Some(65_536)), None);
+        assert_eq!(code(None), None);
+    }
+
+    #[test]
     fn few_ports_are_told() {
-        assert!(ports(Some("32768\t60999\n")).finding().is_none());
-        let line = ports(Some("50000 50999"));
+        assert!(of_range(Some("32768\t60999\n")).finding().is_none());
+        let line = of_range(Some("50000 50999"));
         assert_eq!(line.finding().unwrap().code, "few_ports");
-        assert!(ports(None).finding().is_none());
-        assert!(ports(Some("x y")).finding().is_none());
+        assert!(of_range(None).finding().is_none());
+        assert!(of_range(Some("x y")).finding().is_none());
     }
 }

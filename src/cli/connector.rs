@@ -115,6 +115,7 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
         .map_err(|e| Exit::configuration(&config.file, "log", e.to_string()))?;
     let handed_in = net::inherited_listeners()
         .map_err(|e| Exit::failed(format!("cannot take the inherited listeners: {e}")))?;
+    net::raise_descriptors();
     let runtime = super::runtime(config.workers)?;
     runtime.block_on(async move {
         let mut handed_in = handed_in.into_iter();

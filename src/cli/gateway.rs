@@ -1,13 +1,13 @@
 //! `appproxy gateway`: from the configuration to a running gateway.
 
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::listeners::{addresses, inherited, joined, listeners};
 use super::reload::Reloader;
 use super::service::Service;
 use super::watched::Watched;
@@ -18,7 +18,6 @@ use crate::config::{CertificateFiles, GatewayConfig};
 use crate::gateway::{self, Gateway, Parts};
 use crate::local::{self, Local, LocalError};
 use crate::model::Finding;
-use crate::net;
 use crate::shutdown::{Signals, Told};
 use crate::store::{self, Store, StoreError, StoreKeys};
 use crate::telemetry;
@@ -47,14 +46,7 @@ pub(super) fn run(config: &Path, local_connector: bool) -> Result<(), Exit> {
         let mut inherited = inherited.into_iter();
         let [https, http, tunnel] = listeners(&config, &mut inherited)?;
         let watched = Watched::prepare(&config, inherited.next())?;
-        let addresses = |all: &[TcpListener]| -> Vec<String> {
-            all.iter()
-                .filter_map(|l| l.local_addr().ok())
-                .map(|a| a.to_string())
-                .collect()
-        };
-        let (on_https, on_http) = (addresses(&https), addresses(&http));
-        let on_tunnel = addresses(&tunnel);
+        let bound = [&https, &http, &tunnel].map(|all| addresses(all));
         let doors = tunnel.first().or_else(|| https.first());
         let door = doors.and_then(|door| door.local_addr().ok());
         let parts = Parts {
@@ -70,7 +62,8 @@ pub(super) fn run(config: &Path, local_connector: bool) -> Result<(), Exit> {
             .await
             .map_err(|e| Exit::failed(e.to_string()))?;
         let on_metrics = watched.serve(&gateway);
-        let reloader = Reloader::new(&gateway, &clock);
+        let all = bound.iter().flatten().copied();
+        let reloader = Reloader::new(&gateway, all.chain(on_metrics).collect(), &clock);
         let _taking = take_orders(&reloader, &gateway.config()).await?;
         let _local = match door.filter(|_| local_connector) {
             Some(door) => Some(start_local(&gateway, &*store, door, &clock).await?),
@@ -79,10 +72,10 @@ pub(super) fn run(config: &Path, local_connector: bool) -> Result<(), Exit> {
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             applications = gateway.config().applications.len(),
-            https = on_https.join(" "),
-            http = on_http.join(" "),
-            tunnel = on_tunnel.join(" "),
-            metrics = on_metrics,
+            https = joined(&bound[0]),
+            http = joined(&bound[1]),
+            tunnel = joined(&bound[2]),
+            metrics = on_metrics.map(|address| address.to_string()),
             "gateway ready"
         );
         record_start(&gateway);
@@ -333,63 +326,15 @@ pub(super) async fn open_store(config: &GatewayConfig) -> Result<Arc<dyn Store>,
         .map_err(|e| at_key(e.to_string()))?;
     let opened = store::open_sqlite(&config.store, keys).await;
     opened.map_err(|error| match error {
-        StoreError::WrongKey => at_key(error.to_string()),
+        StoreError::WrongKey => Exit::Findings(vec![wrong_key(config, error.to_string())]),
         error => Exit::failed(error.to_string()),
     })
 }
 
-/// The listeners a supervisor handed in.
-fn inherited(config: &GatewayConfig) -> Result<Vec<StdListener>, Exit> {
-    let inherited = net::inherited_listeners()
-        .map_err(|e| Exit::failed(format!("cannot take the inherited listeners: {e}")))?;
-    let (have, wanted) = (
-        inherited.len(),
-        [
-            config.listen.https.len(),
-            config.listen.http.len(),
-            config.listen.tunnel.len(),
-            usize::from(config.listen.metrics.is_some()),
-        ]
-        .iter()
-        .sum::<usize>(),
+fn wrong_key(config: &GatewayConfig, what: String) -> Finding {
+    let remedy = format!(
+        "name the key that it was made with, in `store_key` or beside {0}; where that is lost, `appproxy gateway restore` makes another store out of a backup and its key",
+        config.store.display()
     );
-    if have > wanted {
-        let text = format!("{have} listeners were handed in, the configuration names {wanted}");
-        return Err(Exit::Findings(vec![unusable(&config.places.listen, text)]));
-    }
-    Ok(inherited)
-}
-
-/// The configured listeners: https, http, tunnel. The inherited ones take their places in that
-/// order, and the one for metrics comes last.
-fn listeners(
-    config: &GatewayConfig,
-    inherited: &mut impl Iterator<Item = StdListener>,
-) -> Result<[Vec<TcpListener>; 3], Exit> {
-    let mut open = |addresses: &[SocketAddr]| -> Result<Vec<TcpListener>, Exit> {
-        addresses
-            .iter()
-            .map(|&address| take_or_bind(inherited, address))
-            .collect()
-    };
-    let listen = &config.listen;
-    Ok([
-        open(&listen.https)?,
-        open(&listen.http)?,
-        open(&listen.tunnel)?,
-    ])
-}
-
-fn take_or_bind(
-    inherited: &mut impl Iterator<Item = StdListener>,
-    address: SocketAddr,
-) -> Result<TcpListener, Exit> {
-    let listener = match inherited.next() {
-        Some(listener) => Ok(listener),
-        // Its error names the address.
-        None => net::bind(address),
-    };
-    listener
-        .and_then(TcpListener::from_std)
-        .map_err(|error| Exit::failed(error.to_string()))
+    Finding::error("store_key_wrong", what, remedy).at(config.places.store_key.clone())
 }

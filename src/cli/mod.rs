@@ -14,6 +14,7 @@ mod gateway;
 mod generate;
 mod init;
 mod link;
+mod listeners;
 mod login;
 mod orders;
 mod prompt;

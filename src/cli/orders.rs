@@ -73,7 +73,7 @@ pub(super) mod paths {
     pub(in crate::cli) const LOG_LEVEL: &str = "/log-level";
     /// The connectors that have a tunnel.
     pub(in crate::cli) const CONNECTED: &str = "/connected";
-    /// Which file it goes by, and whether that says what is in force.
+    /// Which file it goes by, whether that says what is in force, and what it has of its host.
     pub(in crate::cli) const IN_FORCE: &str = "/in-force";
     /// What connectors find at an `application`, and on so many of its `pages`.
     pub(in crate::cli) const INSPECT: &str = "/inspect";
@@ -232,6 +232,20 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
     response
 }
 
+/// Why a gateway that runs was not understood.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unheard {
+    /// It takes connections at its socket, and says nothing.
+    #[error("it gave no answer within {0:?}")]
+    Silent(Duration),
+    /// The socket is another account's.
+    #[error("{0}: run this as root, or as the account that the gateway runs as")]
+    Denied(io::Error),
+    /// It cannot be asked for another reason.
+    #[error("{0}")]
+    Failed(String),
+}
+
 /// Gives an order to the gateway of a configuration; `None` where none runs.
 ///
 /// # Errors
@@ -241,28 +255,38 @@ pub(super) fn order<T: DeserializeOwned>(
     method: Method,
     path: &str,
 ) -> Result<Option<T>, Exit> {
+    ask(config, method, path, WHOLE).map_err(|error| {
+        let socket = config.admin_socket();
+        let socket = socket.display();
+        Exit::failed(format!("the gateway cannot be asked at {socket}: {error}"))
+    })
+}
+
+/// The same, for those who wait so long and no longer.
+///
+/// # Errors
+/// Where the order cannot be given, its answer is not understood, or it does not come in time.
+pub(super) fn ask<T: DeserializeOwned>(
+    config: &GatewayConfig,
+    method: Method,
+    path: &str,
+    patience: Duration,
+) -> Result<Option<T>, Unheard> {
     let socket = config.admin_socket();
-    let failed = |error: &dyn std::fmt::Display| {
-        Exit::failed(format!(
-            "the gateway cannot be asked at {}: {error}",
-            socket.display()
-        ))
-    };
-    let conversation = async { timeout(WHOLE, converse(&socket, method, path)).await };
-    match super::runtime(None)?.block_on(conversation) {
+    let runtime = super::runtime(None).map_err(|exit| Unheard::Failed(exit.texts().join("; ")))?;
+    let conversation = async { timeout(patience, converse(&socket, method, path)).await };
+    match runtime.block_on(conversation) {
         Ok(Ok(text)) => serde_json::from_slice(&text).map(Some).map_err(|error| {
-            failed(&format!(
+            Unheard::Failed(format!(
                 "its answer is not understood ({error}); is it of another version?"
             ))
         }),
         Ok(Err(error)) => match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
-            io::ErrorKind::PermissionDenied => Err(failed(&format!(
-                "{error}: run this as root, or as the account that the gateway runs as"
-            ))),
-            _ => Err(failed(&error)),
+            io::ErrorKind::PermissionDenied => Err(Unheard::Denied(error)),
+            _ => Err(Unheard::Failed(error.to_string())),
         },
-        Err(_) => Err(failed(&format!("it gave no answer within {WHOLE:?}"))),
+        Err(_) => Err(Unheard::Silent(patience)),
     }
 }
 

@@ -200,7 +200,12 @@ mod tests {
         let told = |id: &str, tunnels| {
             let id = id.to_owned();
             let allow = Vec::new();
-            Some(Running { id, tunnels, allow })
+            Some(Running {
+                id,
+                tunnels,
+                allow,
+                open_files: None,
+            })
         };
         for (starter, told, expected) in [
             (

@@ -1,5 +1,6 @@
 //! Reads a gateway's configuration again and puts it in force: the whole, or nothing.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +13,7 @@ use super::{Exit, START_AGAIN, gateway};
 use crate::clock::Clock;
 use crate::config::{Change, GatewayConfig};
 use crate::gateway::{Applied, ApplyError, Gateway};
+use crate::net;
 use crate::telemetry;
 use crate::telemetry::audit::{Actor, Record};
 
@@ -22,6 +24,8 @@ const LINES: usize = 100;
 #[derive(Debug)]
 pub(super) struct Reloader {
     file: PathBuf,
+    /// Where it listens, since its start.
+    listening: Vec<SocketAddr>,
     clock: Clock,
     gateway: Arc<Gateway>,
     /// Held by whoever reads, on a thread that may wait.
@@ -50,13 +54,17 @@ pub(super) enum Reloaded {
     },
 }
 
-/// Which file a gateway goes by, as it is told over the admin socket.
+/// Which file a gateway goes by, and what it has of its host, as it is told over the admin socket.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct InForce {
     /// The whole path.
     pub(super) file: PathBuf,
     /// Whether it says what is in force.
     pub(super) is_current: bool,
+    /// Where it listens; a gateway of an earlier version does not tell.
+    pub(super) listening: Option<Vec<SocketAddr>>,
+    /// How many files and sockets it may have open; `None` where there is no limit, or it does not tell.
+    pub(super) open_files: Option<u64>,
 }
 
 /// What is read, and why.
@@ -81,9 +89,14 @@ impl Cause<'_> {
 }
 
 impl Reloader {
-    pub(super) fn new(gateway: &Arc<Gateway>, clock: &Clock) -> Arc<Self> {
+    pub(super) fn new(
+        gateway: &Arc<Gateway>,
+        listening: Vec<SocketAddr>,
+        clock: &Clock,
+    ) -> Arc<Self> {
         Arc::new(Self {
             file: gateway.config().file,
+            listening,
             clock: clock.clone(),
             gateway: Arc::clone(gateway),
             one: Mutex::default(),
@@ -107,6 +120,8 @@ impl Reloader {
         InForce {
             file: file.unwrap_or_else(|_| self.file.clone()),
             is_current: compare.await.unwrap_or(false),
+            listening: Some(self.listening.clone()),
+            open_files: net::most_descriptors(),
         }
     }
 

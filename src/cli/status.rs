@@ -50,6 +50,8 @@ struct Told {
     tunnels: usize,
     connections: Vec<Connection>,
     in_flight: usize,
+    /// One that is older does not say.
+    open_files: Option<u64>,
     clock_skew_seconds: Option<i64>,
     allow: Vec<String>,
     tunnel_proxy: Option<String>,
@@ -116,6 +118,7 @@ pub(super) async fn running(config: &ConnectorConfig) -> Option<Running> {
         id: told.id,
         tunnels: told.tunnels,
         allow: told.allow,
+        open_files: told.open_files,
     })
 }
 

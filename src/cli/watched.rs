@@ -42,9 +42,9 @@ impl Watched {
     }
 
     /// Answers from now on, and returns where.
-    pub(super) fn serve<O: Observed>(self, observed: &Arc<O>) -> Option<String> {
+    pub(super) fn serve<O: Observed>(self, observed: &Arc<O>) -> Option<SocketAddr> {
         let (listener, recorder) = self.0?;
-        let address = listener.local_addr().ok().map(|a| a.to_string());
+        let address = listener.local_addr().ok();
         let observed = Arc::clone(observed) as Arc<dyn Observed>;
         tokio::spawn(Endpoint::new(Some(recorder), observed).serve_tcp(listener));
         address

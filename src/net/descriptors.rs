@@ -24,6 +24,12 @@ pub fn raise_descriptors() -> Option<u64> {
     }
 }
 
+/// How many descriptors this process may have open now; `None` where there is no limit.
+#[must_use]
+pub fn most_descriptors() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -33,5 +39,6 @@ mod tests {
         let limit = raise_descriptors();
         let now = getrlimit(Resource::Nofile);
         assert_eq!((limit, now.current), (now.maximum, now.maximum));
+        assert_eq!(most_descriptors(), limit);
     }
 }

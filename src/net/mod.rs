@@ -16,7 +16,7 @@ mod system;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use descriptors::raise_descriptors;
+pub use descriptors::{most_descriptors, raise_descriptors};
 pub use dial::{DialError, Dialled, Dialler, Refused};
 pub use options::{TunnelSockets, bind, inherited_listeners, tune_client};
 pub use proxy::ProxyFault;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Known;
+use super::{Known, Running};
 use crate::check::{Area, Line};
 use crate::model::{Finding, GroupName};
 use crate::store::{ConnectorRecord, Standing};
@@ -24,7 +24,7 @@ pub(super) fn look(known: &Known<'_>) -> Vec<Line> {
             None => Line::skip(
                 Area::Connectors,
                 subject,
-                "the store is not there yet: it is made at the first start",
+                "the store is not there yet, or cannot be read",
             ),
             Some(all) => of_group(subject, group, applications, all, known),
         }
@@ -74,8 +74,13 @@ fn of_group(
         .filter(|one| one.group == *group && one.removed.is_none())
         .collect();
     let needed = applications.join(", ");
-    let is_here = |one: &ConnectorRecord| known.connected.iter().any(|id| id == one.id.as_str());
+    let connected: &[String] = match &known.running {
+        Running::Told { connected, .. } => connected,
+        Running::No | Running::Unheard => &[],
+    };
+    let is_here = |one: &ConnectorRecord| connected.iter().any(|id| id == one.id.as_str());
     let here = own.iter().filter(|one| is_here(one)).count();
+    let registered = own.len();
     let finding = if own.is_empty() {
         Finding::error(
             "group_empty",
@@ -85,16 +90,23 @@ fn of_group(
             ),
         )
     } else if here > 0 {
-        let seen = format!("{here} of {} connectors have a tunnel", own.len());
+        let seen = format!("{here} of {registered} connectors have a tunnel");
         return Line::pass(Area::Connectors, subject, seen);
-    } else if !known.runs {
-        let why = format!(
-            "registered: {}; no gateway runs here to be connected to",
-            own.len()
-        );
-        return Line::skip(Area::Connectors, subject, why);
     } else {
-        away(group, &own, &needed)
+        match known.running {
+            Running::No => {
+                let why =
+                    format!("registered: {registered}; no gateway runs here to be connected to");
+                return Line::skip(Area::Connectors, subject, why);
+            }
+            Running::Unheard => {
+                let why = format!(
+                    "registered: {registered}; the gateway that runs does not tell which have a tunnel"
+                );
+                return Line::skip(Area::Connectors, subject, why);
+            }
+            Running::Told { .. } => away(group, &own, &needed),
+        }
     };
     Line::found(Area::Connectors, subject, finding)
 }

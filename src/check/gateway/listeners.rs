@@ -1,22 +1,46 @@
 //! Ports: whether the gateway has them, or could.
 
-use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use super::Known;
+use super::{GATEWAY_UNIT, Known, Running};
+use crate::check::system::unit;
 use crate::check::{Area, Line};
 use crate::model::Finding;
 
-/// Where the unit of the gateway's service is.
-const UNITS: [&str; 2] = [
-    "/etc/systemd/system/appproxy-gateway.service",
-    "/usr/lib/systemd/system/appproxy-gateway.service",
-];
-
 /// For a connection to a port of this host.
 const KNOCK: Duration = Duration::from_millis(500);
+
+/// The gateway that runs, as far as its ports go.
+#[derive(Debug, Clone, Copy)]
+enum Runs<'a> {
+    /// There is none.
+    No,
+    /// It does not tell where it listens.
+    Somewhere,
+    /// It listens there.
+    At(&'a [SocketAddr]),
+}
+
+impl Runs<'_> {
+    const fn any(self) -> bool {
+        !matches!(self, Self::No)
+    }
+
+    /// Whether it may have this address: who hands in a listener may have it listen on all addresses where the
+    /// configuration has one, and the reverse.
+    fn may_have(self, address: SocketAddr) -> bool {
+        let Self::At(listening) = self else {
+            return self.any();
+        };
+        listening.iter().any(|own| {
+            let fits = own.ip() == address.ip();
+            let is_all = own.ip().is_unspecified() || address.ip().is_unspecified();
+            own.port() == address.port() && (fits || is_all)
+        })
+    }
+}
 
 /// Looks at each address that the configuration names.
 pub(super) fn look(known: &Known<'_>) -> Vec<Line> {
@@ -27,25 +51,30 @@ pub(super) fn look(known: &Known<'_>) -> Vec<Line> {
         ("listen.tunnel", &listen.tunnel[..]),
         ("listen.metrics", listen.metrics.as_slice()),
     ];
+    let runs = match &known.running {
+        Running::No => Runs::No,
+        Running::Told {
+            listening: Some(listening),
+            ..
+        } => Runs::At(listening),
+        Running::Told { .. } | Running::Unheard => Runs::Somewhere,
+    };
     let all = named
         .into_iter()
         .flat_map(|(key, addresses)| addresses.iter().map(move |address| (key, *address)));
-    all.map(|(key, address)| of_address(key, address, known.runs))
+    all.map(|(key, address)| of_address(key, address, runs))
         .collect()
 }
 
-fn of_address(key: &str, address: SocketAddr, runs: bool) -> Line {
+fn of_address(key: &str, address: SocketAddr, runs: Runs<'_>) -> Line {
     let subject = format!("{key} {address}");
     let error = match TcpListener::bind(address) {
-        Ok(_) if runs => return Line::found(Area::Listeners, subject, not_open()),
+        Ok(_) if runs.any() => return Line::found(Area::Listeners, subject, not_open()),
         Ok(_) => return Line::pass(Area::Listeners, subject, "free"),
         Err(error) => error,
     };
     let finding = match error.kind() {
-        io::ErrorKind::AddrInUse if runs => {
-            return Line::pass(Area::Listeners, subject, IN_USE);
-        }
-        io::ErrorKind::AddrInUse => taken(address.port()),
+        io::ErrorKind::AddrInUse => return in_use(subject, address, runs),
         io::ErrorKind::PermissionDenied => return forbidden(subject, address, runs),
         io::ErrorKind::AddrNotAvailable => Finding::error(
             "address_not_here",
@@ -61,6 +90,14 @@ fn of_address(key: &str, address: SocketAddr, runs: bool) -> Line {
     Line::found(Area::Listeners, subject, finding)
 }
 
+/// Somebody listens there: the gateway, or another.
+fn in_use(subject: String, address: SocketAddr, runs: Runs<'_>) -> Line {
+    match runs.may_have(address) {
+        true => Line::pass(Area::Listeners, subject, IN_USE),
+        false => Line::found(Area::Listeners, subject, taken(address.port(), runs)),
+    }
+}
+
 const IN_USE: &str = "in use, and a gateway runs here";
 
 fn not_open() -> Finding {
@@ -71,20 +108,27 @@ fn not_open() -> Finding {
     )
 }
 
-fn taken(port: u16) -> Finding {
-    Finding::error(
-        "port_taken",
-        "another program listens on this port, so the gateway cannot start",
-        format!("see which one it is: `ss -ltnp 'sport = :{port}'`; end it, or write another port"),
-    )
+fn taken(port: u16, runs: Runs<'_>) -> Finding {
+    let (what, then) = match runs.any() {
+        true => (
+            "another program listens on this port, and not the gateway that runs",
+            "end it and restart the gateway",
+        ),
+        false => (
+            "another program listens on this port, so the gateway cannot start",
+            "end it",
+        ),
+    };
+    let remedy =
+        format!("see which one it is: `ss -ltnp 'sport = :{port}'`; {then}, or write another port");
+    Finding::error("port_taken", what, remedy)
 }
 
 /// This account may not try the port. Somebody who listens there can be heard all the same, and the service may be
 /// allowed what this account is not.
-fn forbidden(subject: String, address: SocketAddr, runs: bool) -> Line {
-    let finding = match (somebody_listens(address), runs) {
-        (true, true) => return Line::pass(Area::Listeners, subject, IN_USE),
-        (true, false) => taken(address.port()),
+fn forbidden(subject: String, address: SocketAddr, runs: Runs<'_>) -> Line {
+    let finding = match (somebody_listens(address), runs.any()) {
+        (true, _) => return in_use(subject, address, runs),
         (false, true) => not_open(),
         (false, false) if service_may() => {
             let seen = "free; this account may not listen there, and the service may";
@@ -110,10 +154,7 @@ fn somebody_listens(address: SocketAddr) -> bool {
 
 /// Whether the unit of the service, the package's or the operator's, gives it ports below 1024.
 fn service_may() -> bool {
-    let units = UNITS
-        .iter()
-        .filter_map(|unit| fs::read_to_string(unit).ok());
-    units.into_iter().any(|unit| {
+    unit(GATEWAY_UNIT).is_some_and(|unit| {
         let mut lines = unit.lines();
         lines.any(|line| {
             line.starts_with("AmbientCapabilities=") && line.contains("CAP_NET_BIND_SERVICE")
@@ -133,20 +174,26 @@ mod tests {
     fn a_port_is_free_or_taken_or_nowhere() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        assert_eq!(
-            code(&of_address("listen.https", address, false)),
-            Some("port_taken")
-        );
-        assert_eq!(code(&of_address("listen.https", address, true)), None);
+        let at = [address];
+        let everywhere = [SocketAddr::new(
+            Ipv4Addr::UNSPECIFIED.into(),
+            address.port(),
+        )];
+        let elsewhere = ["127.0.0.1:1".parse().unwrap()];
+        let told = |runs| code(&of_address("listen.https", address, runs));
+        assert_eq!(told(Runs::No), Some("port_taken"));
+        for runs in [Runs::Somewhere, Runs::At(&at), Runs::At(&everywhere)] {
+            assert_eq!(told(runs), None, "{runs:?}");
+        }
+        // A gateway runs, and it is another who has the port.
+        assert_eq!(told(Runs::At(&elsewhere)), Some("port_taken"));
         drop(taken);
-        assert_eq!(code(&of_address("listen.https", address, false)), None);
+        assert_eq!(told(Runs::No), None);
+        assert_eq!(told(Runs::Somewhere), Some("port_not_open"));
+        assert_eq!(told(Runs::At(&elsewhere)), Some("port_not_open"));
+        let nowhere = "192.0.2.1:443".parse().unwrap();
         assert_eq!(
-            code(&of_address("listen.https", address, true)),
-            Some("port_not_open")
-        );
-        let elsewhere = "192.0.2.1:443".parse().unwrap();
-        assert_eq!(
-            code(&of_address("listen.https", elsewhere, false)),
+            code(&of_address("listen.https", nowhere, Runs::No)),
             Some("address_not_here")
         );
     }
@@ -155,12 +202,13 @@ mod tests {
     fn a_port_that_this_account_may_not_try_is_knocked_at() {
         let there = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = there.local_addr().unwrap();
-        let told = |runs| forbidden("x".to_owned(), address, runs);
-        assert_eq!(code(&told(true)), None);
-        assert_eq!(code(&told(false)), Some("port_taken"));
+        let told = |runs| code(&forbidden("x".to_owned(), address, runs));
+        assert_eq!(told(Runs::Somewhere), None);
+        assert_eq!(told(Runs::No), Some("port_taken"));
+        assert_eq!(told(Runs::At(&[])), Some("port_taken"));
         drop(there);
-        assert_eq!(code(&told(true)), Some("port_not_open"));
+        assert_eq!(told(Runs::Somewhere), Some("port_not_open"));
         let expected = (!service_may()).then_some("port_forbidden");
-        assert_eq!(code(&told(false)), expected);
+        assert_eq!(told(Runs::No), expected);
     }
 }

@@ -6,11 +6,12 @@ mod names;
 mod providers;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use tokio::time::Instant;
 
-use super::{Area, Line, PATIENCE, system};
+use super::{Area, Line, system};
 use crate::certs::Loaded;
 use crate::certs::diagnose::{Certificate, covers};
 use crate::clock::Clock;
@@ -26,6 +27,9 @@ const REFUSED: [&str; 3] = [
     "certificate_is_authority",
 ];
 
+/// The unit of its service.
+const GATEWAY_UNIT: &str = "appproxy-gateway.service";
+
 /// What is known before anything is asked.
 #[derive(Debug)]
 pub struct Known<'a> {
@@ -39,20 +43,45 @@ pub struct Known<'a> {
     pub has_all_certificates: bool,
     /// Now.
     pub clock: &'a Clock,
-    /// Whether a gateway runs with it, on this host.
-    pub runs: bool,
-    /// The connectors that have a tunnel to it, by their identifiers.
-    pub connected: Vec<String>,
+    /// The gateway that runs with it, on this host.
+    pub running: Running,
     /// The connectors in its store; `None` where it cannot be opened, or is not there yet.
     pub connectors: Option<&'a [ConnectorRecord]>,
     /// Where people are sent back to after a sign-in.
     pub redirect_uri: Option<String>,
 }
 
-/// Looks at everything, side by side.
-pub async fn check(known: &Known<'_>) -> Vec<Line> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut lines = system::limits();
+/// The gateway that runs.
+#[derive(Debug)]
+pub enum Running {
+    /// There is none.
+    No,
+    /// It told of itself.
+    Told {
+        /// Where it listens; one of an earlier version does not tell.
+        listening: Option<Vec<SocketAddr>>,
+        /// How many files and sockets it may have open; `None` where there is no limit, or it does not tell.
+        open_files: Option<u64>,
+        /// The connectors that have a tunnel to it, by their identifiers.
+        connected: Vec<String>,
+    },
+    /// There is one, and nothing is known of it.
+    Unheard,
+}
+
+/// Looks at everything, side by side, and until then.
+pub async fn check(known: &Known<'_>, deadline: Instant) -> Vec<Line> {
+    let mut lines = match known.running {
+        Running::No => system::limits(None, GATEWAY_UNIT),
+        Running::Told { open_files, .. } => system::limits(Some(open_files), GATEWAY_UNIT),
+        Running::Unheard => {
+            let why = "the gateway that runs does not tell";
+            vec![
+                Line::skip(Area::System, system::OPEN_FILES, why),
+                system::ports(),
+            ]
+        }
+    };
     // A name alone lies in this folder.
     let folder = known.config.store.parent();
     let folder = folder.filter(|folder| !folder.as_os_str().is_empty());

@@ -6,7 +6,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Known, is_passed_through, opened};
+use super::{Known, Running, is_passed_through, opened};
 use crate::certs::diagnose::{Certificate, covers};
 use crate::check::endpoint::{Endpoint, look_at};
 use crate::check::{Area, Line, Outcome, in_time};
@@ -124,7 +124,7 @@ async fn of_name(
     };
     let text: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     let text = text.join(", ");
-    if !known.runs {
+    if matches!(known.running, Running::No) {
         return vec![
             Line::pass(Area::Names, subject, format!("has {text}")),
             Line::skip(

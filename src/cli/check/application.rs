@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use http::Method;
 use url::form_urlencoded;
 
-use super::super::Exit;
-use super::super::orders::{self, Told, paths};
+use super::super::orders::{self, Told, Unheard, paths};
 use crate::check::application::{Helped, Looked};
-use crate::check::{Area, Line, links};
+use crate::check::{Area, Line, PATIENCE, links};
 use crate::clock::Clock;
 use crate::config::GatewayConfig;
 use crate::model::{Application, BodyKind, Finding};
@@ -35,12 +34,13 @@ pub(super) fn only(config: &GatewayConfig, name: &str) -> Result<GatewayConfig, 
 }
 
 /// What the running gateway found through its connectors, or `None` where none runs.
-pub(super) fn ask(config: &GatewayConfig, name: &str, pages: u8) -> Result<Option<Told>, Exit> {
+pub(super) fn ask(config: &GatewayConfig, name: &str, pages: u8) -> Result<Option<Told>, Unheard> {
     let query: String = form_urlencoded::Serializer::new(String::new())
         .append_pair("application", name)
         .append_pair("pages", &pages.to_string())
         .finish();
-    orders::order(config, Method::GET, &format!("{}?{query}", paths::INSPECT))
+    let path = format!("{}?{query}", paths::INSPECT);
+    orders::ask(config, Method::GET, &path, PATIENCE)
 }
 
 /// What it comes to.

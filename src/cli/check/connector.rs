@@ -11,6 +11,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::super::connector::{Prepared, prepare};
 use super::super::{Exit, runtime, status};
+use super::Looked;
+use super::bundle::Settings;
 use crate::check::connector::{Enrolled, Known, Reached, Visited, check};
 use crate::check::{Area, Line, PATIENCE, links};
 use crate::clock::Clock;
@@ -24,13 +26,20 @@ use crate::tunnel::Served;
 const AT_ONCE: usize = 32;
 
 /// Every line of a connector's file, or what keeps it from being read.
-pub(super) fn look(file: &Path, app: Option<&str>, clock: &Clock) -> Result<Vec<Line>, Exit> {
+pub(super) fn look(file: &Path, app: Option<&str>, clock: &Clock) -> Result<Looked, Exit> {
     let prepared = match prepare(file, clock) {
         Ok(prepared) => prepared,
-        Err(Exit::Findings(found)) => return Ok(unread(file, found)),
+        Err(Exit::Findings(found)) => {
+            return Ok(Looked {
+                lines: unread(file, found),
+                settings: Settings::unread(file),
+            });
+        }
         Err(other) => return Err(other),
     };
-    runtime(None)?.block_on(look_at(prepared, app, clock))
+    let settings = Settings::of_connector(&prepared.config, &prepared.proxies);
+    let lines = runtime(None)?.block_on(look_at(prepared, app, clock))?;
+    Ok(Looked { lines, settings })
 }
 
 fn unread(file: &Path, found: Vec<Finding>) -> Vec<Line> {

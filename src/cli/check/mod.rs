@@ -1,30 +1,28 @@
 //! `appproxy check`: what stands between this host and people who open an application.
 
 mod application;
+mod bundle;
 mod connector;
 mod report;
+mod running;
 
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use http::Method;
-use serde_json::json;
-
+use self::bundle::Settings;
 use self::report::{as_json, as_text};
 use super::check_cert::severity;
 use super::gateway::Examined;
-use super::orders::{self, paths};
-use super::reload::InForce;
 use super::{Exit, gateway};
 use crate::check::gateway::{Known, check};
-use crate::check::{Area, Line};
+use crate::check::{Area, Line, PATIENCE};
 use crate::clock::Clock;
-use crate::config::{CONNECTOR_FILE, Described, GATEWAY_FILE, GatewayConfig};
+use crate::config::{CONNECTOR_FILE, GATEWAY_FILE, GatewayConfig};
 use crate::gateway::redirect_uri;
 use crate::model::{Finding, Severity};
 use crate::store::ConnectorRecord;
+use tokio::time::Instant;
 
 /// Tell what is wrong with a gateway or a connector here, and what to do about it
 ///
@@ -67,14 +65,13 @@ pub(super) struct Check {
 /// What is known of one file.
 struct Looked {
     lines: Vec<Line>,
-    /// A gateway's, where it is right.
-    config: Option<GatewayConfig>,
+    settings: Settings,
 }
 
 impl Check {
     pub(super) fn run(&self) -> Result<(), Exit> {
         let clock = Clock::system();
-        let (mut lines, mut configs) = (Vec::new(), Vec::new());
+        let (mut lines, mut settings) = (Vec::new(), Vec::new());
         let files = self.files();
         if files.is_empty() {
             lines.push(nothing_there());
@@ -91,10 +88,10 @@ impl Check {
         for looked in all {
             let looked = looked.map_err(|_| Exit::failed("a file could not be looked at"))??;
             lines.extend(looked.lines);
-            configs.extend(looked.config);
+            settings.push(looked.settings);
         }
         if let Some(file) = &self.bundle {
-            bundle(file, &configs, &lines)?;
+            bundle::write(file, &settings, &lines)?;
         }
         let text = match self.json {
             true => format!("{:#}\n", as_json(&lines)),
@@ -124,9 +121,7 @@ impl Check {
     fn look_at(&self, file: &Path, clock: &Clock) -> Result<Looked, Exit> {
         let examined = gateway::examine(file, clock);
         if examined.findings.iter().any(|one| one.code == "wrong_kind") {
-            let lines = connector::look(file, self.app.as_deref(), clock)?;
-            let config = None;
-            return Ok(Looked { lines, config });
+            return connector::look(file, self.app.as_deref(), clock);
         }
         let lines = match (&examined.config, &self.app) {
             (None, _) => unread(file, examined.findings.clone()),
@@ -136,10 +131,11 @@ impl Check {
                 Err(finding) => vec![Line::found(Area::Applications, name, *finding)],
             },
         };
-        Ok(Looked {
-            lines,
-            config: examined.config,
-        })
+        let settings = match &examined.config {
+            Some(config) => Settings::of_gateway(config),
+            None => Settings::unread(file),
+        };
+        Ok(Looked { lines, settings })
     }
 }
 
@@ -179,13 +175,12 @@ fn look(
     app: Option<(&str, u8)>,
     clock: &Clock,
 ) -> Result<Vec<Line>, Exit> {
-    let connected: Option<Vec<String>> = orders::order(config, Method::GET, paths::CONNECTED)?;
-    let runs = connected.is_some();
-    let in_force: Option<InForce> = orders::order(config, Method::GET, paths::IN_FORCE)?;
+    let deadline = Instant::now() + PATIENCE;
     // What the connectors see of an application takes as long as all else, and comes beside it.
     thread::scope(|scope| {
         let asked =
             app.map(|(name, pages)| scope.spawn(move || application::ask(config, name, pages)));
+        let (running, heard) = running::look(config)?;
         let here = super::runtime(None)?.block_on(async {
             let (connectors, store) = connectors(config).await;
             let known = Known {
@@ -195,28 +190,33 @@ fn look(
                 has_all_certificates: examined.loaded.certificates.len()
                     == config.certificates.len(),
                 clock,
-                runs,
-                connected: connected.unwrap_or_default(),
+                running,
                 connectors: connectors.as_deref(),
                 redirect_uri: redirect_uri(config),
             };
             let mut lines = read(config, &examined.findings);
-            lines.extend([running(config, in_force.as_ref()), store]);
-            lines.extend(check(&known).await);
+            lines.extend([heard, store]);
+            lines.extend(check(&known, deadline).await);
             (lines, connectors)
         });
         let (mut lines, connectors) = here;
         if let Some((asked, application)) = asked.zip(config.applications.first()) {
             let told = asked
                 .join()
-                .map_err(|_| Exit::failed("the application could not be looked at"))??;
+                .map_err(|_| Exit::failed("the application could not be looked at"))?;
             let connectors = connectors.as_deref().unwrap_or_default();
-            lines.extend(application::lines(
-                application,
-                told.as_ref(),
-                connectors,
-                clock,
-            ));
+            lines.extend(match told {
+                Ok(told) => application::lines(application, told.as_ref(), connectors, clock),
+                // Why, is a line of the gateway.
+                Err(unheard) => {
+                    let why = format!("the gateway cannot be asked: {unheard}");
+                    vec![Line::skip(
+                        Area::Applications,
+                        application.name.as_str(),
+                        why,
+                    )]
+                }
+            });
         }
         lines.sort_by_key(|line| line.area);
         Ok(once(lines))
@@ -233,30 +233,6 @@ fn read(config: &GatewayConfig, findings: &[Finding]) -> Vec<Line> {
     lines
         .map(|one| Line::found(Area::Configuration, &subject, one.clone()))
         .collect()
-}
-
-/// Whether a gateway runs, and by what this file says.
-fn running(config: &GatewayConfig, in_force: Option<&InForce>) -> Line {
-    let area = Area::Configuration;
-    let Some(InForce { file, is_current }) = in_force else {
-        return Line::pass(area, "gateway", "does not run");
-    };
-    if std::fs::canonicalize(&config.file).ok().as_ref() != Some(file) {
-        let seen = format!("one runs, by {}", file.display());
-        return Line::pass(area, "gateway", seen);
-    }
-    if *is_current {
-        return Line::pass(area, "gateway", "runs, with this configuration");
-    }
-    let finding = Finding::warning(
-        "not_in_force",
-        "the gateway that runs goes by another configuration than is in this file now",
-        format!(
-            "have it read the file again: `appproxy gateway reload --config {}`",
-            config.file.display()
-        ),
-    );
-    Line::found(area, "gateway", finding)
 }
 
 /// Each finding where it comes up first.
@@ -313,29 +289,4 @@ async fn connectors(config: &GatewayConfig) -> (Option<Vec<ConnectorRecord>>, Li
             (None, Line::found(Area::Store, subject, finding))
         }
     }
-}
-
-/// Writes what somebody who helps has to know.
-fn bundle(file: &Path, configs: &[GatewayConfig], lines: &[Line]) -> Result<(), Exit> {
-    let read = |path: &str| {
-        std::fs::read_to_string(path)
-            .ok()
-            .map(|text| text.trim().to_owned())
-    };
-    let whole = json!({
-        "appproxy": env!("CARGO_PKG_VERSION"),
-        "made": Clock::system().now().to_rfc3339(),
-        "kernel": read("/proc/sys/kernel/osrelease"),
-        "system": read("/etc/os-release"),
-        "load": read("/proc/loadavg"),
-        "configuration": configs.first().map(Described::of),
-        "check": as_json(lines),
-    });
-    // Names and addresses of the inside are in it.
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options
-        .open(file)
-        .and_then(|mut bundle| writeln!(bundle, "{whole:#}"))
-        .map_err(|error| Exit::failed(format!("cannot write {}: {error}", file.display())))
 }

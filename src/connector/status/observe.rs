@@ -14,6 +14,7 @@ use super::super::backend::Backend;
 use super::super::renewal::Renewal;
 use super::{Entry, State, Status};
 use crate::clock::Timestamp;
+use crate::net::most_descriptors;
 use crate::telemetry::Observed;
 use crate::telemetry::metrics::{
     BACKEND_IDLE, BUILD_INFO, CERTIFICATE_EXPIRY, CLOCK_SKEW, CONFIG_CURRENT, CONFIG_GENERATION,
@@ -107,6 +108,7 @@ impl Observed for Connector {
             "tunnels": self.status.open(),
             "connections": connections,
             "in_flight": self.status.in_flight.count(),
+            "open_files": most_descriptors(),
             "clock_skew_seconds": self.renewal.clock_skew(),
             "allow": reach.lines,
             "tunnel_proxy": self.tunnel_proxy,
