@@ -18,12 +18,6 @@ struct Folder {
     taken: TcpListener,
 }
 
-/// For its owner alone, so that there is nothing to warn of.
-fn write_key(path: &Path, key: &str) {
-    fs::write(path, key).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-}
-
 impl Folder {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -32,7 +26,7 @@ impl Folder {
         for name in ["a", "b"] {
             let leaf = authority.issue(&["wiki.localhost"]);
             fs::write(folder.path().join(format!("{name}.pem")), leaf.chain).unwrap();
-            write_key(&folder.path().join(format!("{name}.key")), &leaf.key);
+            words::write_key(&folder.path().join(format!("{name}.key")), &leaf.key);
         }
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         Self { folder, taken }
@@ -420,7 +414,7 @@ async fn an_expired_certificate_is_a_warning_and_inherited_listeners_are_counted
     params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
     let chain = folder.path().join("old.pem");
     fs::write(&chain, params.self_signed(&old).unwrap().pem()).unwrap();
-    write_key(&folder.path().join("old.key"), &old.serialize_pem());
+    words::write_key(&folder.path().join("old.key"), &old.serialize_pem());
     fs::write(
         &file,
         folder

@@ -72,9 +72,11 @@ pub(crate) fn changed(stand: &Running, change: impl FnOnce(&mut Value)) -> PathB
     file
 }
 
-async fn stand() -> (Running, Process) {
+/// A gateway with a provider of the world, which answers at this issuer.
+pub(crate) async fn stand() -> (Running, Process, String) {
     let backend = Backend::echo().await;
     let corp = Corp::new();
+    let issuer = corp.issuer.clone();
     let staff = json!({
         "pre_authentication": ["oidc"],
         "access": { "allow": [{ "group": "staff" }] },
@@ -90,12 +92,12 @@ async fn stand() -> (Running, Process) {
         .start()
         .await;
     let provider = corp.start(&stand).await;
-    (stand, provider)
+    (stand, provider, issuer)
 }
 
 #[tokio::test]
 async fn a_gateway_in_order_passes_and_what_is_wrong_with_its_provider_is_named() {
-    let (stand, provider) = stand().await;
+    let (stand, provider, issuer) = stand().await;
     let whole = check(&stand.gateway_file()).await;
     let failures: Vec<_> = whole
         .lines
@@ -163,11 +165,20 @@ async fn a_gateway_in_order_passes_and_what_is_wrong_with_its_provider_is_named(
     down.found("provider_unreachable");
     let skipped = down.lines.iter().filter(|line| line["outcome"] == "skip");
     assert!(skipped.count() >= 3, "{:#?}", down.lines);
+
+    // It runs again, and the redirect address that was missing is registered there.
+    let origin = format!("https://entry.localhost:{port}");
+    let _provider = Corp::again(&issuer).start_for(&stand, &origin).await;
+    let up = check(&file).await;
+    for code in ["provider_unreachable", "redirect_uri_mismatch"] {
+        assert!(!up.has(code), "{code}: {:#?}", up.lines);
+    }
+    up.passes("provider corp: redirect URI");
 }
 
 #[tokio::test]
 async fn names_that_lead_elsewhere_and_groups_without_a_connector_are_named() {
-    let (mut stand, _provider) = stand().await;
+    let (mut stand, _provider, _) = stand().await;
 
     // A server with a certificate of its own, in the place of the gateway.
     let acceptor = TlsAcceptor::from(stand.authority().server_config(&["other.localhost"], &[]));
@@ -193,6 +204,33 @@ async fn names_that_lead_elsewhere_and_groups_without_a_connector_are_named() {
         "{line}"
     );
     serving.abort();
+
+    // Its own certificate has changed, and it does not know: a restart or a reload is the remedy.
+    let leaf = stand
+        .authority()
+        .issue(&["wiki.localhost", "login.localhost"]);
+    let (chain, key) = (
+        stand.folder().join("next.pem"),
+        stand.folder().join("next.key"),
+    );
+    fs::write(&chain, &leaf.chain).unwrap();
+    words::write_key(&key, &leaf.key);
+    let own = stand.gateway_file();
+    let text = fs::read_to_string(&own).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    config["certificates"][0] = json!({ "chain": chain, "key": key });
+    fs::write(&own, config.to_string()).unwrap();
+    let line = check(&own).await.found("leads_elsewhere").clone();
+    assert_eq!(line["outcome"], "warn", "{line}");
+    assert!(
+        line["remedy"].as_str().unwrap().contains("reload"),
+        "{line}"
+    );
+    let reload = ["gateway", "reload", "--config", &own.display().to_string()];
+    let reload = reload.map(str::to_owned);
+    stand.program(&reload, "").await.success();
+    let after = check(&own).await;
+    assert!(!after.has("leads_elsewhere"), "{:#?}", after.lines);
 
     // Plain HTTP on the port, and nothing at all.
     let plain = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -293,7 +331,7 @@ async fn names_that_lead_elsewhere_and_groups_without_a_connector_are_named() {
 
 #[tokio::test]
 async fn before_the_first_start_ports_and_files_are_looked_at() {
-    let (stand, _provider) = stand().await;
+    let (stand, _provider, _) = stand().await;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -367,25 +405,13 @@ async fn before_the_first_start_ports_and_files_are_looked_at() {
         "{}",
         output.stdout
     );
-
-    // For whoever is asked for help: with the settings, and without a secret.
-    let bundle = folder.path().join("bundle.json");
-    let file = stand.gateway_file();
-    let arguments = [
-        "check",
-        "--config",
-        file.to_str().unwrap(),
-        "--bundle",
-        bundle.to_str().unwrap(),
-    ];
-    let output = run(words::PROGRAM, &arguments, &[("CORP_SECRET", SECRET)], "").await;
-    assert_eq!(output.status.code(), Some(0), "{}", output.stdout);
-    let text = fs::read_to_string(&bundle).unwrap();
-    let told: Value = serde_json::from_str(&text).unwrap();
-    assert!(!text.contains(SECRET));
-    assert!(
-        told["configuration"]["applications"]["wiki"].is_object(),
-        "{text}"
-    );
-    assert!(told["check"]["lines"].as_array().unwrap().len() > 10);
+    let line = check(&file).await.found("unknown_key").clone();
+    let remedy = line["remedy"].as_str().unwrap();
+    assert!(remedy.contains("`name`"), "{line}");
+    let right = fs::read_to_string(&file).unwrap();
+    let mut right: Value = serde_json::from_str(&right).unwrap();
+    let application = right["applications"][0].as_object_mut().unwrap();
+    application.remove("nmae");
+    fs::write(&file, right.to_string()).unwrap();
+    assert!(!check(&file).await.has("unknown_key"));
 }

@@ -48,12 +48,26 @@ impl Corp {
         })
     }
 
+    /// The same once more, where its process has ended.
+    pub(crate) fn again(issuer: &str) -> Self {
+        let address = issuer.trim_start_matches("http://");
+        Self {
+            listener: TcpListener::bind(address).unwrap(),
+            issuer: issuer.to_owned(),
+        }
+    }
+
     /// Starts it for this gateway, which is told to nobody else.
     pub(crate) async fn start(self, stand: &Running) -> Process {
+        self.start_for(stand, &login(stand, "")).await
+    }
+
+    /// The same, with a client whose people sign in at this origin.
+    pub(crate) async fn start_for(self, stand: &Running, origin: &str) -> Process {
         let mut command = Command::new("node");
         command.arg(node("oidc.mjs"));
         command.args(["--issuer", &self.issuer, "--secret", SECRET]);
-        command.args(["--sign-in", &login(stand, "")]);
+        command.args(["--sign-in", origin]);
         command.env("NODE_EXTRA_CA_CERTS", stand.folder().join("ca.pem"));
         command.stdin(Stdio::from(OwnedFd::from(self.listener)));
         command.stdout(Stdio::null());

@@ -18,7 +18,9 @@ use tokio_rustls::TlsAcceptor;
 use super::{change, check, order, through_the_tunnel};
 use crate::beds::check::Report;
 use crate::beds::sign_in::{Corp, SECRET};
-use crate::harness::{Authority, Backend, ResponseBody, Running, Stand, body, read_head};
+use crate::harness::{
+    Authority, Backend, ResponseBody, Running, Stand, body, read_head, run, words,
+};
 
 async fn answering(status: u16, fields: &'static [(&'static str, &'static str)]) -> Backend {
     Backend::answering(move |_| async move {
@@ -122,6 +124,18 @@ async fn what_is_put_right_at_an_application_is_told_no_more() {
         }
     })
     .await;
+    // It answers nothing at all until it is restarted.
+    let right = Arc::clone(&is_right);
+    let late = Backend::answering(move |_| {
+        let is_late = !right.load(Ordering::Relaxed);
+        async move {
+            if is_late {
+                std::future::pending::<()>().await;
+            }
+            Response::new(body("x"))
+        }
+    })
+    .await;
     // The certificate of ten days, and the one that it is renewed by.
     let names = ["ends.corp.internal"];
     let short = authority.issue_with(&names, |params| {
@@ -152,6 +166,7 @@ async fn what_is_put_right_at_an_application_is_told_no_more() {
         .application("error", &error)
         .application("away", &away)
         .application("slow", &slow)
+        .application("late", &late)
         .application("ssh", &ssh)
         .tls_application("ends", &ends, Value::Null)
         .application("stuck", &stuck)
@@ -170,6 +185,7 @@ async fn what_is_put_right_at_an_application_is_told_no_more() {
         ("error", "app_answers_error"),
         ("away", "app_redirects_elsewhere"),
         ("slow", "app_slow"),
+        ("late", "backend_first_byte_timeout"),
         ("ssh", "backend_bad_response"),
         ("ends", "app_certificate_ends"),
         ("stuck", "backend_connect_timeout"),
@@ -430,8 +446,24 @@ async fn an_application_is_looked_at_from_the_connector_and_through_the_tunnel()
         }
     }
     let nobody = through_the_tunnel(&stand, "nobody").await;
-    nobody.found("app_unknown");
     assert_eq!(nobody.code, 2);
+    let at_connector = async |name: &str| {
+        let file = connector.display().to_string();
+        let arguments = ["check", "--app", name, "--config", &file, "--json"];
+        Report::of(&run(words::PROGRAM, &arguments, &[], "").await)
+    };
+    for unknown in [&nobody, &at_connector("nobody").await] {
+        let remedy = unknown.found("app_unknown")["remedy"].as_str().unwrap();
+        let (_, names) = remedy.split_once("write one of its names: ").unwrap();
+        assert!(names.split(", ").any(|name| name == "fine"), "{remedy}");
+    }
+    for known in [
+        through_the_tunnel(&stand, "fine").await,
+        at_connector("fine").await,
+    ] {
+        assert!(!known.has("app_unknown"), "{:#?}", known.lines);
+        assert_eq!(codes_of(&known, "fine"), ["url_differs"]);
+    }
 
     mend_at_the_connector(&connector, &from_there, &authority, &down).await;
     mend_at_the_gateway(&stand).await;
@@ -552,6 +584,8 @@ async fn mend_at_the_gateway(stand: &Running) {
     assert_eq!(codes_of(&plain, "plain"), ["url_differs"]);
     let reverse = through_the_tunnel(stand, "reverse").await;
     assert!(!reverse.has("app_speaks_tls"), "{:#?}", reverse.lines);
+    let ntlm = through_the_tunnel(stand, "ntlm").await;
+    assert!(!ntlm.has("app_asks_for_ntlm"), "{:#?}", ntlm.lines);
     let fine = through_the_tunnel(stand, "fine").await;
     assert!(codes_of(&fine, "fine").is_empty(), "{:#?}", fine.lines);
 }

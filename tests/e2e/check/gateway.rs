@@ -1,7 +1,8 @@
 //! A gateway that does not run, its store, and its connectors.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::process::{Command, Stdio};
 
 use appproxy::clock::Clock;
 use appproxy::connector::StateFolder;
@@ -10,10 +11,13 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixListener;
 
 use super::{change, check, order, through_the_tunnel};
-use crate::beds::check::changed;
-use crate::harness::{Backend, Running, Stand, gone, within};
+use crate::beds::check::{Report, changed};
+use crate::harness::{
+    Backend, Process, Relay, Running, Stand, gone, read_head, run, within, words,
+};
 
 async fn wiki() -> (Backend, Running) {
     let app = Backend::text("wiki").await;
@@ -134,27 +138,144 @@ async fn a_server_in_this_gateways_place_that_refuses_the_handshake_is_told() {
             config["applications"][0]["external_url"] = json!(url);
         })
     };
-    // Alerts of TLS (RFC 8446, section 6.2): what servers say that have no certificate for the name, are too old,
-    // share no cipher suite, or fail; and one that hangs up.
-    let servers: [(&[u8], &str); 5] = [
-        (&[21, 3, 3, 0, 2, 2, 112], "tls_name_unknown"),
-        (&[21, 3, 3, 0, 2, 2, 70], "tls_too_old"),
-        (&[21, 3, 3, 0, 2, 2, 40], "tls_no_cipher"),
-        (&[21, 3, 3, 0, 2, 2, 80], "tls_failed"),
-        (&[], "tls_closed"),
-    ];
-    for (alert, code) in servers {
-        let server = Backend::raw(move |mut stream| async move {
-            let _ = stream.read_u8().await;
-            let _ = stream.write_all(alert).await;
-            let _ = stream.shutdown().await;
-            gone(&mut stream).await;
-        })
-        .await;
-        let report = check(&at(server.address().port())).await;
+    // By OpenSSL's own doing: no certificate for the name, too old, no cipher suite that is shared, and a failure.
+    let leaf = stand.authority().issue(&["*.localhost"]);
+    let files = ["x.pem", "x.key"].map(|name| stand.folder().join(name));
+    fs::write(&files[0], &leaf.chain).unwrap();
+    fs::write(&files[1], &leaf.key).unwrap();
+    let serve = async |fault: &str, port: u16| {
+        let mut command = Command::new("python3");
+        command.arg("tests/e2e/python/tls_server.py");
+        command.args([fault, &port.to_string()]);
+        command.args(&files).stdout(Stdio::null());
+        let server = Process::start("server", &mut command);
+        server.line("it listens", |line| line == "listening").await;
+        server
+    };
+    for (fault, code) in [
+        ("name", "tls_name_unknown"),
+        ("old", "tls_too_old"),
+        ("cipher", "tls_no_cipher"),
+        ("failed", "tls_failed"),
+    ] {
+        let port = free_port();
+        let file = at(port);
+        let server = serve(fault, port).await;
+        let report = check(&file).await;
         let line = report.found(code);
         assert!(!line["remedy"].as_str().unwrap().is_empty(), "{line}");
-        let here = check(&at(stand.address().port())).await;
-        assert!(!here.has(code), "{:#?}", here.lines);
+        drop(server);
+        // Put right where it stands; what it is instead of this gateway is another matter.
+        let _right = serve("right", port).await;
+        let after = check(&file).await;
+        assert!(!after.has(code), "{code}: {:#?}", after.lines);
+        let line = after.found("leads_elsewhere");
+        assert!(
+            line["subject"].as_str().unwrap().starts_with("wiki"),
+            "{line}"
+        );
     }
+
+    // One that hangs up, and what is in its place then.
+    let mut closes = Backend::raw(|mut stream| async move {
+        let _ = stream.read_u8().await;
+        let _ = stream.shutdown().await;
+        gone(&mut stream).await;
+    })
+    .await;
+    let address = closes.address();
+    let file = at(address.port());
+    check(&file).await.found("tls_closed");
+    closes.stop().await;
+    let _way = Relay::between(address, stand.address()).await;
+    let after = check(&file).await;
+    assert!(!after.has("tls_closed"), "{:#?}", after.lines);
+    after.passes("wiki.localhost (of wiki)");
+}
+
+fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap().port()
+}
+
+#[tokio::test]
+async fn a_store_whose_key_is_another_s_is_told_until_its_own_is_back() {
+    let (_app, mut stand) = wiki().await;
+    let file = stand.gateway_file();
+    stand.connectors().clear();
+    stand.stop_gateway().await;
+    let key = stand.folder().join("store.key");
+    let own = fs::read_to_string(&key).unwrap();
+    // As a key is made: 32 octets in Base64.
+    fs::write(&key, "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n").unwrap();
+    let wrong = check(&file).await;
+    let line = wrong.found("store_key_wrong");
+    let remedy = line["remedy"].as_str().unwrap();
+    assert!(remedy.contains("that it was made with"), "{line}");
+    assert!(!line.to_string().contains("AAECAwQF"), "{line}");
+    assert_eq!(wrong.code, 2);
+    fs::write(&key, own).unwrap();
+    let after = check(&file).await;
+    assert!(!after.has("store_key_wrong"), "{:#?}", after.lines);
+    stand.successor().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_cannot_be_asked_is_told_and_the_rest_is_looked_at() {
+    let (_app, stand) = wiki().await;
+    let file = stand.gateway_file();
+    let socket = stand.folder().join("gateway.sock");
+
+    // Stopped, it takes connections and says nothing.
+    stand.gateway().signal(Signal::STOP);
+    let (whole, one) = tokio::join!(check(&file), through_the_tunnel(&stand, "wiki"));
+    stand.gateway().signal(Signal::CONT);
+    for silent in [whole, one] {
+        let line = silent.found("gateway_silent");
+        assert!(
+            line["remedy"].as_str().unwrap().contains("restart"),
+            "{line}"
+        );
+        assert_eq!(silent.code, 2);
+        silent.passes("listen.https");
+        let skipped = ["group default", "open files"];
+        for subject in skipped {
+            let mut lines = silent.lines.iter();
+            let line = lines.find(|line| line["subject"] == subject).unwrap();
+            assert_eq!(line["outcome"], "skip", "{line}");
+        }
+    }
+    // It goes on by itself, and no restart is needed.
+    let one = through_the_tunnel(&stand, "wiki").await;
+    assert!(!one.has("gateway_silent"), "{:#?}", one.lines);
+    one.passes("wiki (");
+
+    // Root without what makes it root, at the socket of another account; and root, as the remedy says.
+    std::os::unix::fs::chown(&socket, Some(65_534), None).unwrap();
+    let config = file.display().to_string();
+    let command = [words::PROGRAM, "check", "--json", "--config", &config];
+    let all = [&["--bounding-set=-dac_override"], &command[..]].concat();
+    let other = Report::of(&run("setpriv", &all, &[], "").await);
+    let remedy = other.found("gateway_forbidden")["remedy"].as_str().unwrap();
+    assert!(remedy.contains("as root"), "{remedy}");
+    let as_root = check(&file).await;
+    assert!(!as_root.has("gateway_forbidden"), "{:#?}", as_root.lines);
+
+    // One that speaks another language, in the place of which the right one is named.
+    let strange = stand.folder().join("strange.sock");
+    let listener = UnixListener::bind(&strange).unwrap();
+    let answering = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            read_head(&mut stream).await;
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+            let _ = stream.write_all(answer).await;
+        }
+    });
+    let elsewhere = changed(&stand, |config| {
+        config["listen"]["admin"] = json!(format!("unix:{}", strange.display()));
+    });
+    check(&elsewhere).await.found("gateway_unheard");
+    answering.abort();
+    let right = check(&changed(&stand, |_| {})).await;
+    assert!(!right.has("gateway_unheard"), "{:#?}", right.lines);
 }

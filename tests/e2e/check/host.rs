@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
 use super::{change, command_in};
@@ -37,14 +38,10 @@ async fn wiki() -> Running {
 
 #[tokio::test]
 async fn limits_of_the_host_are_told_and_widened() {
-    let stand = wiki().await;
+    let mut stand = wiki().await;
+    open_files_are_told(&mut stand).await;
     let file = stand.gateway_file();
     let own = isolated("", &[], &file).await;
-
-    // More than the machine gives, nobody can raise it to: it is as it was.
-    let few = isolated("ulimit -n 1024", &[], &file).await;
-    command_in(few.found("few_open_files"), "ulimit ");
-    assert!(!own.has("few_open_files"), "{:#?}", own.lines);
 
     // As the remedy has it, after what made it necessary.
     let narrow = "sysctl -w net.ipv4.ip_local_port_range='50000 50999'";
@@ -65,6 +62,52 @@ async fn limits_of_the_host_are_told_and_widened() {
     let large = format!("{small}\nmount -o remount,size=512m {disk}");
     let line = mended("disk_full", &small, &large, &file).await;
     assert!(line["what"].as_str().unwrap().contains("32 MiB"), "{line}");
+}
+
+/// Of the service, of this account, and of the gateway that runs: what each may open is what counts.
+async fn open_files_are_told(stand: &mut Running) {
+    let later = not_started(stand, "127.0.0.1:8443");
+    let few = "ulimit -n 1024";
+    let line = isolated(few, &[], &later).await;
+    let line = line.found("few_open_files");
+    assert!(
+        line["what"].as_str().unwrap().contains("this account"),
+        "{line}"
+    );
+    // As the remedy has it, in the unit of the service; or for the account, as it was.
+    let limit = command_in(line, "LimitNOFILE=");
+    command_in(line, "ulimit ");
+    for setup in [&*format!("{}\n{few}", unit(&limit)), ""] {
+        let after = isolated(setup, &[], &later).await;
+        assert!(!after.has("few_open_files"), "{:#?}", after.lines);
+    }
+    // A unit that gives few is told of, whatever this account may.
+    let narrow = unit("LimitNOFILE=1024");
+    let line = isolated(&narrow, &[], &later).await;
+    let line = line.found("few_open_files");
+    assert!(line["what"].as_str().unwrap().contains("service"), "{line}");
+
+    // The one that runs: neither this account nor the unit says what it may.
+    let file = stand.gateway_file();
+    let limits = Rlimit {
+        current: Some(1024),
+        maximum: Some(1024),
+    };
+    prlimit(Some(stand.gateway().pid()), Resource::Nofile, limits).unwrap();
+    let running = super::check(&file).await;
+    let line = running.found("few_open_files");
+    assert!(line["what"].as_str().unwrap().contains("runs"), "{line}");
+    stand.restart_gateway().await;
+    let after = isolated(few, &[], &file).await;
+    assert!(!after.has("few_open_files"), "{:#?}", after.lines);
+}
+
+/// A unit of the gateway's service with this setting, of a test's own.
+fn unit(setting: &str) -> String {
+    let folder = "/etc/systemd/system";
+    format!(
+        "mount -t tmpfs tmpfs /etc/systemd\nmkdir {folder}\nprintf '[Service]\\n{setting}\\n' >{folder}/appproxy-gateway.service"
+    )
 }
 
 /// The configuration of a gateway that has not started, which listens there.
@@ -100,7 +143,12 @@ async fn an_address_where_nobody_can_listen_is_told_before_the_start() {
     let line = isolated("", &bounded, &file).await;
     let line = line.found("port_forbidden");
     let remedy = line["remedy"].as_str().unwrap();
-    assert!(remedy.contains("CAP_NET_BIND_SERVICE") && remedy.contains("1024"));
+    assert!(remedy.contains("from 1024 on"), "{remedy}");
+    // The unit of the service with what the remedy has: it may, and this account may not.
+    let capability = command_in(line, "AmbientCapabilities=");
+    let service = isolated(&unit(&capability), &bounded, &file).await;
+    assert!(!service.has("port_forbidden"), "{:#?}", service.lines);
+    service.passes("listen.https");
     let with_it = isolated("", &[], &file).await;
     assert!(!with_it.has("port_forbidden"), "{:#?}", with_it.lines);
     let high = isolated("", &bounded, &not_started(&stand, "127.0.0.1:1024")).await;
@@ -115,6 +163,24 @@ async fn an_address_where_nobody_can_listen_is_told_before_the_start() {
         config["listen"]["metrics"] = json!(address.to_string());
     });
     super::check(&file).await.found("port_not_open");
+    // Another program has it meanwhile, and the gateway that runs is not taken for it.
+    let other = std::net::TcpListener::bind(address).unwrap();
+    let line = super::check(&file).await.found("port_taken").clone();
+    assert!(
+        line["what"]
+            .as_str()
+            .unwrap()
+            .contains("not the gateway that runs"),
+        "{line}"
+    );
+    let command = command_in(&line, "ss ");
+    let shown = run("sh", &["-c", &command], &[], "").await.success();
+    let own = format!("pid={},", std::process::id());
+    assert!(shown.contains(&own), "{shown}");
+    drop(other);
+    let ended = super::check(&file).await;
+    assert!(!ended.has("port_taken"), "{:#?}", ended.lines);
+    ended.found("port_not_open");
     stand.restart_gateway().await;
     let after = super::check(&file).await;
     assert!(!after.has("port_not_open"), "{:#?}", after.lines);

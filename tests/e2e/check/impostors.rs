@@ -14,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{change, check, mended};
 use crate::attacks::gateway::{Caught, Rogue, tunnel_tls};
 use crate::beds::check::Report;
-use crate::harness::{Backend, Running, Stand, gone};
+use crate::harness::{Backend, Relay, Running, Stand, gone};
 
 /// A gateway, and a connector that is registered there and has not started.
 async fn registered() -> (Running, PathBuf) {
@@ -92,6 +92,23 @@ async fn what_is_in_a_gateways_place_is_told_by_the_step_at_which_it_ends() {
         // Each of them is put right by leading to what is a gateway.
         let line = mended(&file, code, lead_to(stand.address().port())).await;
         assert!(line["remedy"].as_str().unwrap().contains(word), "{line}");
+    }
+    // Or by putting a gateway there, behind the same address.
+    for (mut there, code) in [
+        (silent, "no_answer"),
+        (plain, "tunnel_tls"),
+        (nameless, "alpn_removed"),
+        (connector, "tunnel_untrusted"),
+        (hangs_up, "tunnel_ended"),
+        (mute, "tunnel_silent"),
+    ] {
+        let address = there.address();
+        change(&file, lead_to(address.port()));
+        there.stop().await;
+        let _way = Relay::between(address, stand.address()).await;
+        let after = check(&file).await;
+        after.passes(&address.to_string());
+        assert!(!after.has(code), "{code}: {:#?}", after.lines);
     }
 }
 

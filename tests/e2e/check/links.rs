@@ -106,8 +106,28 @@ async fn links_that_are_dead_for_people_outside_are_listed_and_mended() {
             .any(|line| line.to_string().contains("http://example.org/"))
     );
     one.passes("site: /wiki/");
-    // Warnings are no failures.
+    // Warnings are no failures, unless somebody says so.
     assert_eq!(one.code, 0, "{:#?}", one.lines);
+    let file = stand.gateway_file().display().to_string();
+    for (least, code) in [("error", 0), ("warning", 2), ("info", 2), ("nonsense", 64)] {
+        let arguments = [
+            "check",
+            "--app",
+            "site",
+            "--config",
+            &file,
+            "--fail-on",
+            least,
+        ];
+        let arguments = arguments.map(str::to_owned);
+        let output = stand.program(&arguments, "").await;
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{least}: {}",
+            output.stdout
+        );
+    }
 
     let more = links_of(&stand, "site", "5").await;
     let unpublished = more.found("link_unpublished")["what"].as_str().unwrap();

@@ -1,6 +1,7 @@
 //! `check`: each fault is made for real, found by its code, mended as the remedy says, and gone.
 
 mod applications;
+mod bundle;
 mod gateway;
 mod host;
 mod identity;

@@ -8,8 +8,11 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
+use super::change;
 use crate::beds::check::{Report, changed, check_with};
+use crate::beds::sign_in::{Corp, SECRET};
 use crate::harness::{Authority, Backend, ResponseBody, Stand, body};
 
 /// The fault of each name, and the code by which it is found.
@@ -150,7 +153,7 @@ async fn each_fault_of_a_provider_is_told_until_it_is_put_right() {
     is_right.store(true, Ordering::Relaxed);
     let ca = stand.folder().join("provider.pem");
     std::fs::write(&ca, authority.pem()).unwrap();
-    super::change(&file, |config| {
+    change(&file, |config| {
         let last = FAULTS.len();
         config["identity_providers"][last]["extra_ca"] = json!(ca);
     });
@@ -159,4 +162,48 @@ async fn each_fault_of_a_provider_is_told_until_it_is_put_right() {
         assert!(codes(&after, name).is_empty(), "{name}: {:#?}", after.lines);
     }
     assert!(!after.has("provider_tls"), "{:#?}", after.lines);
+}
+
+#[tokio::test]
+async fn a_client_secret_that_ends_is_told_until_there_is_another() {
+    let corp = Corp::new();
+    let app = Backend::text("wiki").await;
+    let stand = Stand::new()
+        .application("wiki", &app)
+        .gateway_setting(
+            "sign_in",
+            json!({ "url": "https://login.localhost:{https}/" }),
+        )
+        .gateway_setting("identity_providers", json!([corp.setting()]))
+        .environment("CORP_SECRET", SECRET)
+        .start()
+        .await;
+    let _provider = corp.start(&stand).await;
+    let file = stand.gateway_file();
+    let today = OffsetDateTime::now_utc().date();
+    let ends = |days: i64| (today + time::Duration::days(days)).to_string();
+    let secret = |variable: &str, days| json!({ "env": variable, "expires": ends(days) });
+    let with = |secrets: Value| {
+        move |config: &mut Value| config["identity_providers"][0]["client_secrets"] = secrets
+    };
+    let look = || check_with(&file, &[("CORP_SECRET", "old"), ("NEW_SECRET", SECRET)]);
+    for (days, verb) in [(-1, "ended on"), (10, "ends on")] {
+        change(&file, with(json!([secret("CORP_SECRET", days)])));
+        let report = look().await;
+        let line = report.found("client_secret_expires");
+        let what = line["what"].as_str().unwrap();
+        assert!(what.contains(&format!("{verb} {}", ends(days))), "{line}");
+        let remedy = line["remedy"].as_str().unwrap();
+        assert!(remedy.contains("put it first in the list"), "{line}");
+    }
+    // As the remedy has it: the new one first, and the old one as long as anybody may still want it.
+    let both = json!([secret("NEW_SECRET", 365), secret("CORP_SECRET", 10)]);
+    change(&file, with(both));
+    let after = look().await;
+    assert!(!after.has("client_refused"), "{:#?}", after.lines);
+    after.passes("provider corp: client");
+    // Without the old one nothing is left to be told.
+    change(&file, with(json!([secret("NEW_SECRET", 365)])));
+    let after = look().await;
+    assert!(!after.has("client_secret_expires"), "{:#?}", after.lines);
 }

@@ -150,6 +150,10 @@ impl Process {
     }
 
     /// Its number, for those who look at it from outside.
+    pub(crate) fn pid(&self) -> Pid {
+        self.id
+    }
+
     pub(crate) fn id(&self) -> String {
         self.id.to_string()
     }

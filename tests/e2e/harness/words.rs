@@ -1,7 +1,9 @@
 //! All that the tests know of the program's own words: commands, keys of the configuration,
 //! messages of the log. Where one of them changes, it changes here.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -170,6 +172,12 @@ pub(crate) fn lead_to_gateway(config: &mut Value) {
 pub(crate) fn message(line: &str) -> Option<String> {
     let line: Value = serde_json::from_str(line).ok()?;
     Some(line.get("message")?.as_str()?.to_owned())
+}
+
+/// For its owner alone, so that there is nothing to warn of.
+pub(crate) fn write_key(path: &Path, key: &str) {
+    fs::write(path, key).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 #[cfg(test)]
