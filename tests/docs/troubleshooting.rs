@@ -13,6 +13,7 @@ use regex::Regex;
 const NO_CODES: &[&str] = &[
     "access",
     "affinity",
+    "backend_proxy",
     "backend_tls",
     "client_certificates",
     "country_database",
@@ -21,11 +22,13 @@ const NO_CODES: &[&str] = &[
     "pre_authentication",
     "report_only",
     "server_error",
+    "server_name",
     "sign_in",
     "single_sign_on",
     "invalid_request",
     "tls_passthrough",
     "too_long",
+    "tunnel_proxy",
 ];
 
 /// Each source file without its tests.
@@ -53,13 +56,17 @@ fn codes_of_the_source() -> BTreeSet<String> {
     sources(Path::new("src"), &mut files);
     assert!(files.len() > 300, "only {} files", files.len());
     let said = Regex::new(
-        r#"(?:Finding::(?:error|warning|info)|refuse(?:::<[^>]*>)?|error_at_key|error)\(\s*(?:"[^"]*",\s*)?"([a-z][a-z0-9]*(?:_[a-z0-9]+)+)""#,
+        r#"(?:Finding::(?:error|warning|info)|refuse(?:::<[^>]*>)?|error_at_key|error|parse)\(\s*(?:"[^"]*",\s*)?"([a-z][a-z0-9]*(?:_[a-z0-9]+)+)""#,
     )
     .unwrap();
     // Of one word.
-    let short =
-        Regex::new(r#"(?:Finding::(?:error|warning|info)|refuse(?:::<[^>]*>)?)\(\s*"([a-z]+)""#)
-            .unwrap();
+    let short = Regex::new(
+        r#"(?:(?:Finding::(?:error|warning|info)|refuse(?:::<[^>]*>)?|findings\.error)\(|error_at_key\([^,]+,)\s*"([a-z]+)""#,
+    )
+    .unwrap();
+    let logged = Regex::new(r#"[ (]code = "([a-z_]+)""#).unwrap();
+    // What an error says of itself.
+    let told = Regex::new(r"(?s)fn code\([^)]*\) -> &'static str \{(.*?)\n    \}").unwrap();
     let any = Regex::new(r#""([a-z][a-z0-9]*(?:_[a-z0-9]+)+)""#).unwrap();
     let of_provider = Regex::new(r#"= "([a-z_]+)", \w+,\s*""#).unwrap();
     let known = Regex::new(r#"(?:known|of_person|passing)\(\s*"([a-z_]+)""#).unwrap();
@@ -67,7 +74,7 @@ fn codes_of_the_source() -> BTreeSet<String> {
     for (path, text) in &files {
         // Here no other words stand in quotation marks.
         let all = path.contains("/certs/") || path.contains("/check/");
-        let mut patterns = vec![if all { &any } else { &said }, &short];
+        let mut patterns = vec![if all { &any } else { &said }, &short, &logged];
         if path.ends_with("provider/error.rs") {
             patterns.push(&of_provider);
         }
@@ -76,6 +83,9 @@ fn codes_of_the_source() -> BTreeSet<String> {
         }
         for pattern in patterns {
             codes.extend(pattern.captures_iter(text).map(|found| found[1].to_owned()));
+        }
+        for body in told.captures_iter(text) {
+            codes.extend(any.captures_iter(&body[1]).map(|code| code[1].to_owned()));
         }
     }
     codes.extend(ErrorCode::ALL.iter().map(|code| code.as_str().to_owned()));
@@ -182,23 +192,45 @@ fn every_fault_of_check_is_made_by_an_end_to_end_test() {
     }
 }
 
+/// The codes of each row of the page's tables, with what stands in the columns beside them.
+fn rows(page: &str) -> Vec<(Vec<&str>, Vec<&str>)> {
+    let mut rows = Vec::new();
+    for line in page.lines() {
+        let row = line
+            .strip_prefix("| ")
+            .and_then(|row| row.strip_suffix(" |"));
+        let mut columns = row.into_iter().flat_map(|row| row.split(" | "));
+        match columns.next() {
+            None | Some("code") => {}
+            Some(codes) => rows.push((codes.split(", ").collect(), columns.collect())),
+        }
+    }
+    rows
+}
+
 #[test]
 fn every_code_is_explained_and_every_explained_code_exists() {
     let page = fs::read_to_string("docs/troubleshooting.md").unwrap();
     let codes = codes_of_the_source();
-    assert!(codes.len() >= 250, "only {} codes", codes.len());
-    let word = Regex::new("`([a-z][a-z0-9_]*)`").unwrap();
-    // The first column of each table, and the list at the end.
-    let (tables, list) = page.split_once("## The configuration is refused").unwrap();
-    let rows = tables.lines().filter_map(|line| line.strip_prefix("| `"));
-    let columns = rows.map(|row| format!("`{}", row.split(" | ").next().unwrap()));
-    let explained: BTreeSet<String> = columns
-        .chain([list.to_owned()])
-        .flat_map(|text| {
-            let found = word.captures_iter(&text);
-            found.map(|found| found[1].to_owned()).collect::<Vec<_>>()
-        })
-        .collect();
+    assert!(codes.len() >= 306, "only {} codes", codes.len());
+    let word = Regex::new("^`([a-z][a-z0-9_]*)`$").unwrap();
+    let mut explained = BTreeSet::new();
+    let rows = rows(&page);
+    assert!(rows.len() >= 250, "only {} rows", rows.len());
+    for (of_row, others) in &rows {
+        // What happened, and what to do.
+        let says = others.len() == 2 && others.iter().all(|text| !text.trim().is_empty());
+        assert!(says, "{of_row:?}: {others:?}");
+        for code in of_row {
+            let code = word.captures(code);
+            let code = code.unwrap_or_else(|| panic!("{of_row:?} is no row of codes"));
+            explained.insert(code[1].to_owned());
+        }
+    }
+    // A list of bare words says nothing of any.
+    let list = Regex::new("^`[a-z_]+`(?:, `[a-z_]+`)+").unwrap();
+    let listed: Vec<_> = page.lines().filter(|line| list.is_match(line)).collect();
+    assert!(listed.is_empty(), "{listed:?}");
     let missing: Vec<_> = codes.difference(&explained).collect();
     assert!(
         missing.is_empty(),
