@@ -1,7 +1,7 @@
 //! `appproxy connector`: from the configuration to open tunnels.
 
 use std::io::{self, Write as _, stderr, stdout};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use super::register::Register;
 use super::registered::what_follows;
 use super::reread::Rereader;
 use super::service::Service;
-use super::{ConnectorFile, Exit, watched};
+use super::{ConnectorFile, Exit, START_AGAIN, watched};
 use crate::clock::Clock;
 use crate::config::{ConnectorConfig, Proxies};
 use crate::connector::{
     self, Applications, BackendTrust, ConnectorError, DIAL, OpenTunnels, StateFolder, Watch,
 };
-use crate::model::Endpoint;
+use crate::model::{Endpoint, Finding, Place};
 use crate::net::{self, Dialled, Dialler, Resolver};
 use crate::shutdown::Signals;
 use crate::telemetry;
@@ -167,17 +167,30 @@ pub(super) fn run(config: &Path) -> Result<(), Exit> {
                 }
             }
         };
-        outcome.map_err(|error| match error {
-            // Another start would end alike, until somebody registers it.
-            ConnectorError::Removed | ConnectorError::NotRenewed(_) => {
-                Exit::Refused(format!("appproxy: {error}"))
-            }
-            ConnectorError::Tls(_) | ConnectorError::Random(_) => Exit::failed(error.to_string()),
-            ConnectorError::State(_) | ConnectorError::NoGateways => {
-                Exit::configuration(&file, "state", error.to_string())
-            }
-        })
+        outcome.map_err(|error| why_it_ended(&error, file))
     })
+}
+
+/// What is said of a connector that ended by itself, with the word that `check` has for it.
+fn why_it_ended(error: &ConnectorError, file: PathBuf) -> Exit {
+    let code = error.code();
+    let text = format!("error [{code}] {error}");
+    match error {
+        // Another start would end alike, until somebody registers it.
+        ConnectorError::Removed | ConnectorError::NotRenewed(_) => {
+            Exit::Refused(format!("appproxy: {text}"))
+        }
+        ConnectorError::Tls(_) | ConnectorError::Random(_) => Exit::Failed(text),
+        ConnectorError::State(_) | ConnectorError::NoGateways => {
+            let place = Place {
+                file,
+                key: "state".to_owned(),
+                ..Place::default()
+            };
+            let finding = Finding::error(code, error.to_string(), START_AGAIN);
+            Exit::Findings(vec![finding.at(place)])
+        }
+    }
 }
 
 /// Tells the service manager of the first tunnel, and then of all.
@@ -248,7 +261,7 @@ pub(super) fn prepare(file: &Path, clock: &Clock) -> Result<Prepared, Exit> {
         Ok(config) => {
             let prepared = Prepared::of(config, clock)?;
             for idle in prepared.config.idle_backend_tls() {
-                tracing::warn!("{idle}");
+                tracing::warn!(code = idle.code, "{idle}");
             }
             Ok(prepared)
         }
@@ -265,7 +278,7 @@ fn proxies(config: &ConnectorConfig) -> Result<Proxies, Exit> {
     let variable = |name: &str| std::env::var(name).ok();
     let proxies = config.proxies(variable).map_err(Exit::Findings)?;
     for why in &proxies.unread {
-        tracing::warn!("NO_PROXY in the environment: {why}");
+        tracing::warn!(code = "bad_no_proxy", "NO_PROXY in the environment: {why}");
     }
     if let Some(proxy) = &proxies.tunnel {
         tracing::info!(%proxy, "gateways are dialled through a proxy");
@@ -274,4 +287,46 @@ fn proxies(config: &ConnectorConfig) -> Result<Proxies, Exit> {
         tracing::info!(%proxy, "applications are dialled through a proxy");
     }
     Ok(proxies)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::connector::StateError;
+
+    use super::*;
+
+    #[test]
+    fn a_connector_that_ends_says_the_word_that_check_has() {
+        let folder = || PathBuf::from("/var/lib/appproxy/connector");
+        let damaged = StateError::Damaged {
+            path: folder(),
+            what: "it is empty",
+        };
+        let none = StateError::None {
+            folder: folder(),
+            register: "appproxy register".to_owned(),
+        };
+        for (error, code) in [
+            (ConnectorError::State(none), "not_registered"),
+            (ConnectorError::State(damaged), "identity_damaged"),
+            (
+                ConnectorError::State(StateError::Busy(folder())),
+                "identity_busy",
+            ),
+            (ConnectorError::NoGateways, "no_gateways"),
+            (ConnectorError::Removed, "connector_removed"),
+            (
+                ConnectorError::NotRenewed("it is over".to_owned()),
+                "identity_not_renewed",
+            ),
+            (
+                ConnectorError::Tls(rustls::Error::EncryptError),
+                "identity_unusable",
+            ),
+        ] {
+            let texts = why_it_ended(&error, PathBuf::from("connector.yaml")).texts();
+            assert_eq!(texts.len(), 1, "{texts:?}");
+            assert!(texts[0].contains(&format!("error [{code}] ")), "{texts:?}");
+        }
+    }
 }

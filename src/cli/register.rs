@@ -1,9 +1,10 @@
 //! `appproxy connector register` = `appproxy register`.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::anyhow;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -39,7 +40,7 @@ impl Register {
     /// Enrols into the state folder of a connector's configuration.
     ///
     /// # Errors
-    /// In words for the person who typed it.
+    /// In words for the person who typed it, with the code of each fault.
     pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         state: &StateFolder,
@@ -49,7 +50,8 @@ impl Register {
         hints: &mut dyn Write,
     ) -> anyhow::Result<Registered> {
         let text = self.token(hints)?;
-        let token = Token::parse(text.expose_secret())?;
+        let token = Token::parse(text.expose_secret());
+        let token = token.map_err(|error| coded(error.code(), error))?;
         let name = host_name();
         let registration = Registration {
             state,
@@ -58,7 +60,11 @@ impl Register {
             replace: self.replace,
             clock,
         };
-        let registered = register(registration, dial).await?;
+        let registered = register(registration, dial).await;
+        let registered = registered.map_err(|error| match error.code() {
+            Some(code) => coded(code, error),
+            None => error.into(),
+        })?;
         writeln!(
             out,
             "Registered as {} in group {}.",
@@ -72,17 +78,25 @@ impl Register {
 
     fn token(&self, hints: &mut dyn Write) -> anyhow::Result<SecretString> {
         if self.argument.is_some() {
-            bail!(
-                "the token must not stand on the command line: every user of this host can read it there, and the shell keeps it. Leave it out to be asked for it, pipe it in, or use --token-file or --token-env. Revoke this one if others use this host"
-            );
+            let why = "the token must not stand on the command line: every user of this host can read it there, and the shell keeps it. Leave it out to be asked for it, pipe it in, or use --token-file or --token-env. Revoke this one if others use this host";
+            return Err(coded("token_exposed", why));
         }
         let source = match (&self.token_file, &self.token_env) {
             (Some(file), _) => SecretSource::File(file.clone()),
             (None, Some(variable)) => SecretSource::Env(variable.clone()),
-            (None, None) => return secret_from_standard_input("Enrolment token", hints),
+            (None, None) => {
+                let asked = secret_from_standard_input("Enrolment token", hints);
+                return asked.map_err(|error| coded("token_unreadable", format!("{error:#}")));
+            }
         };
-        Ok(source.read()?)
+        let read = source.read();
+        read.map_err(|error| coded("token_unreadable", error))
     }
+}
+
+/// A fault with its code, as findings show theirs.
+fn coded(code: &str, why: impl Display) -> anyhow::Error {
+    anyhow!("error [{code}] {why}")
 }
 
 /// What this host calls itself.
@@ -183,8 +197,38 @@ mod tests {
         let second = StateFolder::new(folder.path().join("second"));
         let (mut out, mut hints) = (Vec::new(), Vec::new());
         let refused = args.run(&second, &clock, &dial, &mut out, &mut hints).await;
-        assert!(refused.unwrap_err().to_string().contains("has been used"));
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("has been used"), "{refused}");
+        assert!(refused.starts_with("error [token_spent] "), "{refused}");
         assert!(out.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_token_that_cannot_be_had_is_refused_with_its_code() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateFolder::new(folder.path().join("state"));
+        let clock = Clock::system();
+        let empty = folder.path().join("empty");
+        std::fs::write(&empty, "\n").unwrap();
+        let of_file = |file: PathBuf| Register {
+            token_file: Some(file),
+            ..args()
+        };
+        let of_env = Register {
+            token_env: Some("APPPROXY_TEST_NO_SUCH_TOKEN".to_owned()),
+            ..args()
+        };
+        for (args, code) in [
+            (of_file(empty), "token_missing"),
+            (of_file(folder.path().join("none")), "token_unreadable"),
+            (of_env, "token_unreadable"),
+        ] {
+            let dial = async |_: &Endpoint| -> io::Result<DuplexStream> { panic!("dialled") };
+            let (mut out, mut hints) = (Vec::new(), Vec::new());
+            let refused = args.run(&state, &clock, dial, &mut out, &mut hints).await;
+            let text = refused.unwrap_err().to_string();
+            assert!(text.starts_with(&format!("error [{code}] ")), "{text}");
+        }
     }
 
     #[tokio::test]
@@ -201,7 +245,9 @@ mod tests {
         let refused = args.run(&state, &clock, dial, &mut out, &mut hints);
         let text = refused.await.unwrap_err().to_string();
         assert!(
-            text.contains("command line") && !text.contains("apx1_secret"),
+            text.starts_with("error [token_exposed] ")
+                && text.contains("command line")
+                && !text.contains("apx1_secret"),
             "{text}"
         );
     }

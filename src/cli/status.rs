@@ -80,7 +80,20 @@ struct Connection {
 #[derive(Debug, Deserialize)]
 struct Failure {
     at: String,
+    /// One that is older does not say.
+    code: Option<String>,
     reason: String,
+}
+
+impl Failure {
+    /// The code and the reason, for people.
+    fn text(&self) -> String {
+        let reason = printable(&self.reason, REASON);
+        match &self.code {
+            Some(code) => format!("[{}] {reason}", printable(code, REASON)),
+            None => reason,
+        }
+    }
 }
 
 /// Says how the connector of a configuration stands.
@@ -256,7 +269,7 @@ impl Told {
                 .failure
                 .as_ref()
                 .map_or_else(String::new, |failure| {
-                    format!("{}: {}", failure.at, printable(&failure.reason, REASON))
+                    format!("{}: {}", failure.at, failure.text())
                 });
             table.add_row([
                 connection
@@ -279,7 +292,7 @@ impl Told {
         match failures.max_by(|a, b| a.at.cmp(&b.at)) {
             Some(failure) => format!(
                 "there is no tunnel to any gateway; the last reason: {}",
-                printable(&failure.reason, REASON)
+                failure.text()
             ),
             None => "there is no tunnel to any gateway yet; ask again in a few seconds".to_owned(),
         }
@@ -365,5 +378,17 @@ allow        wiki.corp.local:8888, *.corp.local:443
             told.text()
                 .contains("state        not serving: there is no tunnel")
         );
+    }
+
+    #[test]
+    fn a_reason_has_its_code_before_it() {
+        let failure =
+            json!({ "at": "2027-01-15T07:00:00Z", "code": "port_closed", "reason": "nobody" });
+        let connection = json!({ "gateway": "gw:443", "connection": 1, "state": "dialling", "since": "2027-01-15T08:00:00Z", "failure": failure });
+        let told = told(json!([connection]), json!([]));
+        let remedy = told.remedy();
+        assert!(remedy.ends_with("the last reason: [port_closed] nobody"));
+        let row = "2027-01-15T07:00:00Z: [port_closed] nobody";
+        assert!(told.text().contains(row), "{}", told.text());
     }
 }

@@ -8,9 +8,10 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::alerts;
+use super::channel::AttemptError;
 use super::status::{Failed, Why};
 use super::supervisor::Supervisor;
+use super::{alerts, unopened};
 use crate::http::with_causes;
 use crate::model::Host;
 use crate::net::{Dialled, Route};
@@ -31,7 +32,7 @@ impl Supervisor {
         // The name in the handshake is for routing on the way; what is verified is the fixed name.
         let name = match &gateway.host {
             Host::Name(name) => ServerName::try_from(name.to_string())
-                .map_err(|e| Failed::new(Why::Tls, e.to_string()))?,
+                .map_err(|e| Failed::new(Why::Tls, "unreachable", e.to_string()))?,
             Host::Address(address) => ServerName::from(*address),
         };
         let connector = TlsConnector::from(self.identity.tls());
@@ -39,23 +40,24 @@ impl Supervisor {
             .await
             .map_err(|_| {
                 let text = format!("{route} did not finish the TLS handshake within {DIAL:?}");
-                Failed::new(Why::Timeout, text)
+                Failed::new(Why::Timeout, AttemptError::Silent(DIAL).code(), text)
             })?
             .map_err(|error| match GatewayRefusal::of(&error) {
                 Some(refusal) => {
                     let text = format!("{route}: {}", alerts::of(refusal));
-                    Failed::new(Why::Untrusted, text)
+                    Failed::new(Why::Untrusted, unopened::code_of(refusal), text)
                 }
                 None => {
                     let text = format!("TLS with {route} failed: {}", with_causes(&error));
-                    Failed::new(Why::Tls, text)
+                    Failed::new(Why::Tls, AttemptError::Handshake(error).code(), text)
                 }
             })?;
         if stream.get_ref().1.alpn_protocol() != Some(ALPN_TUNNEL) {
             let text = format!(
                 "{route} did not agree to the tunnel's protocol (ALPN): something in between changes TLS"
             );
-            return Err(Failed::new(Why::Alpn, text));
+            let code = AttemptError::NoAlpn(String::new()).code();
+            return Err(Failed::new(Why::Alpn, code, text));
         }
         Ok(stream)
     }

@@ -11,7 +11,10 @@ use crate::model::ErrorCode;
 /// Trailers that might end a connection are left out; the body is whole without them.
 pub(super) fn without_excess(trailers: &mut HeaderMap) {
     if fits_http2(trailers).is_err() {
-        tracing::warn!("a request's trailers are too large for HTTP/2 and were left out");
+        tracing::warn!(
+            code = "too_large",
+            "a request's trailers are too large for HTTP/2 and were left out"
+        );
         trailers.clear();
     }
 }

@@ -160,7 +160,7 @@ impl Known {
         if !std::mem::replace(&mut kept.refused, true)
             && let Some(by) = &kept.gateway.named_by
         {
-            tracing::warn!(%gateway, %by, reason = %refused, "a gateway named another one that is not dialled");
+            tracing::warn!(code = "gateway_not_dialled", %gateway, %by, reason = %refused, "a gateway named another one that is not dialled");
         }
         checked
     }
@@ -201,7 +201,7 @@ impl Known {
         }
         let mut list = self.list();
         if named.len() < gateways.len() && !std::mem::replace(&mut list.said, true) {
-            tracing::warn!(gateway = %by, named = gateways.len(), taken = named.len(), "the gateway's list of gateways is longer than {MOST}, says things twice or has entries that are no host:port; they are passed over");
+            tracing::warn!(code = "gateways_left_out", gateway = %by, named = gateways.len(), taken = named.len(), "the gateway's list of gateways is longer than {MOST}, says things twice or has entries that are no host:port; they are passed over");
         }
         let mut new = Vec::new();
         for gateway in &named {
@@ -210,7 +210,7 @@ impl Known {
             }
             if !list.has_room() {
                 if !std::mem::replace(&mut list.said_full, true) {
-                    tracing::warn!(%by, left_out = %gateway, "a gateway named another one, and {MOST} that work or are new are known already: it is left out; if it is needed, add it to `gateways:` of connector.yaml");
+                    tracing::warn!(code = "gateways_left_out", %by, left_out = %gateway, "a gateway named another one, and {MOST} that work or are new are known already: it is left out; if it is needed, add it to `gateways:` of connector.yaml");
                 }
                 continue;
             }
@@ -292,6 +292,7 @@ impl Known {
                 let text = error.to_string();
                 if said != text {
                     tracing::warn!(
+                        code = "gateways_not_kept",
                         error = text,
                         "the list of gateways cannot be kept; it counts until this connector ends"
                     );

@@ -47,6 +47,7 @@ mod talk;
 mod trial;
 mod trust;
 mod tunnel;
+mod unopened;
 mod unregister;
 mod upload;
 mod way;
@@ -103,6 +104,21 @@ pub enum ConnectorError {
     /// Its certificate has ended and no gateway renews it.
     #[error("this connector's certificate cannot be renewed: {0} (with `--replace`)")]
     NotRenewed(String),
+}
+
+impl ConnectorError {
+    /// The word that `check` on this host has for it too.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::State(error) => error.code(),
+            Self::NoGateways => "no_gateways",
+            Self::Tls(_) => "identity_unusable",
+            Self::Random(_) => "internal",
+            Self::Removed => "connector_removed",
+            Self::NotRenewed(_) => "identity_not_renewed",
+        }
+    }
 }
 
 /// Keeps tunnels to every gateway open until `stop`, then drains them; `open` tells how many there
@@ -201,7 +217,7 @@ fn known(
     }
     let kept = match state.gateways() {
         Err(error) if !config.gateways.is_empty() => {
-            tracing::warn!(%error, "the list of gateways that is kept is passed over");
+            tracing::warn!(code = "gateways_not_kept", %error, "the list of gateways that is kept is passed over");
             Vec::new()
         }
         kept => kept?,

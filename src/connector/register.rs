@@ -71,6 +71,19 @@ pub enum RegisterError {
     NoGateway(Vec<(Endpoint, AttemptError)>),
 }
 
+impl RegisterError {
+    /// The word for it; none where each gateway has one of its own in the text.
+    #[must_use]
+    pub const fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Registered(_) => Some("already_registered"),
+            Self::State(error) => Some(error.code()),
+            Self::Refused { refused, .. } => Some(refused.code.as_str()),
+            Self::NoGateway(_) => None,
+        }
+    }
+}
+
 /// Enrols with a token: tries its gateways in order, checks the answer and keeps it. The key never
 /// leaves the state folder. Where this fails or is cut off, another call with the same token goes
 /// on with the same key, and the gateway counts it as the same connector.
@@ -207,7 +220,10 @@ fn list(failed: &[(Endpoint, AttemptError)]) -> impl fmt::Display {
             f.write_str(&self.0)
         }
     }
-    let lines = failed.iter().map(|(g, e)| format!("\n  {g}: {e}"));
+    let line = |(gateway, error): &(Endpoint, AttemptError)| {
+        format!("\n  {gateway}: error [{}] {error}", error.code())
+    };
+    let lines = failed.iter().map(line);
     List(lines.collect())
 }
 
@@ -408,11 +424,11 @@ mod tests {
         assert!(matches!(&error, RegisterError::NoGateway(failed) if failed.len() == 2));
         let text = error.to_string();
         assert!(
-            text.contains("gw1.example.com:443: the connection broke"),
+            text.contains("gw1.example.com:443: error [tunnel_ended] the connection broke"),
             "{text}"
         );
         assert!(
-            text.contains("[2001:db8::1]:443: cannot be reached"),
+            text.contains("[2001:db8::1]:443: error [unreachable] cannot be reached"),
             "{text}"
         );
         rig.register(false).await.unwrap();
@@ -426,7 +442,9 @@ mod tests {
         let rig = rig(&[Script::Enrol, Script::Enrol]);
         rig.register(false).await.unwrap();
         let again = rig.register(false).await;
-        assert!(matches!(again, Err(RegisterError::Registered(_))));
+        let again = again.unwrap_err();
+        assert!(matches!(again, RegisterError::Registered(_)));
+        assert_eq!(again.code(), Some("already_registered"));
         assert_eq!(rig.dialled.load(Ordering::Relaxed), 1);
         rig.register(true).await.unwrap();
         let requests = rig.requests.lock().unwrap();
@@ -446,7 +464,8 @@ mod tests {
         assert_eq!(gateway, busy.token.gateways[1]);
         assert!(!busy.state().has_identity());
         let final_at_once = rig(&[spent]);
-        assert!(final_at_once.register(false).await.is_err());
+        let error = final_at_once.register(false).await.unwrap_err();
+        assert_eq!(error.code(), Some("token_spent"));
     }
 
     #[tokio::test]
@@ -461,6 +480,7 @@ mod tests {
             error.contains("its certificate names another connector"),
             "{error}"
         );
+        assert_eq!(error.matches("error [answer_unusable] ").count(), 2);
         assert!(!rig.state().has_identity());
     }
 
@@ -471,6 +491,7 @@ mod tests {
         rig.token = Token::new(gateways, rig.other.pin()).unwrap();
         let error = rig.register(false).await.unwrap_err().to_string();
         assert!(error.contains("another installation"), "{error}");
+        assert_eq!(error.matches("error [other_installation] ").count(), 2);
         assert!(rig.requests.lock().unwrap().is_empty());
     }
 
@@ -479,11 +500,9 @@ mod tests {
         let rig = rig(&[]);
         let state = rig.state();
         let _first = state.lock().unwrap();
-        let second = rig.register(false).await;
-        assert!(matches!(
-            second,
-            Err(RegisterError::State(StateError::Busy(_)))
-        ));
+        let second = rig.register(false).await.unwrap_err();
+        assert!(matches!(second, RegisterError::State(StateError::Busy(_))));
+        assert_eq!(second.code(), Some("identity_busy"));
     }
 
     #[tokio::test]

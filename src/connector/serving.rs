@@ -58,15 +58,18 @@ pub(super) async fn serve(
                 // What the gateway said last may have come together with the end.
                 let _ = timeout(LAST_WORD, tunnel.over.cancelled()).await;
                 if let Some(refusal) = alert.refusal(&shared.supervisor.renewal) {
-                    return Ended::Lost(refusal);
+                    return Ended::lost(tunnel.broke(), &refusal);
                 }
                 return tunnel.reason().unwrap_or_else(|| match ended {
-                    Ok(()) => Ended::lost("the gateway closed the tunnel"),
-                    Err(error) => Ended::lost(&format!("the tunnel broke: {}", with_causes(&error))),
+                    Ok(()) => Ended::lost(tunnel.broke(), "the gateway closed the tunnel"),
+                    Err(error) => {
+                        let why = format!("the tunnel broke: {}", with_causes(&error));
+                        Ended::lost(tunnel.broke(), &why)
+                    }
                 });
             }
             () = tunnel.over.cancelled() => {
-                return tunnel.reason().unwrap_or_else(|| Ended::Lost("the control stream ended".to_owned()));
+                return tunnel.reason().unwrap_or_else(|| Ended::lost(tunnel.broke(), "the control stream ended"));
             }
             () = tunnel.welcome.cancelled(), if !welcomed => {
                 welcomed = true;
@@ -75,7 +78,8 @@ pub(super) async fn serve(
                 tracing::info!(gateway = %route, connection, "tunnel open");
             }
             () = sleep_until(welcome_by), if !welcomed => {
-                return Ended::Lost(format!("{route} did not say welcome within {DIAL:?}"));
+                let why = format!("{route} did not say welcome within {DIAL:?}");
+                return Ended::lost("tunnel_silent", &why);
             }
             () = stop.cancelled(), if !drain_said => {
                 drain_said = true;

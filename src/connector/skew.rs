@@ -30,7 +30,7 @@ impl Skew {
         *self.measured.lock().unwrap_or_else(PoisonError::into_inner) = Some(skew);
         if let Some(text) = self.news(here, there) {
             match text {
-                News::Differs(text) => tracing::warn!("{text}"),
+                News::Differs(text) => tracing::warn!(code = "clock_wrong", "{text}"),
                 News::Agrees => tracing::info!("this host's clock agrees with the gateway's again"),
             }
         }

@@ -43,10 +43,21 @@ pub enum StateError {
 }
 
 impl StateError {
+    /// The word for what is wrong.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        self.explained().0
+    }
+
     /// What is wrong, for whoever looks for the cause.
     #[must_use]
     pub fn finding(&self) -> Finding {
-        let (code, remedy) = match self {
+        let (code, remedy) = self.explained();
+        Finding::error(code, self.to_string(), remedy)
+    }
+
+    const fn explained(&self) -> (&'static str, &'static str) {
+        match self {
             Self::None { .. } => (
                 "not_registered",
                 "make a token on the gateway with `appproxy gateway token create --group GROUP`, and give it to `appproxy register` here",
@@ -60,7 +71,6 @@ impl StateError {
                 "make a token on the gateway with `appproxy gateway token create --group GROUP`, and run `appproxy register --replace` here",
             ),
             Self::Replaced(_) | Self::Busy(_) => ("identity_busy", "wait for it, and look again"),
-        };
-        Finding::error(code, self.to_string(), remedy)
+        }
     }
 }

@@ -8,18 +8,16 @@ use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::alerts;
-use super::channel::{self, AttemptError};
+use super::channel;
 use super::identity::Identity;
 use super::talk;
 use super::tunnel::REASON;
 use crate::clock::Clock;
 use crate::model::{Endpoint, Finding};
-use crate::net::DialError;
 use crate::telemetry::printable;
 use crate::tunnel::Served;
 use crate::tunnel::control::{Down, Messages, Sender, Up};
-use crate::tunnel::tls::{GatewayRefusal, connector_tunnel};
+use crate::tunnel::tls::connector_tunnel;
 
 /// From the handshake to the gateway's welcome.
 const WELCOME: Duration = Duration::from_secs(3);
@@ -59,7 +57,7 @@ pub async fn try_gateway<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         ))
     })?;
     let tls = channel::open(gateway, config, dial(gateway)).await;
-    let tls = tls.map_err(|error| Box::new(unopened(&error)))?;
+    let tls = tls.map_err(|error| Box::new(error.finding()))?;
     let hello = talk::hello(&identity.id, "check", clock);
     let talk = talk::talk(tls, &hello, async |sender, messages| {
         listen(sender, messages, clock).await
@@ -143,50 +141,4 @@ fn refused(reason: &str) -> Finding {
         ),
         "see what its reason asks for; `appproxy gateway connector list` on the gateway tells how it is known there",
     )
-}
-
-/// Why there is no tunnel, by the step at which it ended.
-fn unopened(error: &AttemptError) -> Finding {
-    if let AttemptError::Dial(dial) = error
-        && let Some(dial) = dial.get_ref().and_then(|e| e.downcast_ref::<DialError>())
-    {
-        return dial.finding();
-    }
-    let (code, remedy) = match error {
-        AttemptError::Untrusted(refusal) => of_refusal(refusal),
-        AttemptError::NoAlpn(_) => (
-            "alpn_removed",
-            "except the gateway's name from TLS inspection, and let load balancers in front of the gateway pass TCP on",
-        ),
-        AttemptError::Silent(_) => (
-            "no_answer",
-            "check the firewalls on the way, and whether it is a gateway that listens there",
-        ),
-        _ => (
-            "tunnel_tls",
-            "see what listens there: `appproxy check-cert HOST:PORT` tells what it presents",
-        ),
-    };
-    Finding::error(code, alerts::explain(error), remedy)
-}
-
-const fn of_refusal(refusal: &GatewayRefusal) -> (&'static str, &'static str) {
-    match refusal {
-        GatewayRefusal::Foreign { .. } => (
-            "tls_intercepted",
-            "except the gateway's name and port from TLS inspection in the device of this issuer, or correct the address where it is not the gateway's",
-        ),
-        GatewayRefusal::OtherAuthority => (
-            "other_installation",
-            "correct the address under `gateways:`, or register at this gateway with a token of it and `--replace`",
-        ),
-        GatewayRefusal::Expired(_) | GatewayRefusal::NotYetValid(_) => (
-            "clock_wrong",
-            "set this host's clock right (`timedatectl set-ntp true`), or the gateway's where that is the wrong one",
-        ),
-        GatewayRefusal::Role | GatewayRefusal::Malformed(_) => (
-            "tunnel_untrusted",
-            "see what listens there: `appproxy check-cert HOST:PORT` tells what it presents",
-        ),
-    }
 }

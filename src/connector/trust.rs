@@ -96,10 +96,11 @@ impl Terms {
             }
         };
         for warning in client.iter().flat_map(|client| &client.warnings) {
-            tracing::warn!("{warning}");
+            tracing::warn!(code = warning.code, "{warning}");
         }
         if entry.validate == Validate::Nothing {
             tracing::warn!(
+                code = "not_validated",
                 "{}: the certificates of these applications are not validated: whoever answers is believed",
                 entry.place
             );

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use tokio::task::JoinError;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +18,7 @@ use super::probe::{Probe, Prober};
 use super::profiles::Profiles;
 use super::renewal::Renewal;
 use super::serve::Server;
+use super::status::Reason;
 use super::supervisor::Shared;
 use crate::http::Body;
 use crate::model::{Endpoint, ErrorCode};
@@ -37,14 +39,20 @@ pub(super) enum Ended {
     Stopped,
     /// The connector was removed at the gateway.
     Removed,
-    /// Anything else, in words; it is dialled again.
-    Lost(String),
+    /// Anything else; it is dialled again.
+    Lost(Reason),
 }
 
 impl Ended {
     /// SECURITY: what a gateway says may stand in it, at any length, again with each tunnel.
-    pub(super) fn lost(why: &str) -> Self {
-        Self::Lost(printable(why, REASON))
+    pub(super) fn lost(code: &'static str, why: &str) -> Self {
+        Self::Lost(Reason::new(code, printable(why, REASON)))
+    }
+}
+
+impl From<JoinError> for Ended {
+    fn from(error: JoinError) -> Self {
+        Self::lost("internal", &error.to_string())
     }
 }
 
@@ -177,12 +185,13 @@ impl Tunnel {
                 Ok(Some(Down::Profile { hash, profile })) => {
                     // The tunnel ends, and with it what a line for each such message would fill.
                     if let Err(wrong) = self.server.profiles.learn(hash, &profile) {
-                        return Ended::lost(&wrong.to_string());
+                        return Ended::lost(self.broke(), &wrong.to_string());
                     }
                 }
                 Ok(Some(Down::Removed)) => return Ended::Removed,
                 Ok(Some(Down::Refused { reason })) => {
-                    return Ended::lost(&format!("the gateway refuses this connector: {reason}"));
+                    let why = format!("the gateway refuses this connector: {reason}");
+                    return Ended::lost("connector_refused", &why);
                 }
                 Ok(Some(
                     message @ (Down::Renewed { .. }
@@ -211,9 +220,17 @@ impl Tunnel {
                 Ok(Some(Down::Measure { id })) => drop(self.say(&Up::Measured { id })),
                 // Only who asks for them has a use for applications.
                 Ok(Some(Down::Application { .. } | Down::Applications { .. } | Down::Unknown)) => {}
-                Ok(None) => return Ended::Lost("the gateway closed the tunnel".to_owned()),
-                Err(error) => return Ended::lost(&error.to_string()),
+                Ok(None) => return Ended::lost(self.broke(), "the gateway closed the tunnel"),
+                Err(error) => return Ended::lost(self.broke(), &error.to_string()),
             }
+        }
+    }
+
+    /// The word for a connection that ends now: it was a tunnel from the welcome on.
+    pub(super) fn broke(&self) -> &'static str {
+        match self.welcome.is_cancelled() {
+            true => "tunnel_lost",
+            false => "tunnel_ended",
         }
     }
 

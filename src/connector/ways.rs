@@ -123,6 +123,7 @@ impl Ways {
         }
         if wanted.len() > MOST_WAYS && !std::mem::replace(&mut self.said_many, true) {
             tracing::warn!(
+                code = "too_many_ways",
                 ways = wanted.len(),
                 kept = MOST_WAYS,
                 "there are too many ways to gateways; the last ones are not used"
@@ -231,16 +232,16 @@ async fn look_up(
             Err(DialError::NotPermitted(_)) => LOOK_UP,
             // What was found before counts on.
             Err(error) => {
-                let reason = error.to_string();
+                let (code, reason) = (error.code(), error.to_string());
                 let minor = supervisor.known.is_extra(&gateway.endpoint)
                     && shared.worked.load(Ordering::Relaxed);
                 // At the start nobody knows which gateways are needed.
                 let early = failures == 0 && !*alone.borrow();
                 if !early && told != reason {
                     if minor {
-                        tracing::info!(gateway = %gateway.endpoint, reason, "a gateway's name leads nowhere, others answer; it is tried now and then");
+                        tracing::info!(gateway = %gateway.endpoint, code, reason, "a gateway's name leads nowhere, others answer; it is tried now and then");
                     } else {
-                        tracing::warn!(gateway = %gateway.endpoint, reason, "no tunnel; trying again");
+                        tracing::warn!(gateway = %gateway.endpoint, code, reason, "no tunnel; trying again");
                     }
                     told = reason;
                 }

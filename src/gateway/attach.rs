@@ -48,18 +48,23 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, stream: TlsStream<TcpStream>, p
         Ok(both) => both,
         Err(reason) => {
             TUNNELS_REFUSED.count(&[reason.word()]);
-            tracing::warn!(%peer, %reason, "tunnel refused");
+            tracing::warn!(code = reason.code_of_refusal(), %peer, %reason, "tunnel refused");
             return;
         }
     };
     if let Err(reason) = attach(&gateway, stream, peer, &connector, issuer).await {
         TUNNELS_REFUSED.count(&[reason.word()]);
-        say_closed(&connector, peer, &reason);
+        say_closed(&connector, peer, &reason, Some(reason.code_of_refusal()));
     }
 }
 
-fn say_closed(connector: &PeerConnector, peer: SocketAddr, reason: &Ended) {
-    tracing::info!(connector = %connector.id, group = %connector.group, %peer, %reason, "tunnel closed");
+fn say_closed(
+    connector: &PeerConnector,
+    peer: SocketAddr,
+    reason: &Ended,
+    code: Option<&'static str>,
+) {
+    tracing::info!(connector = %connector.id, group = %connector.group, %peer, code, %reason, "tunnel closed");
 }
 
 /// Who the connector is by its certificate, and which authority says so.
@@ -160,7 +165,7 @@ async fn attach(
         () = gateway.drain.is_over() => Ended::Stopping,
     };
     gateway.tunnels.remove(&tunnel);
-    say_closed(connector, peer, &reason);
+    say_closed(connector, peer, &reason, reason.code_of_loss());
     // A connector that is removed hangs up once it has read so. In the other cases the end of the
     // control stream is the word, and what is left of streams is not worth more than a moment.
     let unread = matches!(reason, Ended::Removed).then_some((sender, messages));
@@ -274,7 +279,7 @@ async fn admit(
     if let Some(seen) = seen
         && let Err(error) = gateway.store.connector_seen(&connector.id, seen).await
     {
-        tracing::warn!(connector = %connector.id, %error, "cannot note that the connector was seen");
+        tracing::warn!(code = "store_unavailable", connector = %connector.id, %error, "cannot note that the connector was seen");
     }
     Ok(())
 }

@@ -74,6 +74,84 @@ impl Ended {
             Self::Stopping => "stopping",
         }
     }
+
+    /// The word for why it never became a tunnel, as the connector has it in its log.
+    pub(super) const fn code_of_refusal(&self) -> &'static str {
+        match self {
+            Self::Certificate(_) => "certificate_unknown",
+            Self::Removed => "connector_removed",
+            Self::Silent => "tunnel_silent",
+            Self::Http(_) | Self::Control(_) | Self::NoHello | Self::Closed => "tunnel_ended",
+            Self::Version(_)
+            | Self::Unknown
+            | Self::Group { .. }
+            | Self::TooMany
+            | Self::Renews
+            | Self::Store(_)
+            | Self::Drained
+            | Self::Stuck
+            | Self::Outlived
+            | Self::Stopping => "connector_refused",
+        }
+    }
+
+    /// The word for why a tunnel that stood ended; none where that is as it should be.
+    pub(super) const fn code_of_loss(&self) -> Option<&'static str> {
+        match self {
+            Self::Removed => Some("connector_removed"),
+            Self::Renews => Some("connector_refused"),
+            Self::Drained | Self::Closed | Self::Stopping | Self::Outlived => None,
+            _ => Some("tunnel_lost"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_of_a_connection_has_its_word() {
+        let text = || "hq".to_owned();
+        for (ended, refusal, loss) in [
+            (
+                Ended::Certificate(text()),
+                "certificate_unknown",
+                Some("tunnel_lost"),
+            ),
+            (
+                Ended::Removed,
+                "connector_removed",
+                Some("connector_removed"),
+            ),
+            (Ended::Unknown, "connector_refused", Some("tunnel_lost")),
+            (Ended::Version(9), "connector_refused", Some("tunnel_lost")),
+            (Ended::TooMany, "connector_refused", Some("tunnel_lost")),
+            (
+                Ended::Group {
+                    claimed: text(),
+                    stored: text(),
+                },
+                "connector_refused",
+                Some("tunnel_lost"),
+            ),
+            (
+                Ended::Renews,
+                "connector_refused",
+                Some("connector_refused"),
+            ),
+            (Ended::Silent, "tunnel_silent", Some("tunnel_lost")),
+            (Ended::NoHello, "tunnel_ended", Some("tunnel_lost")),
+            (Ended::Stuck, "connector_refused", Some("tunnel_lost")),
+            (Ended::Closed, "tunnel_ended", None),
+            (Ended::Drained, "connector_refused", None),
+            (Ended::Outlived, "connector_refused", None),
+            (Ended::Stopping, "connector_refused", None),
+        ] {
+            let words = (ended.code_of_refusal(), ended.code_of_loss());
+            assert_eq!(words, (refusal, loss), "{ended}");
+        }
+    }
 }
 
 impl From<NotAdded> for Ended {

@@ -350,7 +350,9 @@ impl Gateway {
     async fn enrol(&self, stream: TlsStream<TcpStream>, peer: SocketAddr) {
         match Channel::of(stream.get_ref().1) {
             Ok(channel) => self.enrolment.serve(stream, channel, peer).await,
-            Err(error) => tracing::warn!(%peer, %error, "TLS of an enrolment cannot be used"),
+            Err(error) => {
+                tracing::warn!(code = "tunnel_tls", %peer, %error, "TLS of an enrolment cannot be used")
+            }
         }
     }
 }

@@ -242,7 +242,7 @@ impl Drop for Present {
         if let Some(group) = left
             && !self.gateway.is_stopping()
         {
-            tracing::warn!(%group, "connector group has no connector left");
+            tracing::warn!(code = "group_away", %group, "connector group has no connector left");
         }
     }
 }

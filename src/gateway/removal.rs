@@ -23,7 +23,7 @@ pub(super) async fn unregister(gateway: &Gateway, connector: &PeerConnector, tun
     match removed {
         Ok(_) => tracing::info!(connector = %connector.id, "the connector unregistered itself"),
         Err(error) => {
-            tracing::error!(connector = %connector.id, %error, "a connector cannot be unregistered");
+            tracing::error!(code = "unavailable", connector = %connector.id, %error, "a connector cannot be unregistered");
             // Whoever cannot be told finds its tunnel lost.
             let _ = tunnel.say(&Down::Refused {
                 reason: format!("it cannot be removed at the moment: {error}"),

@@ -76,7 +76,7 @@ pub(super) async fn answer(gateway: &Gateway, peer: &PeerConnector, csr: &str) -
         Err(refusal) => {
             RENEWALS.count(&["refused"]);
             let reason = refusal.to_string();
-            tracing::warn!(connector = %peer.id, reason, "certificate not renewed");
+            tracing::warn!(code = "identity_not_renewed", connector = %peer.id, reason, "certificate not renewed");
             Down::RenewalRefused { reason }
         }
     }

@@ -18,7 +18,7 @@ pub fn raise_descriptors() -> Option<u64> {
     match setrlimit(Resource::Nofile, wanted) {
         Ok(()) => maximum,
         Err(error) => {
-            tracing::warn!(%error, limit = current, "the limit of open files cannot be raised");
+            tracing::warn!(code = "few_open_files", %error, limit = current, "the limit of open files cannot be raised");
             current
         }
     }

@@ -6,10 +6,21 @@ use super::resolve::ResolveError;
 use crate::model::Finding;
 
 impl DialError {
+    /// The word for the step at which it ended.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        self.explained().0
+    }
+
     /// Why there is no connection, by the step at which it ended.
     #[must_use]
     pub fn finding(&self) -> Finding {
-        let (code, remedy) = match self {
+        let (code, remedy) = self.explained();
+        Finding::error(code, self.to_string(), remedy)
+    }
+
+    const fn explained(&self) -> (&'static str, &'static str) {
+        match self {
             Self::Resolve(ResolveError::NoServers { .. }) => (
                 "dns_no_server",
                 "name a server in /etc/resolv.conf, or write the address in the place of the name",
@@ -31,16 +42,19 @@ impl DialError {
                 "check host and port of the proxy in its setting or in HTTPS_PROXY, and whether it runs",
             ),
             Self::Proxy { fault, .. } => of_proxy(fault),
-            Self::NotPermitted(_) | Self::Unreachable { .. } => (
+            Self::NotPermitted(_) => (
+                "gateway_not_dialled",
+                "write it under `gateways:` of connector.yaml where it may be dialled there, or give its name this address under `dns: { hosts: … }`",
+            ),
+            Self::Unreachable { .. } => (
                 "unreachable",
                 "check the way there: `ip route get ADDRESS`, firewalls, and proxies",
             ),
-        };
-        Finding::error(code, self.to_string(), remedy)
+        }
     }
 }
 
-fn of_proxy(fault: &ProxyFault) -> (&'static str, &'static str) {
+const fn of_proxy(fault: &ProxyFault) -> (&'static str, &'static str) {
     match fault {
         ProxyFault::PasswordWanted { .. } | ProxyFault::PasswordRefused { .. } => (
             "proxy_password",
@@ -94,7 +108,7 @@ mod tests {
                 fault,
             };
             let finding = error.finding();
-            assert_eq!(finding.code, code);
+            assert_eq!((finding.code, error.code()), (code, code));
             assert!(finding.what.contains("proxy:3128"), "{}", finding.what);
         }
     }

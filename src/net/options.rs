@@ -73,7 +73,7 @@ impl TunnelSockets {
             && !self.said.swap(true, Ordering::Relaxed)
         {
             let remedy = remedy(congestion, &error);
-            tracing::warn!(%congestion, %error, remedy, "this congestion control cannot be used; tunnels have the system's default");
+            tracing::warn!(code = "congestion_unusable", %congestion, %error, remedy, "this congestion control cannot be used; tunnels have the system's default");
         }
     }
 }

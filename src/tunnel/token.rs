@@ -66,6 +66,19 @@ pub enum TokenError {
     Newer,
 }
 
+impl TokenError {
+    /// The word for it.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Empty => "token_missing",
+            Self::NotAToken => "not_a_token",
+            Self::Character | Self::Damaged => "token_damaged",
+            Self::Newer => "token_newer",
+        }
+    }
+}
+
 /// Why a token could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MakeTokenError {
@@ -284,15 +297,16 @@ mod tests {
                 "{at}"
             );
         }
-        for (text, expected) in [
-            ("", TokenError::Empty),
-            (" \n", TokenError::Empty),
-            ("hello", TokenError::NotAToken),
-            ("apx1_ä", TokenError::Character),
-            ("apx1_a=", TokenError::Character),
-            ("apx1_", TokenError::Damaged),
+        for (text, expected, code) in [
+            ("", TokenError::Empty, "token_missing"),
+            (" \n", TokenError::Empty, "token_missing"),
+            ("hello", TokenError::NotAToken, "not_a_token"),
+            ("apx1_ä", TokenError::Character, "token_damaged"),
+            ("apx1_a=", TokenError::Character, "token_damaged"),
+            ("apx1_", TokenError::Damaged, "token_damaged"),
         ] {
-            assert_eq!(Token::parse(text).unwrap_err(), expected, "{text:?}");
+            let error = Token::parse(text).unwrap_err();
+            assert_eq!((error, error.code()), (expected, code), "{text:?}");
         }
     }
 
@@ -302,7 +316,8 @@ mod tests {
         let sum = sha256(&octets);
         octets.extend_from_slice(&sum[..CHECKSUM]);
         let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(octets));
-        assert_eq!(Token::parse(&text).unwrap_err(), TokenError::Newer);
+        let error = Token::parse(&text).unwrap_err();
+        assert_eq!((error, error.code()), (TokenError::Newer, "token_newer"));
     }
 
     #[test]

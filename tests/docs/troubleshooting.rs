@@ -69,14 +69,20 @@ fn codes_of_the_source() -> BTreeSet<String> {
     let told = Regex::new(r"(?s)fn code\([^)]*\) -> &'static str \{(.*?)\n    \}").unwrap();
     let any = Regex::new(r#""([a-z][a-z0-9]*(?:_[a-z0-9]+)+)""#).unwrap();
     let of_provider = Regex::new(r#"= "([a-z_]+)", \w+,\s*""#).unwrap();
+    let refused = Regex::new(r#"Self::\w+ => "([a-z_]+)""#).unwrap();
     let known = Regex::new(r#"(?:known|of_person|passing)\(\s*"([a-z_]+)""#).unwrap();
     let mut codes = BTreeSet::new();
     for (path, text) in &files {
         // Here no other words stand in quotation marks.
-        let all = path.contains("/certs/") || path.contains("/check/");
+        let all = path.contains("/certs/")
+            || path.contains("/check/")
+            || OF_CHECK.contains(&path.as_str());
         let mut patterns = vec![if all { &any } else { &said }, &short, &logged];
         if path.ends_with("provider/error.rs") {
             patterns.push(&of_provider);
+        }
+        if path.ends_with("tunnel/enrol.rs") {
+            patterns.push(&refused);
         }
         if path.ends_with("provider/known.rs") {
             patterns.push(&known);
@@ -98,6 +104,7 @@ const OF_CHECK: &[&str] = &[
     "src/check",
     "src/cli/check",
     "src/connector/trial.rs",
+    "src/connector/unopened.rs",
     "src/connector/state_error.rs",
     "src/net/finding.rs",
     "src/certs/presented.rs",
@@ -133,6 +140,7 @@ const SHARED: &[&str] = &[
 
 /// What no test makes, with the reason.
 const NOT_MADE: &[(&str, &str)] = &[
+    ("answer_unusable", "`register` says it, and not `check`"),
     (
         "bad_host",
         "a configuration takes no such host; `check-cert --host` alone can be told one",

@@ -118,15 +118,16 @@ async fn a_token_that_is_not_good_is_refused_with_its_reason_and_leaves_nothing(
     let body = &good[..good.len() - 1];
     let last = if good.ends_with('A') { "B" } else { "A" };
     let middle = if &good[60..61] == "A" { "B" } else { "A" };
-    let changed = "the token is incomplete or was changed on the way: copy it again, whole";
-    let by_gateway = |sentence: &str| format!("the gateway {at} refused: {sentence}");
+    let changed = "error [token_damaged] the token is incomplete or was changed on the way: copy it again, whole";
+    let by_gateway =
+        |code: &str, sentence: &str| format!("error [{code}] the gateway {at} refused: {sentence}");
     let cases: Vec<(&str, String, String)> = vec![
-        ("nothing", String::new(), "no token was given".into()),
-        ("blanks", " \n\t".into(), "no token was given".into()),
+        ("nothing", String::new(), "error [token_missing] no token was given".into()),
+        ("blanks", " \n\t".into(), "error [token_missing] no token was given".into()),
         (
             "something else",
             "correct horse battery staple".into(),
-            "this is not an enrolment token: one begins with `apx1_`; `appproxy gateway token create` prints it".into(),
+            "error [not_a_token] this is not an enrolment token: one begins with `apx1_`; `appproxy gateway token create` prints it".into(),
         ),
         ("the prefix", "apx1_".into(), changed.into()),
         ("truncated", body.into(), changed.into()),
@@ -138,37 +139,37 @@ async fn a_token_that_is_not_good_is_refused_with_its_reason_and_leaves_nothing(
         (
             "another character",
             format!("{body}!"),
-            "the token has a character that no token has: it was changed on the way; copy it again, whole".into(),
+            "error [token_damaged] the token has a character that no token has: it was changed on the way; copy it again, whole".into(),
         ),
         (
             "spent",
             spent,
-            by_gateway("this token has been used: every connector needs a use of its own; make another token"),
+            by_gateway("token_spent", "this token has been used: every connector needs a use of its own; make another token"),
         ),
         (
             "revoked",
             revoked,
-            by_gateway("this token was revoked: ask who runs the gateway for another one"),
+            by_gateway("token_revoked", "this token was revoked: ask who runs the gateway for another one"),
         ),
         (
             "expired",
             expired,
-            by_gateway("this token has expired: make another one, with a longer --ttl if need be"),
+            by_gateway("token_expired", "this token has expired: make another one, with a longer --ttl if need be"),
         ),
         (
             "not issued here",
             unknown.encode().to_string(),
-            by_gateway("this gateway has not issued this token: make one with `appproxy gateway token create` there"),
+            by_gateway("token_unknown", "this gateway has not issued this token: make one with `appproxy gateway token create` there"),
         ),
         (
             "another gateway's",
             foreign.encode().to_string(),
-            format!("no gateway of this token could be used:\n  {at}: this is a gateway of another installation: its authority is not the one known here"),
+            format!("no gateway of this token could be used:\n  {at}: error [other_installation] this is a gateway of another installation: its authority is not the one known here"),
         ),
         (
             "nobody there",
             nowhere.encode().to_string(),
-            "no gateway of this token could be used:\n  127.0.0.1:1: cannot be reached: 127.0.0.1:1 refused the connection (tried 127.0.0.1:1): nothing listens on that port".into(),
+            "no gateway of this token could be used:\n  127.0.0.1:1: error [port_closed] cannot be reached: 127.0.0.1:1 refused the connection (tried 127.0.0.1:1): nothing listens on that port".into(),
         ),
     ];
     let mut seen = 0;
@@ -184,17 +185,20 @@ async fn a_token_that_is_not_good_is_refused_with_its_reason_and_leaves_nothing(
     }
     assert_eq!(seen, 16);
     until("a line of each", || stand.gateway().said("enrolment") >= 5).await;
-    let outcomes: Vec<String> = stand
+    let lines: Vec<Value> = stand
         .gateway()
         .log()
         .iter()
         .filter(|line| words::message(line).as_deref() == Some("enrolment"))
-        .map(|line| {
-            serde_json::from_str::<Value>(line).unwrap()["outcome"]
-                .as_str()
-                .unwrap()
-                .to_owned()
-        })
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines[0]["code"], Value::Null);
+    // The code is the word that whoever registers is told.
+    let refusals = &lines[1..];
+    assert!(refusals.iter().all(|line| line["code"] == line["outcome"]));
+    let outcomes: Vec<_> = lines
+        .iter()
+        .map(|line| line["outcome"].as_str().unwrap())
         .collect();
     assert_eq!(
         outcomes,
@@ -236,7 +240,7 @@ async fn an_address_that_tries_too_often_is_told_to_wait() {
         assert!(text.contains("has not issued this token"), "{text}");
     }
     let told = refused(&format!(
-        "no gateway of this token could be used:\n  {at}: too many attempts from this address: wait a minute"
+        "no gateway of this token could be used:\n  {at}: error [throttled] too many attempts from this address: wait a minute"
     ));
     // Another attempt is free every few seconds: where these take long, some more are taken.
     within("that it is told to wait", async {
@@ -383,7 +387,7 @@ async fn an_identity_is_private_and_given_up_only_when_asked_to() {
     let before = fs::read(state.join("identity.pem")).unwrap();
     let token = stand.token("branch").await;
     let sentence = format!(
-        "{} holds an identity already: add `--replace` to give it up for a new one",
+        "error [already_registered] {} holds an identity already: add `--replace` to give it up for a new one",
         state.display()
     );
     assert_eq!(register(&stand, &config, &token).await, refused(&sentence));
@@ -459,7 +463,7 @@ async fn an_answer_that_was_lost_is_had_again_with_the_same_token() {
     assert_eq!(got.0, Some(1));
     assert!(
         got.2.starts_with(&format!(
-            "appproxy: no gateway of this token could be used:\n  {relay_at}: the connection "
+            "appproxy: no gateway of this token could be used:\n  {relay_at}: error [tunnel_ended] the connection "
         )),
         "{}",
         got.2
@@ -495,6 +499,11 @@ async fn of_two_registrations_at_once_with_one_use_one_wins() {
         };
         assert_eq!(won.0, Some(0), "{won:?} {lost:?}");
         assert_eq!(lost.0, Some(1));
+        assert!(
+            lost.2.starts_with("appproxy: error [token_spent] "),
+            "{}",
+            lost.2
+        );
         assert!(lost.2.ends_with("refused: this token has been used: every connector needs a use of its own; make another token\n"), "{}", lost.2);
         assert_eq!(list(&stand, "connector").await.len(), round);
     }
@@ -756,8 +765,12 @@ async fn a_certificate_that_is_no_connectors_gets_no_tunnel() {
 }
 
 /// Starts a connector with an identity of one's own making and waits for the first reason for
-/// which it has no tunnel.
-async fn reason(stand: &mut Running, identity: &str, gateway: SocketAddr) -> (Process, String) {
+/// which it has no tunnel, with its code.
+async fn reason(
+    stand: &mut Running,
+    identity: &str,
+    gateway: SocketAddr,
+) -> (Process, (String, String)) {
     let config = stand.connector_file();
     let state = config.with_extension("");
     fs::create_dir_all(&state).unwrap();
@@ -768,7 +781,9 @@ async fn reason(stand: &mut Running, identity: &str, gateway: SocketAddr) -> (Pr
     let connector = stand.spawn_connector(&config);
     let line = connector.says("no tunnel; trying again").await;
     let line: Value = serde_json::from_str(&line).unwrap();
-    (connector, line["reason"].as_str().unwrap().to_owned())
+    let text = |field: &str| line[field].as_str().unwrap().to_owned();
+    let reason = (text("code"), text("reason"));
+    (connector, reason)
 }
 
 #[tokio::test]
@@ -802,12 +817,16 @@ async fn the_store_decides_whatever_a_certificate_says() {
         let identity = format!("{key}{chain}{}", ours.certificate_pem);
         let at = stand.address();
         for _ in 0..4 {
-            let (_connector, got) = reason(&mut stand, &identity, at).await;
-            assert_eq!(got, wanted);
+            let (_connector, (code, got)) = reason(&mut stand, &identity, at).await;
+            assert_eq!((code.as_str(), &got), ("connector_refused", &wanted));
         }
         seen += 1;
     }
     assert_eq!(seen, 2);
+    let line = stand.gateway().line("why", |line| {
+        words::message(line).as_deref() == Some(words::TUNNEL_CLOSED)
+    });
+    assert!(line.await.contains("\"code\":\"connector_refused\""));
     assert!(
         !stand
             .gateway()
@@ -917,6 +936,7 @@ async fn a_connector_trusts_no_gateway_but_its_own_and_says_who_was_there_instea
         (
             "a connector",
             posing_as(&identity, &[own_leaf, own_authority], b"appproxy/1"),
+            "tunnel_untrusted",
             role,
         ),
         (
@@ -926,21 +946,25 @@ async fn a_connector_trusts_no_gateway_but_its_own_and_says_who_was_there_instea
                 (-1, 1),
             )
             .0,
+            "tunnel_untrusted",
             role,
         ),
         (
             "another installation",
             serving(another, b"appproxy/1"),
+            "other_installation",
             "this is a gateway of another installation: its authority is not the one known here; if the gateways changed their authority (`gateway ca rotate`) while this connector was away, register it again with a new token and `--replace`",
         ),
         (
             "a man in the middle",
             posing_as(&inspector.key, &[&inspector.chain], b"appproxy/1"),
+            "tls_intercepted",
             "the certificate presented there was issued by `CN=appproxy tests`, not by an appproxy gateway's own authority: something on the way inspects TLS or removes ALPN, or the address is not a gateway's",
         ),
         (
             "an expired gateway",
             expired,
+            "clock_wrong",
             &format!(
                 "the gateway's certificate has expired, at {ended}. A gateway renews it every day, so this host's clock is probably ahead: set it right"
             ),
@@ -948,6 +972,7 @@ async fn a_connector_trusts_no_gateway_but_its_own_and_says_who_was_there_instea
         (
             "a gateway of tomorrow",
             early,
+            "clock_wrong",
             &format!(
                 "the gateway's certificate is not valid yet, but from {begins} on: this host's clock is behind; set it right"
             ),
@@ -955,13 +980,15 @@ async fn a_connector_trusts_no_gateway_but_its_own_and_says_who_was_there_instea
         (
             "no ALPN",
             posing_as(&good_key, &[&good_chain, &ours.certificate_pem], b""),
+            "alpn_removed",
             "did not agree to the tunnel's protocol (ALPN): something in between changes TLS",
         ),
     ];
     let mut seen = 0;
-    for (name, tls, wanted) in cases {
+    for (name, tls, code, wanted) in cases {
         let (address, mut connections) = posing(Some(tls)).await;
-        let (connector, got) = reason(&mut stand, &identity, address).await;
+        let (connector, (word, got)) = reason(&mut stand, &identity, address).await;
+        assert_eq!(word, code, "{name}");
         let between = if name == "no ALPN" { " " } else { ": " };
         assert_eq!(got, format!("{address}{between}{wanted}"), "{name}");
         // However often it tries, and for however many tunnels, it says so once.
@@ -976,7 +1003,8 @@ async fn a_connector_trusts_no_gateway_but_its_own_and_says_who_was_there_instea
     assert_eq!(seen, 7);
 
     let (address, _connections) = posing(None).await;
-    let (_connector, got) = reason(&mut stand, &identity, address).await;
+    let (_connector, (code, got)) = reason(&mut stand, &identity, address).await;
+    assert_eq!(code, "no_answer");
     assert_eq!(
         got,
         format!("{address} did not finish the TLS handshake within 5s")
@@ -988,7 +1016,8 @@ async fn a_connector_trusts_no_gateway_but_its_own_and_says_who_was_there_instea
         b"appproxy/1",
     );
     let (address, _connections) = posing(Some(silent)).await;
-    let (_connector, got) = reason(&mut stand, &identity, address).await;
+    let (_connector, (code, got)) = reason(&mut stand, &identity, address).await;
+    assert_eq!(code, "tunnel_silent");
     assert_eq!(got, format!("{address} did not say welcome within 5s"));
 }
 

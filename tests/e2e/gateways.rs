@@ -117,6 +117,7 @@ async fn every_address_of_a_gateway_has_its_tunnels_and_a_dead_one_is_said_once(
     assert_eq!(lost.len(), troubles + 2, "{lost:#?}");
     // Which of the two names it was dialled by first is chance.
     let of_second = lost.iter().filter(|line| line.contains("127.0.0.2"));
+    let of_second = of_second.filter(|line| line.contains("\"code\":\"tunnel_lost\""));
     assert_eq!(of_second.count(), 2, "{lost:#?}");
     let minor = lines(&connector, MINOR).join("\n");
     assert!(
@@ -215,6 +216,7 @@ async fn a_list_that_cannot_be_kept_counts_all_the_same() {
         .says("the list of gateways cannot be kept; it counts until this connector ends")
         .await;
     assert!(line.contains("gateways.json"), "{line}");
+    assert!(line.contains("\"code\":\"gateways_not_kept\""), "{line}");
     assert_eq!(
         fs::read_to_string(&list).unwrap(),
         json!([first]).to_string()
@@ -419,6 +421,7 @@ async fn one_connector_has_64_tunnels_at_most_and_is_told_why() {
     let told = |line: &str| {
         words::message(line).as_deref() == Some(NO_TUNNEL)
             && line.contains("the gateway refuses this connector: it has 64 tunnels already")
+            && line.contains("\"code\":\"connector_refused\"")
     };
     connector.line("why there are no more", told).await;
     // On a busy machine an attempt may come to nothing and be made again, so what stands is counted,
@@ -428,6 +431,7 @@ async fn one_connector_has_64_tunnels_at_most_and_is_told_why() {
         closed
             .iter()
             .filter(|l| l.contains("it has 64 tunnels already"))
+            .filter(|l| l.contains("\"code\":\"connector_refused\""))
             .count()
     };
     until("64 tunnels", || {

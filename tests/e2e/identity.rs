@@ -219,8 +219,7 @@ async fn an_ended_certificate_is_renewed_late_unless_it_was_removed_or_the_grace
     assert_eq!(late["connector"], old[0].id.as_str());
 
     // The second is refused for ever, and says why.
-    let ends =
-        "appproxy: this connector was removed at its gateways; register it again with a new token";
+    let ends = "appproxy: error [connector_removed] this connector was removed at its gateways; register it again with a new token";
     for _ in 0..2 {
         let again = stand.spawn_connector(&files[1]);
         assert_eq!(again.ended().await.code(), Some(64));
@@ -233,6 +232,7 @@ async fn an_ended_certificate_is_renewed_late_unless_it_was_removed_or_the_grace
     let waiting = stand.spawn_connector(&files[2]);
     let line = waiting.says("certificate not renewed; trying again").await;
     assert!(line.contains("refused the connection"), "{line}");
+    assert!(line.contains("\"code\":\"identity_not_renewed\""), "{line}");
     stand.restart_gateway().await;
     waiting.says(words::TUNNEL_OPEN).await;
     assert_eq!(count(&waiting, "certificate not renewed; trying again"), 1);
@@ -357,6 +357,7 @@ async fn the_authority_is_rotated_under_load_and_nobody_notices() {
     let told = |line: &str| {
         words::message(line).as_deref() == Some("no tunnel; trying again")
             && line.contains("register it again with a new token")
+            && line.contains("\"code\":\"other_installation\"")
     };
     late.line("what to do", told).await;
 }

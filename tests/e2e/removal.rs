@@ -17,8 +17,7 @@ use crate::harness::{Backend, Output, Process, Running, Stand, body, within, wor
 
 /// What the connector says when it learns of its removal, and when it ends for it.
 const TOLD: &str = "this connector was removed at the gateway; register it again with a new token";
-const ENDS: &str =
-    "appproxy: this connector was removed at its gateways; register it again with a new token";
+const ENDS: &str = "appproxy: error [connector_removed] this connector was removed at its gateways; register it again with a new token";
 
 async fn gateway(stand: &Running, arguments: &[&str]) -> Output {
     let file = stand.gateway_file().display().to_string();

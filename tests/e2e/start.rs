@@ -532,6 +532,7 @@ async fn a_connector_without_a_good_identity_says_what_to_do() {
         (
             &none,
             None,
+            "not_registered",
             format!(
                 "there is no identity in {}: run `appproxy connector register --config {}` with a token first",
                 at(&none),
@@ -541,21 +542,24 @@ async fn a_connector_without_a_good_identity_says_what_to_do() {
         (
             &config,
             Some(String::new()),
+            "identity_damaged",
             damaged("it has no private key"),
         ),
         (
             &config,
             Some(half.to_owned()),
+            "identity_damaged",
             damaged("a certificate is cut off or changed"),
         ),
         (
             &config,
             Some(other_key),
+            "identity_damaged",
             damaged("its key does not fit its certificate"),
         ),
     ];
     let mut seen = 0;
-    for (config, text, wanted) in cases {
+    for (config, text, code, wanted) in cases {
         if let Some(text) = text {
             fs::write(&identity, text).unwrap();
         }
@@ -565,7 +569,7 @@ async fn a_connector_without_a_good_identity_says_what_to_do() {
         assert_eq!(
             output.stderr,
             format!(
-                "error [unusable] {file}: state: {wanted}\n    correct it and start again; nothing was started\n"
+                "error [{code}] {file}: state: {wanted}\n    correct it and start again; nothing was started\n"
             )
         );
         seen += 1;
@@ -579,7 +583,7 @@ async fn a_connector_without_a_good_identity_says_what_to_do() {
     assert_eq!(
         output.stderr,
         format!(
-            "error [unusable] {file}: state: no gateway is known: write `gateways:` in the configuration, or register again\n    correct it and start again; nothing was started\n"
+            "error [no_gateways] {file}: state: no gateway is known: write `gateways:` in the configuration, or register again\n    correct it and start again; nothing was started\n"
         )
     );
 
@@ -592,6 +596,7 @@ async fn a_connector_without_a_good_identity_says_what_to_do() {
     let line: Value =
         serde_json::from_str(&connector.says("no tunnel; trying again").await).unwrap();
     let gateway = stand.address();
+    assert_eq!(line["code"], "port_closed");
     assert_eq!(
         line["reason"],
         format!("{gateway} refused the connection (tried {gateway}): nothing listens on that port")

@@ -352,6 +352,11 @@ async fn a_connectors_status_is_asked_over_the_socket_in_its_state() {
         "{}",
         refused.stderr
     );
+    assert!(
+        refused.stderr.contains("the last reason: ["),
+        "no code: {}",
+        refused.stderr
+    );
 
     // What a dead process leaves does not stand in the way of the next.
     let connector = stand.connectors().pop().unwrap();
@@ -371,11 +376,10 @@ async fn a_connectors_status_is_asked_over_the_socket_in_its_state() {
     status(&stand, &config, false).await.success();
     // Another one with the same state is noticed.
     let another = stand.spawn_connector(&config);
-    another
-        .line("the other one", |line| {
-            line.contains("another process runs with this state")
-        })
-        .await;
+    let line = another.line("the other one", |line| {
+        line.contains("another process runs with this state")
+    });
+    assert!(line.await.contains("\"code\":\"state_in_use\""));
     let connector = stand.connectors().pop().unwrap();
     for one in [connector, another] {
         one.terminate();

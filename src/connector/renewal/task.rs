@@ -177,7 +177,12 @@ impl Task {
         // The same reason again and again is said once.
         if self.said != reason {
             let until = self.renewal.identity.identity().not_after.to_rfc3339();
-            tracing::warn!(reason, until, "certificate not renewed; trying again");
+            tracing::warn!(
+                code = "identity_not_renewed",
+                reason,
+                until,
+                "certificate not renewed; trying again"
+            );
             self.said = reason;
         }
     }
@@ -335,7 +340,11 @@ impl Task {
     /// SECURITY: a gateway may tell nonsense as often as it likes, and does not fill the disk with it.
     fn not_trusted(&mut self, reason: String) {
         if self.unusable != reason {
-            tracing::warn!(reason, "the gateway's new authorities cannot be used");
+            tracing::warn!(
+                code = "authorities_unusable",
+                reason,
+                "the gateway's new authorities cannot be used"
+            );
             self.unusable = reason;
         }
     }

@@ -91,25 +91,44 @@ impl Why {
     }
 }
 
-/// Why an attempt gave no tunnel, in a word for the metrics and a sentence for the log.
+/// Why there is no tunnel, for people: the word that `check` has for it too, and a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reason {
+    pub(super) code: &'static str,
+    pub(super) text: String,
+}
+
+impl Reason {
+    pub(super) fn new(code: &'static str, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { code, text }
+    }
+}
+
+impl From<&DialError> for Reason {
+    fn from(error: &DialError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+/// Why an attempt gave no tunnel, in a word for the metrics and a reason for the log.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) why: Why,
-    pub(super) reason: String,
+    pub(super) reason: Reason,
 }
 
 impl Failed {
-    pub(super) fn new(why: Why, reason: impl Into<String>) -> Self {
-        Self {
-            why,
-            reason: reason.into(),
-        }
+    pub(super) fn new(why: Why, code: &'static str, text: impl Into<String>) -> Self {
+        let reason = Reason::new(code, text);
+        Self { why, reason }
     }
 }
 
 impl From<DialError> for Failed {
     fn from(error: DialError) -> Self {
-        Self::new(Why::of_dial(&error), error.to_string())
+        let (why, reason) = (Why::of_dial(&error), Reason::from(&error));
+        Self { why, reason }
     }
 }
 
@@ -138,7 +157,7 @@ struct Entry {
     state: State,
     since: Timestamp,
     /// The last failure; it stays, so that one can still read why there was another tunnel before.
-    failure: Option<(Timestamp, String)>,
+    failure: Option<(Timestamp, Reason)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,6 +259,7 @@ pub(super) async fn serve(observed: Connector, watch: Watch, folder: &Path) -> A
         Ok((socket, listener, was_alive)) => {
             if was_alive {
                 tracing::warn!(
+                    code = "state_in_use",
                     state = %folder.display(),
                     "another process runs with this state: stop it when this one has its tunnels; `connector status` asks this one meanwhile"
                 );
@@ -249,7 +269,7 @@ pub(super) async fn serve(observed: Connector, watch: Watch, folder: &Path) -> A
             Some(socket)
         }
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "`connector status` will not work: its socket cannot be made");
+            tracing::warn!(code = "no_status_socket", path = %path.display(), %error, "`connector status` will not work: its socket cannot be made");
             None
         }
     };
@@ -277,12 +297,12 @@ impl Connection {
     }
 
     /// There is no tunnel, and it is tried again after this time.
-    pub(super) fn lost(&self, why: Why, reason: &str, pause: Duration) {
+    pub(super) fn lost(&self, why: Why, reason: &Reason, pause: Duration) {
         CONNECTOR_DIAL_FAILURES.count(&[&self.gateway, why.as_str()]);
         self.set(State::Waiting(Instant::now() + pause), Some(reason));
     }
 
-    fn set(&self, state: State, reason: Option<&str>) {
+    fn set(&self, state: State, reason: Option<&Reason>) {
         let now = self.status.clock.now();
         let mut connections = self.status.connections();
         let Some(entry) = connections.entries.get_mut(&self.key) else {
@@ -290,7 +310,7 @@ impl Connection {
         };
         (entry.state, entry.since) = (state, now);
         if let Some(reason) = reason {
-            entry.failure = Some((now, reason.to_owned()));
+            entry.failure = Some((now, reason.clone()));
         }
     }
 }
@@ -314,7 +334,8 @@ mod tests {
         first.dialling();
         clock.advance(Duration::from_secs(3));
         first.open();
-        second.lost(Why::Refused, "nothing listens", Duration::from_secs(2));
+        let refused = Reason::new("port_closed", "nothing listens");
+        second.lost(Why::Refused, &refused, Duration::from_secs(2));
         assert_eq!(status.open(), 1);
         let [one, two] = status.entries().try_into().unwrap();
         assert_eq!((one.number, one.state), (1, State::Open));
@@ -326,7 +347,7 @@ mod tests {
         second.open();
         let [_, two] = status.entries().try_into().unwrap();
         let why = two.failure.map(|(_, reason)| reason);
-        assert_eq!(why.as_deref(), Some("nothing listens"));
+        assert_eq!(why, Some(refused));
         drop((first, second));
         assert_eq!((status.open(), status.entries().len()), (0, 0));
     }
@@ -335,7 +356,7 @@ mod tests {
     fn every_failure_to_dial_has_a_word() {
         let target = || crate::model::Endpoint::parse("gw:443").unwrap();
         let tried = || "192.0.2.1".to_owned();
-        for (error, word) in [
+        for (error, word, code) in [
             (
                 DialError::Refused {
                     target: target(),
@@ -343,6 +364,7 @@ mod tests {
                     source: std::io::ErrorKind::ConnectionRefused.into(),
                 },
                 "refused",
+                "port_closed",
             ),
             (
                 DialError::Unreachable {
@@ -351,6 +373,7 @@ mod tests {
                     source: std::io::ErrorKind::HostUnreachable.into(),
                 },
                 "unreachable",
+                "unreachable",
             ),
             (
                 DialError::Timeout {
@@ -358,11 +381,13 @@ mod tests {
                     tried: tried(),
                 },
                 "timeout",
+                "no_answer",
             ),
         ] {
             let text = error.to_string();
             let failed = Failed::from(error);
-            assert_eq!((failed.why.as_str(), failed.reason), (word, text));
+            assert_eq!(failed.why.as_str(), word);
+            assert_eq!(failed.reason, Reason::new(code, text));
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::backend::Backend;
 use super::super::renewal::Renewal;
-use super::{Entry, State, Status};
+use super::{Entry, Reason, State, Status};
 use crate::clock::Timestamp;
 use crate::net::most_descriptors;
 use crate::telemetry::Observed;
@@ -126,7 +126,7 @@ fn connection(entry: &Entry) -> Value {
     let failure = entry
         .failure
         .as_ref()
-        .map(|(at, reason)| json!({ "at": at.to_rfc3339(), "reason": reason }));
+        .map(|(at, Reason { code, text })| json!({ "at": at.to_rfc3339(), "code": code, "reason": text }));
     json!({
         "gateway": entry.gateway,
         "route": entry.route,

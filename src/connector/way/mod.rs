@@ -224,7 +224,7 @@ impl Way {
         if retired.len() > MOST_RETIRED
             && let Some(oldest) = retired.pop_front().and_then(|oldest| oldest.upgrade())
         {
-            tracing::warn!(gateway = %self.route, "the gateway asks for other tunnels and ends none: the oldest of those it has is cut");
+            tracing::warn!(gateway = %self.route, code = "tunnels_not_ended", "the gateway asks for other tunnels and ends none: the oldest of those it has is cut");
             oldest.over.cancel();
         }
     }
@@ -244,7 +244,7 @@ impl Way {
         loop {
             tokio::select! {
                 ended = &mut open.serving => {
-                    let reason = match ended.unwrap_or_else(|e| Ended::Lost(e.to_string())) {
+                    let reason = match ended.unwrap_or_else(Ended::from) {
                         Ended::Lost(_) if stop.is_cancelled() => return Next::End(Ended::Stopped),
                         Ended::Lost(_) if open.tunnel.leaving.is_cancelled() => {
                             tracing::info!(gateway = %self.route, connection, "tunnel closed: load asks for fewer");
@@ -257,7 +257,7 @@ impl Way {
                         }
                         Ended::Stopped => return Next::End(Ended::Stopped),
                     };
-                    tracing::warn!(gateway = %self.route, connection, reason, "no tunnel; trying again");
+                    tracing::warn!(gateway = %self.route, connection, code = reason.code, reason = reason.text, "no tunnel; trying again");
                     self.is_lost(place, Why::Lost, &reason);
                     let lost = Before::Lost { at: Instant::now(), stood: open.since.elapsed() };
                     return Next::Another(lost, None);

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::super::awake::Bearings;
 use super::super::backoff::{BackOff, random};
 use super::super::serving::serve;
-use super::super::status::{Connection, Why};
+use super::super::status::{Connection, Reason, Why};
 use super::super::tunnel::{Ended, Tunnel};
 use super::Way;
 
@@ -24,7 +24,7 @@ pub(super) struct Past {
     begun: Instant,
     back_off: BackOff,
     /// What was said last of why it does not open, and whether as a matter of little weight.
-    told: Option<(bool, String)>,
+    told: Option<(bool, Reason)>,
 }
 
 /// A tunnel that stands.
@@ -166,7 +166,7 @@ impl Way {
     }
 
     /// Says why it does not work: the same reason again and again once.
-    fn complain(&self, connection: usize, reason: &str) {
+    fn complain(&self, connection: usize, reason: &Reason) {
         let minor = self.was_minor();
         let mut past = self.past();
         // At first nobody knows which ways work; where another one does, this is no trouble.
@@ -174,24 +174,25 @@ impl Way {
         if is_early && !self.has_worked() && !*self.alone.borrow() {
             return;
         }
-        let news = (minor, reason.to_owned());
+        let news = (minor, reason.clone());
         if past.told.as_ref() == Some(&news) {
             return;
         }
+        let Reason { code, text: reason } = reason;
         if minor {
-            tracing::info!(gateway = %self.route, reason, "this way to a gateway does not work, others do; it is tried now and then");
+            tracing::info!(gateway = %self.route, code, reason, "this way to a gateway does not work, others do; it is tried now and then");
         } else {
-            tracing::warn!(gateway = %self.route, connection, reason, "no tunnel; trying again");
+            tracing::warn!(gateway = %self.route, connection, code, reason, "no tunnel; trying again");
         }
         past.told = Some(news);
     }
 
     pub(super) fn was_removed(&self, connection: usize) {
-        tracing::error!(gateway = %self.route, connection, "this connector was removed at the gateway; register it again with a new token");
+        tracing::error!(gateway = %self.route, connection, code = "connector_removed", "this connector was removed at the gateway; register it again with a new token");
     }
 
     /// Whoever asks for this connector's status is told that a tunnel is missing.
-    pub(super) fn is_lost(&self, place: &Place, why: Why, reason: &str) {
+    pub(super) fn is_lost(&self, place: &Place, why: Why, reason: &Reason) {
         let until = self.past().back_off.until(self.is_minor());
         let pause = until.saturating_duration_since(Instant::now());
         place.state.lost(why, reason, pause);
@@ -220,7 +221,7 @@ impl Way {
                 since: Instant::now(),
             }),
             ended = &mut serving => {
-                let ended = ended.unwrap_or_else(|e| Ended::Lost(e.to_string()));
+                let ended = ended.unwrap_or_else(Ended::from);
                 Err((Why::Lost, ended))
             }
         }

@@ -66,7 +66,7 @@ impl Enrolment {
         let issued = match issued {
             Ok(issued) => issued,
             Err(refusal) => {
-                tracing::warn!(connector = %peer.id, reason = %refusal, "certificate not renewed");
+                tracing::warn!(code = "identity_not_renewed", connector = %peer.id, reason = %refusal, "certificate not renewed");
                 return no(code(&refusal), &refusal.to_string());
             }
         };

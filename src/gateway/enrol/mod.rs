@@ -161,7 +161,7 @@ impl Enrolment {
             None => return refuse(RefusalCode::BadCsr, "the certificate request is not base64"),
         };
         let unavailable = |error: &dyn std::fmt::Display| {
-            tracing::error!(%error, "a connector cannot be enrolled");
+            tracing::error!(code = "unavailable", %error, "a connector cannot be enrolled");
             refuse(
                 RefusalCode::Unavailable,
                 "the gateway cannot enrol connectors at the moment: try again, and look at its log",
@@ -227,7 +227,8 @@ impl Enrolment {
 /// An answer that says no, logged.
 fn refuse(address: IpAddr, token: Option<&str>, code: RefusalCode, message: &str) -> Answer {
     ENROLMENTS.count(&[code.as_str()]);
-    tracing::warn!(outcome = code.as_str(), token, %address, "enrolment");
+    let word = code.as_str();
+    tracing::warn!(outcome = word, code = word, token, %address, "enrolment");
     Record::new("connector_enrolled", Actor::Nobody)
         .failed()
         .client(address)

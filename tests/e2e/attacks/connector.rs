@@ -498,6 +498,8 @@ async fn a_connector_that_asks_for_certificates_without_end_loses_its_tunnel() {
         line.contains("it asks for certificates over and over")
     });
     closed.await;
+    let line = stand.gateway().says("certificate not renewed").await;
+    assert!(line.contains("\"code\":\"identity_not_renewed\""), "{line}");
     let refused = stand.gateway().said("certificate not renewed");
     assert!((120..200).contains(&refused), "{refused}");
     assert_eq!(stand.get("https://honest.localhost/").await.text(), "hello");

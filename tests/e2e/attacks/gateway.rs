@@ -418,6 +418,7 @@ async fn a_gateway_cannot_have_a_connector_knock_at_doors_of_its_own_machine() {
             .unwrap_or_else(|| panic!("{door}"));
         let line: Value = serde_json::from_str(line).unwrap();
         assert_eq!((&line["level"], &line["by"]), (&json!("WARN"), &json!(by)));
+        assert_eq!(line["code"], "gateway_not_dialled");
         let remedy = format!("add to connector.yaml: gateways: [\"{door}\"]");
         assert!(line["reason"].as_str().unwrap().contains(&remedy), "{line}");
     }
@@ -539,7 +540,9 @@ async fn before_the_welcome_nothing_reaches_an_application_and_without_one_the_t
     // Of the other ways there are that they lead nowhere is said too.
     let said = |line: &str| line.contains("did not say welcome within 5s");
     let line = scene.stand.connectors()[0].line("why it ended", said);
-    assert!(line.await.contains("no tunnel; trying again"));
+    let line = line.await;
+    assert!(line.contains("no tunnel; trying again"));
+    assert!(line.contains("\"code\":\"tunnel_silent\""), "{line}");
     // It is tried again.
     let again = scene.rogue.next().await;
     again.welcome();
@@ -604,7 +607,8 @@ async fn nonsense_on_the_control_stream_ends_the_tunnel_and_not_the_connector() 
         assert!(!line.contains('\u{1b}'), "{line}");
     }
     let same = "the gateway's new authorities cannot be used";
-    connector.says(same).await;
+    let line = connector.says(same).await;
+    assert!(line.contains("\"code\":\"authorities_unusable\""), "{line}");
     assert_eq!(connector.said(same), 1);
     let clocks = |line: &&String| line.contains("this host's clock");
     assert_eq!(connector.log().iter().filter(clocks).count(), 0);
@@ -627,7 +631,8 @@ async fn a_gateway_that_asks_for_other_tunnels_and_ends_none_gets_few() {
     }
     kept.remove(0).ended().await;
     let cut = "the gateway asks for other tunnels and ends none: the oldest of those it has is cut";
-    scene.stand.connectors()[0].says(cut).await;
+    let line = scene.stand.connectors()[0].says(cut).await;
+    assert!(line.contains("\"code\":\"tunnels_not_ended\""), "{line}");
     // The one that is left serves.
     let mut last = scene.rogue.next().await;
     let profile = last.ready();
@@ -671,10 +676,11 @@ async fn a_gateway_that_refuses_a_version_is_quoted_in_the_connectors_log_and_st
     };
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!(told["level"], "WARN", "{told}");
+    assert_eq!(told["code"], "connector_refused", "{told}");
     assert_eq!(status.status.code(), Some(1));
     let row = status.stdout.lines().find(|line| line.contains(&of_rogue));
     assert!(
-        row.is_some_and(|row| row.contains(&said)),
+        row.is_some_and(|row| row.contains(&format!(": [connector_refused] {said}"))),
         "{}",
         status.stdout
     );

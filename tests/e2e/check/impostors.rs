@@ -1,5 +1,6 @@
 //! What is in a gateway's place and is none, or no good one: each is told by the step at which it ends.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -110,6 +111,26 @@ async fn what_is_in_a_gateways_place_is_told_by_the_step_at_which_it_ends() {
         after.passes(&address.to_string());
         assert!(!after.has(code), "{code}: {:#?}", after.lines);
     }
+}
+
+#[tokio::test]
+async fn a_gateway_that_only_another_one_named_is_not_dialled_on_this_host() {
+    let (stand, file) = registered().await;
+    let port = stand.address().port();
+    let named = json!([{
+        "gateway": format!("127.0.0.1:{port}"),
+        "named_by": "gateway.example.com:443",
+    }]);
+    let list = file.with_extension("").join("gateways.json");
+    fs::write(list, named.to_string()).unwrap();
+    change(&file, |config| {
+        config.as_object_mut().unwrap().remove("gateways");
+    });
+    // That somebody writes it down is the remedy.
+    let line = mended(&file, "gateway_not_dialled", lead_to(port)).await;
+    let remedy = line["remedy"].as_str().unwrap();
+    assert!(remedy.contains("`gateways:`"), "{line}");
+    check(&file).await.passes(&format!("127.0.0.1:{port}"));
 }
 
 /// Looks while a gateway of the test's says this.
