@@ -6,14 +6,15 @@ use std::fs;
 
 use regex::Regex;
 
+use super::troubleshooting::explained;
+
 /// How many faults there are: of certificates, of connectors, on pages, of Kerberos.
 const ROWS: [usize; 4] = [17, 18, 17, 12];
 
 /// How a row begins that names no code.
-const REASONS: [&str; 5] = [
+const REASONS: [&str; 4] = [
     "Does not apply",
     "Nothing to find",
-    "In words",
     "Not detected",
     "Waits for Kerberos",
 ];
@@ -46,24 +47,6 @@ fn tables(page: &str) -> Vec<Vec<Row>> {
     tables.collect()
 }
 
-/// What stands in the first column of a table, and in the list at the end.
-fn explained() -> BTreeSet<String> {
-    let page = fs::read_to_string("docs/troubleshooting.md").unwrap();
-    let (tables, list) = page
-        .split_once("## The configuration is refused")
-        .expect("the list of the configuration's codes");
-    let rows = tables.lines().filter_map(|line| line.strip_prefix("| `"));
-    let columns = rows.map(|row| format!("`{}", row.split(" | ").next().unwrap()));
-    let word = Regex::new("`([a-z][a-z0-9_]*)`").unwrap();
-    columns
-        .chain([list.to_owned()])
-        .flat_map(|text| {
-            let found = word.captures_iter(&text);
-            found.map(|found| found[1].to_owned()).collect::<Vec<_>>()
-        })
-        .collect()
-}
-
 #[test]
 fn every_fault_of_entra_has_one_row() {
     let page = fs::read_to_string("docs/entra-diagnostics.md").unwrap();
@@ -78,7 +61,8 @@ fn every_fault_of_entra_has_one_row() {
 #[test]
 fn every_code_that_stands_beside_a_fault_of_entra_is_explained() {
     let page = fs::read_to_string("docs/entra-diagnostics.md").unwrap();
-    let explained = explained();
+    let troubleshooting = fs::read_to_string("docs/troubleshooting.md").unwrap();
+    let explained = explained(&troubleshooting);
     let span = Regex::new("`([^`]+)`").unwrap();
     // Settings stand there with a value, and so are no such word.
     let code = Regex::new("^[a-z][a-z0-9]*(_[a-z0-9]+)+$").unwrap();
