@@ -18,7 +18,8 @@ use super::{ConnectorFile, Exit, START_AGAIN, watched};
 use crate::clock::Clock;
 use crate::config::{ConnectorConfig, Proxies};
 use crate::connector::{
-    self, Applications, BackendTrust, ConnectorError, DIAL, OpenTunnels, StateFolder, Watch,
+    self, Applications, BackendTrust, ConnectorError, DIAL, OpenTunnels, StateError, StateFolder,
+    UnregisterError, Watch,
 };
 use crate::model::{Endpoint, Finding, Place};
 use crate::net::{self, Dialled, Dialler, Resolver};
@@ -64,9 +65,9 @@ pub(super) struct Unregister {
 pub(super) fn unregister(args: &Unregister) -> Result<(), Exit> {
     let config = ConnectorConfig::load(&args.config.config).map_err(Exit::Findings)?;
     let state = StateFolder::of(&config);
-    let failed = |e: &dyn std::fmt::Display| Exit::failed(e.to_string());
+    let failed = |e: StateError| Exit::failed(format!("error [{}] {e}", e.code()));
     if args.force {
-        let id = connector::forget(&state).map_err(|e| failed(&e))?;
+        let id = connector::forget(&state).map_err(failed)?;
         let id = id.map_or_else(|| "ID".to_owned(), |id| id.to_string());
         return say(&format!(
             "The state in {} is deleted; no gateway was told. Run `appproxy gateway connector remove {id}` on the gateway.",
@@ -76,7 +77,7 @@ pub(super) fn unregister(args: &Unregister) -> Result<(), Exit> {
     let proxies = proxies(&config)?;
     let mut gateways = config.gateways;
     // The list in the state may be longer, or the only one.
-    let mut kept = state.gateways().map_err(|e| failed(&e))?;
+    let mut kept = state.gateways().map_err(failed)?;
     kept.retain(|kept| !gateways.contains(&kept.endpoint));
     gateways.extend(kept.iter().map(|kept| kept.endpoint.clone()));
     super::runtime(None)?.block_on(async {
@@ -91,7 +92,10 @@ pub(super) fn unregister(args: &Unregister) -> Result<(), Exit> {
             dialled.map_err(io::Error::other)
         };
         let id = connector::unregister(&state, &gateways, &Clock::system(), dial).await;
-        let id = id.map_err(|e| failed(&e))?;
+        let id = id.map_err(|e| match e {
+            UnregisterError::State(error) => failed(error),
+            other => Exit::failed(other.to_string()),
+        })?;
         say(&format!(
             "Connector {id} is removed at its gateways, and its state here is deleted."
         ))
@@ -291,8 +295,6 @@ fn proxies(config: &ConnectorConfig) -> Result<Proxies, Exit> {
 
 #[cfg(test)]
 mod tests {
-    use crate::connector::StateError;
-
     use super::*;
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::identity::{Identity, StateFolder};
 use super::state_error::StateError;
+use super::status::Reason;
 use super::tunnel::REASON;
 use super::{channel, talk};
 use crate::clock::Clock;
@@ -26,7 +27,7 @@ pub enum UnregisterError {
     /// The state cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
-    /// No gateway did it.
+    /// No gateway did it, each with its own code.
     #[error(
         "no gateway could be told, so nothing was deleted:{tried}\nTry again, or delete the state here alone with `--force` and run `appproxy gateway connector remove {id}` on the gateway"
     )]
@@ -56,7 +57,9 @@ pub async fn unregister<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
                 state.forget(Some(&identity.id))?;
                 return Ok(identity.id);
             }
-            Err(why) => tried.push_str(&format!("\n  {gateway}: {why}")),
+            Err(Reason { code, text }) => {
+                tried.push_str(&format!("\n  {gateway}: error [{code}] {text}"));
+            }
         }
     }
     if gateways.is_empty() {
@@ -87,16 +90,20 @@ async fn tell<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     gateway: &Endpoint,
     clock: &Clock,
     dial: &impl AsyncFn(&Endpoint) -> io::Result<S>,
-) -> Result<(), String> {
-    let config = connector_tunnel(&identity.credentials).map_err(|e| e.to_string())?;
+) -> Result<(), Reason> {
+    let config = connector_tunnel(&identity.credentials);
+    let config = config.map_err(|e| Reason::new("identity_unusable", e.to_string()))?;
     let tls = channel::open(gateway, config, dial(gateway)).await;
-    let tls = tls.map_err(|e| super::alerts::explain(&e))?;
+    let tls = tls.map_err(|e| Reason::new(e.code(), super::alerts::explain(&e)))?;
     let hello = talk::hello(&identity.id, "unregister", clock);
-    let talk = talk::talk(tls, &hello, leave);
-    timeout(DEADLINE, talk)
-        .await
-        .map_err(|_| format!("no answer within {} s", DEADLINE.as_secs()))?
-        .flatten()
+    match timeout(DEADLINE, talk::talk(tls, &hello, leave)).await {
+        Ok(Ok(word)) => word.map_err(|why| Reason::new("connector_refused", why)),
+        Ok(Err(why)) => Err(Reason::new("tunnel_ended", why)),
+        Err(_) => {
+            let text = format!("no answer within {} s", DEADLINE.as_secs());
+            Err(Reason::new("tunnel_silent", text))
+        }
+    }
 }
 
 /// Has it remove this connector. The inner error is its word; the outer one how the talk ended without.

@@ -356,7 +356,7 @@ async fn the_token_comes_from_a_file_the_environment_standard_input_or_a_termina
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         output.stderr,
-        "appproxy: the token must not stand on the command line: every user of this host can read it there, and the shell keeps it. Leave it out to be asked for it, pipe it in, or use --token-file or --token-env. Revoke this one if others use this host\n"
+        "appproxy: error [token_exposed] the token must not stand on the command line: every user of this host can read it there, and the shell keeps it. Leave it out to be asked for it, pipe it in, or use --token-file or --token-env. Revoke this one if others use this host\n"
     );
 
     assert_eq!(list(&stand, "connector").await.len(), 5);

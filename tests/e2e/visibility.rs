@@ -531,7 +531,8 @@ async fn each_change_of_state_is_one_line_in_the_log() {
 
     let connector = stand.connectors().remove(0);
     connector.terminate();
-    stand.gateway().says(EMPTY).await;
+    let line = stand.gateway().says(EMPTY).await;
+    assert!(line.contains("\"code\":\"group_away\""), "{line}");
     served(&stand).await;
     let line = stand.gateway().says(STANDS_IN).await;
     let line: Value = serde_json::from_str(&line).unwrap();

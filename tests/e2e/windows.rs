@@ -140,6 +140,7 @@ async fn a_congestion_control_that_the_kernel_does_not_have_is_said_once_and_tun
             (&line["level"], &line["congestion"]),
             (&json!("WARN"), &json!("no_such-one"))
         );
+        assert_eq!(line["code"], "congestion_unusable");
         let remedy = line["remedy"].as_str().unwrap();
         assert!(remedy.contains("modprobe tcp_no_such-one"), "{line}");
         assert!(
