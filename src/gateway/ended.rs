@@ -106,6 +106,15 @@ impl Ended {
     }
 }
 
+impl From<NotAdded> for Ended {
+    fn from(why: NotAdded) -> Self {
+        match why {
+            NotAdded::Removed => Self::Removed,
+            NotAdded::TooMany => Self::TooMany,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,15 +159,6 @@ mod tests {
         ] {
             let words = (ended.code_of_refusal(), ended.code_of_loss());
             assert_eq!(words, (refusal, loss), "{ended}");
-        }
-    }
-}
-
-impl From<NotAdded> for Ended {
-    fn from(why: NotAdded) -> Self {
-        match why {
-            NotAdded::Removed => Self::Removed,
-            NotAdded::TooMany => Self::TooMany,
         }
     }
 }
