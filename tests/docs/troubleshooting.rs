@@ -56,7 +56,7 @@ fn codes_of_the_source() -> BTreeSet<String> {
     sources(Path::new("src"), &mut files);
     assert!(files.len() > 300, "only {} files", files.len());
     let said = Regex::new(
-        r#"(?:Finding::(?:error|warning|info)|refuse(?:::<[^>]*>)?|error_at_key|error|parse)\(\s*(?:"[^"]*",\s*)?"([a-z][a-z0-9]*(?:_[a-z0-9]+)+)""#,
+        r#"(?:Finding::(?:error|warning|info)|Reason::new|Ended::lost|refuse(?:::<[^>]*>)?|error_at_key|error|coded|parse)\(\s*(?:"[^"]*",\s*)?"([a-z][a-z0-9]*(?:_[a-z0-9]+)+)""#,
     )
     .unwrap();
     // Of one word.
@@ -66,7 +66,8 @@ fn codes_of_the_source() -> BTreeSet<String> {
     .unwrap();
     let logged = Regex::new(r#"[ (]code = "([a-z_]+)""#).unwrap();
     // What an error says of itself.
-    let told = Regex::new(r"(?s)fn code\([^)]*\) -> &'static str \{(.*?)\n    \}").unwrap();
+    let told = Regex::new(r"(?s)fn code\w*\([^)]*\) -> (?:Option<)?&'static str>? \{(.*?)\n    \}")
+        .unwrap();
     let any = Regex::new(r#""([a-z][a-z0-9]*(?:_[a-z0-9]+)+)""#).unwrap();
     let of_provider = Regex::new(r#"= "([a-z_]+)", \w+,\s*""#).unwrap();
     let refused = Regex::new(r#"Self::\w+ => "([a-z_]+)""#).unwrap();
