@@ -8,7 +8,9 @@ use x509_parser::x509::{AlgorithmIdentifier, SubjectPublicKeyInfo};
 
 use super::contents::{Contents, Form, HeldKey};
 use super::crypto::provider;
-use super::diagnose::{Certificate, Chain, KeyKind, SHORTEST_RSA, Subject, Trusted, diagnose};
+use super::diagnose::{
+    Certificate, Chain, KeyKind, RevocationList, SHORTEST_RSA, Subject, Trusted, diagnose,
+};
 use crate::clock::Timestamp;
 use crate::model::{Finding, HostPattern, Severity, printable};
 
@@ -22,6 +24,8 @@ pub struct Asked<'a> {
     pub hosts: &'a [HostPattern],
     /// Whom visitors trust.
     pub trusted: &'a Trusted,
+    /// Lists of revoked certificates to look at.
+    pub lists: &'a [RevocationList],
     /// Now.
     pub now: Timestamp,
 }
@@ -113,6 +117,7 @@ pub fn examine(contents: &Contents, asked: &Asked<'_>) -> Examined {
         keyed: keyed(&certificates, &keys),
         hosts: asked.hosts,
         trusted: asked.trusted,
+        lists: asked.lists,
         ordered: contents.form != Some(Form::Pfx),
         now: asked.now,
     });

@@ -165,6 +165,7 @@ fn load_pair(
     let asked = Asked {
         hosts: &[],
         trusted: visitors_trust(),
+        lists: &[],
         now,
     };
     let examined = examine(&contents, &asked);

@@ -1,12 +1,13 @@
 //! `check-cert` as it is typed: files with passwords from each place, and servers.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::harness::{Authority, Backend, Output, Process, Stand, run, words};
+use crate::harness::{Authority, Backend, Leaf, Output, Process, Screen, Stand, run, words};
 
 /// A file of the tests of certificates.
 fn file(name: &str) -> String {
@@ -106,31 +107,9 @@ async fn what_is_no_file_and_no_server_is_said() {
     );
 }
 
-#[tokio::test]
-async fn a_server_is_judged_by_what_it_presents() {
-    let backend = Backend::text("hello").await;
-    let stand = Stand::new().application("wiki", &backend).start().await;
-    let address = stand.address().to_string();
-    let ca = stand.folder().join("ca.pem");
-    let ca = ca.to_str().unwrap();
-    // By its address it shows a certificate for a name.
-    let (code, found) = codes(&[&address, "--ca", ca, "--host", "wiki.localhost"], &[]).await;
-    assert!(
-        code == 0 && !found.contains(&"name_not_covered".to_owned()),
-        "{code} {found:?}"
-    );
-    let (code, found) = codes(&[&address, "--host", "wiki.localhost"], &[]).await;
-    assert_eq!(code, 2, "{found:?}");
-    assert!(found.contains(&"chain_incomplete".to_owned()), "{found:?}");
-
-    // A server of OpenSSL with a certificate that has ended, without its intermediate's name.
-    let folder = tempfile::tempdir().unwrap();
-    let authority = Authority::new();
-    let leaf = authority.issue_with(&["old.localhost"], |params| {
-        params.not_before = time::OffsetDateTime::UNIX_EPOCH;
-        params.not_after = time::OffsetDateTime::UNIX_EPOCH + time::Duration::days(90);
-    });
-    let (chain, key) = (folder.path().join("old.pem"), folder.path().join("old.key"));
+/// A server of OpenSSL with a certificate, and where it is.
+async fn served(folder: &Path, leaf: &Leaf) -> (Process, String) {
+    let (chain, key) = (folder.join("served.pem"), folder.join("served.key"));
     fs::write(&chain, &leaf.chain).unwrap();
     fs::write(&key, &leaf.key).unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0")
@@ -157,7 +136,34 @@ async fn a_server_is_judged_by_what_it_presents() {
         }
     })
     .await;
-    let address = format!("127.0.0.1:{port}");
+    (server, format!("127.0.0.1:{port}"))
+}
+
+#[tokio::test]
+async fn a_server_is_judged_by_what_it_presents() {
+    let backend = Backend::text("hello").await;
+    let stand = Stand::new().application("wiki", &backend).start().await;
+    let address = stand.address().to_string();
+    let ca = stand.folder().join("ca.pem");
+    let ca = ca.to_str().unwrap();
+    // By its address it shows a certificate for a name.
+    let (code, found) = codes(&[&address, "--ca", ca, "--host", "wiki.localhost"], &[]).await;
+    assert!(
+        code == 0 && !found.contains(&"name_not_covered".to_owned()),
+        "{code} {found:?}"
+    );
+    let (code, found) = codes(&[&address, "--host", "wiki.localhost"], &[]).await;
+    assert_eq!(code, 2, "{found:?}");
+    assert!(found.contains(&"chain_incomplete".to_owned()), "{found:?}");
+
+    // A server of OpenSSL with a certificate that has ended, without its intermediate's name.
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let leaf = authority.issue_with(&["old.localhost"], |params| {
+        params.not_before = time::OffsetDateTime::UNIX_EPOCH;
+        params.not_after = time::OffsetDateTime::UNIX_EPOCH + time::Duration::days(90);
+    });
+    let (server, address) = served(folder.path(), &leaf).await;
     let (code, found) = codes(&[&address, "--host", "new.localhost"], &[]).await;
     assert_eq!(code, 2);
     for wanted in [
@@ -234,4 +240,129 @@ async fn the_hosts_of_a_configuration_are_those_it_has_to_be_for() {
     )
     .await;
     assert!(!found.contains(&"name_not_covered".to_owned()), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_is_told_of_a_file_and_of_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, other) = (Authority::new(), Authority::new());
+    let leaf = authority.issue_with(&["shop.localhost"], |params| {
+        params.serial_number = Some(4711_u64.into());
+    });
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let ca = write("ca.pem", authority.pem());
+    let pem = write("shop.pem", &leaf.chain);
+    let revoked = write("revoked.crl", &authority.revocation_list(&[815, 4711]));
+    let nobody = write("nobody.crl", &authority.revocation_list(&[]));
+    let forged = write("forged.crl", &other.revocation_list(&[4711]));
+    let (server, address) = served(folder.path(), &leaf).await;
+    for target in [&pem, &address] {
+        let of_list = async |lists: &[&str]| {
+            let mut arguments = vec![&**target, "--ca", &ca, "--host", "shop.localhost"];
+            arguments.extend(lists.iter().flat_map(|list| ["--crl", list]));
+            let (code, found) = codes(&arguments, &[]).await;
+            let told = |one: &String| one == "revoked" || one.starts_with("crl_");
+            (code, found.into_iter().filter(told).collect::<Vec<_>>())
+        };
+        assert_eq!(of_list(&[]).await, (0, vec![]));
+        assert_eq!(of_list(&[&nobody]).await, (0, vec![]));
+        let told = (2, vec!["revoked".to_owned()]);
+        assert_eq!(of_list(&[&nobody, &revoked]).await, told);
+        let told = (0, vec!["crl_signature".to_owned()]);
+        assert_eq!(of_list(&[&forged]).await, told);
+        let told = (2, vec!["crl_unreadable".to_owned()]);
+        assert_eq!(of_list(&[&ca]).await, told);
+    }
+    server.kill();
+    // What is not there, and what is longer than any list.
+    let nowhere = folder.path().join("nowhere.crl").display().to_string();
+    let long = folder.path().join("long.crl");
+    fs::File::create(&long).unwrap().set_len(1 << 32).unwrap();
+    for list in [&*nowhere, long.to_str().unwrap()] {
+        let output = check_cert(&[&pem, "--crl", list], &[]).await;
+        assert_eq!(output.status.code(), Some(64), "{}", output.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_asked_for_on_a_terminal_and_never_shown() {
+    // What is typed there is shown where nobody turns that off.
+    let (process, mut screen) =
+        Screen::start_on_a_terminal("shell", "sh -c 'printf type:; read -r typed; echo read'");
+    screen.shows("type:").await;
+    screen.press(b"Secret123\n");
+    assert!(screen.whole().await.contains("Secret123"));
+    process.ended().await;
+
+    let pfx = file("pfx-modern.pfx");
+    for (password, is_right) in [("Secret123", true), ("hunter2", false)] {
+        let script = format!(
+            "env -u APPPROXY_PASSWORD '{}' check-cert '{pfx}'",
+            words::PROGRAM
+        );
+        let (process, mut screen) = Screen::start_on_a_terminal("check-cert", &script);
+        let asked = screen.shows("(it will not be shown): ").await;
+        let prompt = format!("Password of {pfx} (it will not be shown): ");
+        assert_eq!(asked, prompt);
+        screen.press(format!("{password}\n").as_bytes());
+        let whole = screen.whole().await;
+        assert!(!whole.contains(password), "{whole}");
+        let opened = whole.contains("key: ECDSA P-256, of certificate 1");
+        assert_eq!(opened, is_right, "{whole}");
+        let refused = whole.contains("[password_wrong]");
+        assert_eq!(refused, !is_right, "{whole}");
+        assert!(!whole.contains("[password_needed]"), "{whole}");
+        // Its root is trusted by nobody here, so that it is an error whether it opens or not.
+        assert_eq!(process.ended().await.code(), Some(2));
+    }
+}
+
+#[tokio::test]
+async fn the_commands_for_a_pfx_without_its_intermediate_make_one_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let pfx = file("pfx-no-intermediate.pfx");
+    let roots = format!("{}/testdata/certs/roots.pem", env!("CARGO_MANIFEST_DIR"));
+    let password = [("APPPROXY_PASSWORD", "Secret123")];
+    let output = check_cert(&[&pfx, "--ca", &roots, "--json"], &password).await;
+    let told: Value = serde_json::from_str(&output.stdout).unwrap();
+    let mut found = told["findings"].as_array().unwrap().iter();
+    let missing = found.find(|one| one["code"] == "chain_incomplete").unwrap();
+    // Those between backticks; that which fetches is not for a test, and nobody is there to type a password.
+    let commands = missing["remedy"]
+        .as_str()
+        .unwrap()
+        .split('`')
+        .skip(1)
+        .step_by(2);
+    let commands: Vec<_> = commands
+        .filter(|one| one.starts_with("openssl pkcs12 ") || one.starts_with("rm "))
+        .map(|one| {
+            let secret = "openssl pkcs12 -passin pass:Secret123 -passout pass:Secret123";
+            let one = one.replace("openssl pkcs12", secret);
+            one.replace("-in FILE", &format!("-in '{pfx}'"))
+        })
+        .collect();
+    assert_eq!(commands.len(), 3, "{missing}");
+    let whole = fs::read_to_string(file("pem-right.pem")).unwrap();
+    let at = whole.rfind("-----BEGIN CERTIFICATE-----").unwrap();
+    fs::write(folder.path().join("ISSUER.pem"), &whole[at..]).unwrap();
+    let script = format!(
+        "cd '{}' && {}",
+        folder.path().display(),
+        commands.join(" && ")
+    );
+    let made = run("sh", &["-c", &script], &[], "").await;
+    assert!(made.status.success(), "{}", made.stderr);
+    let new = folder.path().join("NEW.pfx").display().to_string();
+    let (_, found) = codes(&[&new, "--ca", &roots], &password).await;
+    let told = |code: &str| found.iter().any(|one| one == code);
+    assert!(
+        !told("chain_incomplete") && !told("chain_extra") && !told("key_mismatch"),
+        "{found:?}"
+    );
+    assert!(!folder.path().join("ALL.pem").exists());
 }

@@ -158,6 +158,7 @@ fn pkcs12_files_of_pyca_open() {
     let asked = Asked {
         hosts: &[],
         trusted: &trusted,
+        lists: &[],
         now: NOW,
     };
     for row in &rows {
@@ -359,6 +360,7 @@ fn chains_of_pkits_are_never_judged_more_leniently_than_webpki_judges_them() {
             keyed: Some(0),
             hosts: &[],
             trusted: &trusted,
+            lists: &[],
             ordered: false,
             now: NOW,
         });

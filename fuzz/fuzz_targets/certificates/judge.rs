@@ -42,6 +42,7 @@ fn asked(hosts: &[HostPattern]) -> Asked<'_> {
     Asked {
         hosts,
         trusted: &TRUSTED,
+        lists: &[],
         now: NOW,
     }
 }
@@ -236,6 +237,9 @@ pub(crate) fn judged(octets: &[u8], how: u8) {
     examined.certificates.iter().for_each(named);
     agreed(&examined);
     agreed(&examine(&contents, &asked(&[])));
+    let (lists, found) = contents::revocation_lists(octets, Path::new(name));
+    told(&found);
+    lists.iter().for_each(|list| shown(&list.issuer));
     if contents.form == Some(Form::Pem) {
         as_text(octets, &contents, password);
     }

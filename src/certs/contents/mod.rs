@@ -1,10 +1,15 @@
 //! What a file holds that has to do with certificates, whatever it is called and whatever form it has.
 
+mod keys;
+mod lists;
 mod pem;
 mod pkcs7;
 mod secret;
 mod sniff;
 
+pub use self::keys::HeldKey;
+use self::keys::{key_of, unsupported_key};
+pub use self::lists::{LONGEST_LIST, revocation_lists};
 use self::pem::Written;
 pub use self::sniff::Form;
 
@@ -46,17 +51,6 @@ pub struct Held {
     pub der: CertificateDer<'static>,
     /// What a PFX calls it.
     pub friendly_name: Option<String>,
-}
-
-/// A private key of a file.
-#[derive(Debug)]
-pub struct HeldKey {
-    /// As it is there, decrypted.
-    pub der: PrivateKeyDer<'static>,
-    /// What a PFX calls it.
-    pub friendly_name: Option<String>,
-    /// What kept it on Windows, such as `Microsoft Software Key Storage Provider`.
-    pub provider: Option<String>,
 }
 
 impl Contents {
@@ -295,7 +289,7 @@ impl Reading<'_> {
             ),
             "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => self.out.requests.push(section.der.to_vec()),
             "PKCS7" | "CMS" => self.binary(Form::Pkcs7, &section.der, line),
-            "X509 CRL" => self.out.facts.push("a revocation list, which appproxy does not read".to_owned()),
+            "X509 CRL" => self.out.facts.push(lists::FACT.to_owned()),
             "PUBLIC KEY" | "RSA PUBLIC KEY" => self.out.facts.push("a public key alone".to_owned()),
             // They say again what the key says.
             "EC PARAMETERS" | "DH PARAMETERS" => {}
@@ -324,9 +318,7 @@ impl Reading<'_> {
                 if form == Form::RevocationList
                     && x509_parser::parse_x509_certificate(octets).is_err()
                 {
-                    self.out
-                        .facts
-                        .push("a revocation list, which appproxy does not read".to_owned());
+                    self.out.facts.push(lists::FACT.to_owned());
                     return;
                 }
                 self.out.form = self.out.form.map(|form| match form {
@@ -372,13 +364,9 @@ impl Reading<'_> {
             der,
             friendly_name: None,
             provider: None,
+            is_local_machine: false,
         });
     }
-}
-
-fn key_of(der: &[u8]) -> Option<PrivateKeyDer<'static>> {
-    let key = PrivateKeyDer::try_from(der).ok()?;
-    Some(key.clone_key())
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
@@ -389,12 +377,4 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 fn first_value(octets: &[u8]) -> Option<&[u8]> {
     let (rest, _) = x509_parser::asn1_rs::Any::from_der(octets).ok()?;
     octets.get(..octets.len() - rest.len())
-}
-
-fn unsupported_key(kind: &str) -> Finding {
-    Finding::error(
-        "key_unsupported",
-        format!("the private key is {kind}, which TLS does not use"),
-        "make an ECDSA key on P-256 or an RSA key of 2048 bits or more, and have a certificate issued for it",
-    )
 }

@@ -26,6 +26,7 @@ impl Reading<'_> {
                 der: PrivatePkcs8KeyDer::from(one.pkcs8.to_vec()).into(),
                 friendly_name: one.attributes.friendly_name.map(shown),
                 provider: one.attributes.provider.map(shown),
+                is_local_machine: one.attributes.is_local_machine,
             });
         }
         let others = read.others.iter();

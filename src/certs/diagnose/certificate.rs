@@ -9,6 +9,7 @@ use x509_parser::oid_registry::{OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS, OID_X509_
 use x509_parser::x509::X509Name;
 
 use super::kind::{KeyKind, signature};
+use super::list::places;
 use crate::certs::sha256;
 use crate::clock::Timestamp;
 use crate::model::printable;
@@ -16,7 +17,7 @@ use crate::model::printable;
 /// The longest text of a certificate that is shown, in characters.
 ///
 /// SECURITY: whoever made the certificate wrote it, and it stands on terminals and in logs.
-const LONGEST: usize = 256;
+pub(super) const LONGEST: usize = 256;
 
 /// How many unknown extensions are told of.
 const MOST: usize = 12;
@@ -58,6 +59,9 @@ pub struct Certificate {
     pub(super) purposes: Option<Purposes>,
     /// Where the issuer's certificate can be fetched (RFC 5280, 4.2.2.1).
     pub(super) issuer_at: Vec<String>,
+    /// Where the list is fetched that tells whether it is revoked (RFC 5280, 4.2.1.13).
+    pub(super) lists_at: Vec<String>,
+    pub(super) serial_raw: Vec<u8>,
     pub(super) unknown_critical: Vec<String>,
     pub(super) version: u32,
     pub(super) must_staple: bool,
@@ -81,6 +85,7 @@ pub enum Name {
 pub(super) struct Usage {
     pub(super) signs: bool,
     pub(super) issues: bool,
+    pub(super) lists: bool,
 }
 
 /// Of `extendedKeyUsage`, what matters to a server.
@@ -137,6 +142,8 @@ impl Certificate {
             usage: extensions.usage,
             purposes: extensions.purposes,
             issuer_at: extensions.issuer_at,
+            lists_at: extensions.lists_at,
+            serial_raw: parsed.raw_serial().to_vec(),
             unknown_critical: extensions.unknown_critical,
             version: version(&parsed),
             must_staple: extensions.must_staple,
@@ -169,6 +176,14 @@ impl Certificate {
         &self.public_key
     }
 
+    /// Where one can fetch the list that tells whether it is revoked; `None` where it names no such place.
+    #[must_use]
+    pub fn list_at(&self) -> Option<String> {
+        let is_of_web = |place: &&String| place.starts_with("http:") || place.starts_with("https:");
+        let place = self.lists_at.iter().find(is_of_web)?;
+        Some(printable(place, LONGEST))
+    }
+
     /// SHA-256 of the whole, hexadecimal with colons.
     #[must_use]
     pub fn fingerprint(&self) -> String {
@@ -199,6 +214,7 @@ struct Extensions {
     usage: Option<Usage>,
     purposes: Option<Purposes>,
     issuer_at: Vec<String>,
+    lists_at: Vec<String>,
     unknown_critical: Vec<String>,
     must_staple: bool,
 }
@@ -223,6 +239,7 @@ impl Extensions {
                 self.usage = Some(Usage {
                     signs: usage.digital_signature(),
                     issues: usage.key_cert_sign(),
+                    lists: usage.crl_sign(),
                 });
             }
             ParsedExtension::ExtendedKeyUsage(purposes) => {
@@ -246,11 +263,15 @@ impl Extensions {
             ParsedExtension::UnsupportedExtension { .. } if oid == TLS_FEATURE => {
                 self.must_staple = true;
             }
+            ParsedExtension::CRLDistributionPoints(points) => {
+                let points = points.points.iter();
+                let all = points.flat_map(|one| places(one.distribution_point.as_ref()));
+                self.lists_at = all.collect();
+            }
             // What webpki has a rule for (RFC 5280, 4.2) is not unknown.
             ParsedExtension::NameConstraints(_)
             | ParsedExtension::CertificatePolicies(_)
-            | ParsedExtension::PolicyConstraints(_)
-            | ParsedExtension::CRLDistributionPoints(_) => {}
+            | ParsedExtension::PolicyConstraints(_) => {}
             _ if critical && self.unknown_critical.len() < MOST => {
                 self.unknown_critical.push(printable(oid, LONGEST));
             }
@@ -302,7 +323,7 @@ fn common_name(name: &X509Name<'_>) -> Option<String> {
 }
 
 /// The common name, or all of it.
-fn shown(name: &X509Name<'_>) -> Option<String> {
+pub(super) fn shown(name: &X509Name<'_>) -> Option<String> {
     let whole = || Some(printable(&name.to_string(), LONGEST)).filter(|text| !text.is_empty());
     common_name(name)
         .filter(|text| !text.is_empty())

@@ -46,6 +46,15 @@ impl Trusted {
         })
     }
 
+    /// The keys of those that have a name, as webpki keeps them.
+    pub(super) fn keys_of(&self, name: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let name = inside(name);
+        let anchors = self.anchors.iter();
+        anchors
+            .filter(move |anchor| anchor.subject.as_ref() == name)
+            .map(|anchor| anchor.subject_public_key_info.as_ref())
+    }
+
     fn has_name(&self, name: &[u8]) -> bool {
         let name = inside(name);
         self.anchors

@@ -111,16 +111,24 @@ pub(super) fn of_end(subject: &Subject<'_>, chain: &Chain, found: &mut Vec<Findi
             ),
             "install it on every device that opens the applications, or use a public authority; for `check-cert`, name it with `--ca FILE`",
         )),
-        End::Missing => found.push(missing(last, alone)),
+        End::Missing => found.push(missing(last, alone, subject.ordered)),
     }
 }
 
-fn missing(last: &Certificate, alone: bool) -> Finding {
+/// Certificates cannot be appended to a PFX, which has no order either.
+fn missing(last: &Certificate, alone: bool, is_text: bool) -> Finding {
+    const ANEW: &str = "`openssl pkcs12 -in FILE -out ALL.pem`, `openssl pkcs12 -export -in ALL.pem -certfile ISSUER.pem -out NEW.pfx`, `rm ALL.pem`; or export it anew on Windows with `Include all certificates in the certification path`";
     let remedy = match last.issuer_at.iter().find(|place| is_plain(place)) {
-        Some(place) => format!(
+        Some(place) if is_text => format!(
             "append it, or take the whole chain from the authority: `curl -s {place} | openssl x509 -inform der >> CHAIN.pem` (`-inform pem` where it is PEM)"
         ),
-        None => "append the certificate of that authority, which it gives with its certificates; for `check-cert`, name a root of your own with `--ca FILE`".to_owned(),
+        Some(place) => format!(
+            "make a PFX with it: `curl -s {place} | openssl x509 -inform der -out ISSUER.pem` (`-inform pem` where it is PEM), {ANEW}"
+        ),
+        None if is_text => "append the certificate of that authority, which it gives with its certificates; for `check-cert`, name a root of your own with `--ca FILE`".to_owned(),
+        None => format!(
+            "make a PFX with the certificate of that authority, which it gives with its certificates, in ISSUER.pem: {ANEW}; for `check-cert`, name a root of your own with `--ca FILE`"
+        ),
     };
     let whose = if alone {
         "the certificate".to_owned()
@@ -138,7 +146,7 @@ fn missing(last: &Certificate, alone: bool) -> Finding {
 }
 
 /// It goes into a command that somebody may paste.
-fn is_plain(place: &str) -> bool {
+pub(super) fn is_plain(place: &str) -> bool {
     let plain = |octet: u8| octet.is_ascii_alphanumeric() || b":/.-_~%".contains(&octet);
     (place.starts_with("http://") || place.starts_with("https://")) && place.bytes().all(plain)
 }

@@ -5,13 +5,16 @@ mod chain;
 mod kind;
 mod leaf;
 mod links;
+mod list;
 mod names;
+mod revocation;
 mod validity;
 mod verdict;
 
 pub use self::certificate::{Certificate, Name};
 pub use self::chain::{Chain, End, Trusted};
 pub use self::kind::{KeyKind, SHORTEST_RSA};
+pub use self::list::RevocationList;
 pub use self::names::covers;
 pub use self::verdict::verdict;
 
@@ -32,6 +35,8 @@ pub struct Subject<'a> {
     pub hosts: &'a [HostPattern],
     /// Whom visitors trust.
     pub trusted: &'a Trusted,
+    /// Lists of revoked certificates.
+    pub lists: &'a [RevocationList],
     /// Whether the order of the certificates counts: a PFX has none.
     pub ordered: bool,
     /// Now.
@@ -97,6 +102,7 @@ pub fn diagnose(subject: &Subject<'_>) -> Option<Diagnosis> {
     links::of_issuers(subject, &chain, &mut found);
     links::of_end(subject, &chain, &mut found);
     found.extend(refused(subject, &chain, leaf, &found));
+    revocation::of_lists(subject, &chain, &mut found);
     Some(Diagnosis {
         chain,
         findings: found,

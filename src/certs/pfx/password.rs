@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use zeroize::Zeroizing;
+use icu_normalizer::{ComposingNormalizerBorrowed, DecomposingNormalizerBorrowed};
+use zeroize::{Zeroize as _, Zeroizing};
+
+const NFC: ComposingNormalizerBorrowed<'_> = ComposingNormalizerBorrowed::new_nfc();
+const NFD: DecomposingNormalizerBorrowed<'_> = DecomposingNormalizerBorrowed::new_nfd();
 
 /// How a password was read to open a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +17,10 @@ pub enum Spelling {
     WithoutBlanks,
     /// Without the quotation marks around it.
     WithoutQuotes,
+    /// With each letter and its marks as one character, where it was given as several (NFC).
+    Composed,
+    /// With the marks of letters as characters of their own, as macOS has them (NFD).
+    Decomposed,
     /// Each octet of its UTF-8 as one character: by a program that took a UTF-8 terminal for a
     /// Latin-1 one, such as OpenSSL before 1.1.
     Utf8AsLatin1,
@@ -30,6 +38,8 @@ impl fmt::Display for Spelling {
             Self::AsGiven => "as given",
             Self::WithoutBlanks => "without a line end or blanks around it",
             Self::WithoutQuotes => "without the quotation marks around it",
+            Self::Composed => "with letters and their marks as one character (NFC)",
+            Self::Decomposed => "with the marks of letters as characters of their own (NFD)",
             Self::Utf8AsLatin1 => "with its UTF-8 octets as Latin-1 characters",
             Self::Latin1Octets => "as Latin-1 octets",
             Self::Empty => "as the empty password",
@@ -81,6 +91,15 @@ pub(super) fn spellings(password: Option<&str>) -> Vec<Secret> {
         all.add_text(Spelling::WithoutQuotes, inner);
     }
     if !trimmed.is_ascii() {
+        // The same to the eye. Both have at most three times the octets: room enough, so that they are not moved.
+        let mut text = Zeroizing::new(String::with_capacity(3 * trimmed.len()));
+        if NFC.normalize_to(trimmed, &mut *text).is_ok() {
+            all.add_text(Spelling::Composed, &text);
+        }
+        text.zeroize();
+        if NFD.normalize_to(trimmed, &mut *text).is_ok() {
+            all.add_text(Spelling::Decomposed, &text);
+        }
         // Enough room, so that it is not moved: each octet from 0x80 on takes two.
         let mut text = Zeroizing::new(String::with_capacity(2 * trimmed.len()));
         text.extend(trimmed.bytes().map(char::from));
@@ -159,11 +178,44 @@ mod tests {
             ),
             (Spelling::WithoutBlanks, "\"pä\"".as_bytes().to_vec()),
             (Spelling::WithoutQuotes, "pä".as_bytes().to_vec()),
+            (Spelling::Decomposed, "\"pa\u{308}\"".as_bytes().to_vec()),
             (Spelling::Utf8AsLatin1, "\"pä\"".as_bytes().to_vec()),
             (Spelling::Utf8AsLatin1, mojibake.into_bytes()),
             (Spelling::Latin1Octets, b"\"p\xe4\"".to_vec()),
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn marks_are_tried_as_one_with_their_letters_and_apart() {
+        use Spelling::{AsGiven, Composed, Decomposed, Latin1Octets, Utf8AsLatin1};
+        let (one, two) = ("p\u{e4}", "pa\u{308}");
+        let octets = |given, spelling| {
+            let all = spellings(Some(given));
+            let found = all.iter().find(|secret| secret.spelling == spelling);
+            found.map(|secret| secret.octets.to_vec())
+        };
+        assert_eq!(octets(two, Composed), Some(one.as_bytes().to_vec()));
+        assert_eq!(octets(one, Decomposed), Some(two.as_bytes().to_vec()));
+        // What is as it was given is not tried again, and nothing is tried that costs more.
+        assert_eq!(
+            names(Some(one)),
+            [
+                AsGiven,
+                Decomposed,
+                Utf8AsLatin1,
+                Utf8AsLatin1,
+                Latin1Octets
+            ]
+        );
+        assert_eq!(
+            names(Some(two)),
+            [AsGiven, Composed, Utf8AsLatin1, Utf8AsLatin1]
+        );
+        assert_eq!(names(Some("€")), [AsGiven, Utf8AsLatin1, Utf8AsLatin1]);
+        // Three hundred marks on one letter end as well.
+        let long = format!("a{}", "\u{308}\u{323}".repeat(150));
+        assert!(spellings(Some(&long)).len() <= 8);
     }
 
     #[test]

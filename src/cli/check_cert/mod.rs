@@ -18,9 +18,9 @@ use self::hosts::Configured;
 use self::report::Report;
 use super::Exit;
 use super::prompt::secret_from_standard_input;
-use crate::certs::contents::{self, Contents, Held, LONGEST_FILE};
-use crate::certs::diagnose::Trusted;
-use crate::certs::{self, Asked, examine};
+use crate::certs::contents::{self, Contents, Held, LONGEST_FILE, LONGEST_LIST};
+use crate::certs::diagnose::{RevocationList, Trusted};
+use crate::certs::{self, Asked, Examined, examine};
 use crate::check::{Endpoint, look};
 use crate::clock::Clock;
 use crate::model::{
@@ -52,6 +52,10 @@ pub(super) struct CheckCert {
     /// Authorities to trust beside the system's, PEM
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// A list of revoked certificates, PEM or DER, that it must not be on; may be repeated. Where a certificate says
+    /// where its list is, that is shown: `curl -s -o FILE URL` fetches it
+    #[arg(long = "crl", value_name = "FILE")]
+    lists: Vec<PathBuf>,
     /// Read the password from this file; else from APPPROXY_PASSWORD, or it is asked for
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -116,9 +120,11 @@ impl CheckCert {
                 (contents, how)
             }
         };
+        let (lists, unread) = self.lists().map_err(usage)?;
         let asked = Asked {
             hosts: &hosts,
             trusted: &trusted,
+            lists: &lists,
             now: clock.now(),
         };
         let mut examined = examine(&contents, &asked);
@@ -129,9 +135,7 @@ impl CheckCert {
         let leaf = leaf.and_then(|&at| examined.certificates.get(at));
         let missed = leaf.and_then(|leaf| configured.as_ref()?.missed(leaf));
         examined.findings.extend(missed);
-        examined
-            .findings
-            .sort_by_key(|one| std::cmp::Reverse(one.severity));
+        told_of_lists(&mut examined, unread);
         let report = Report {
             target: &self.target,
             how: how.as_deref(),
@@ -203,6 +207,18 @@ impl CheckCert {
             .collect())
     }
 
+    /// The lists of revoked certificates, and what cannot be read of them.
+    fn lists(&self) -> anyhow::Result<(Vec<RevocationList>, Vec<Finding>)> {
+        let (mut all, mut unread) = (Vec::new(), Vec::new());
+        for path in &self.lists {
+            let octets = read_within(path, LONGEST_LIST, "a revocation list has some MiB")?;
+            let (lists, found) = contents::revocation_lists(&octets, path);
+            all.extend(lists);
+            unread.extend(found);
+        }
+        Ok((all, unread))
+    }
+
     fn files(&self, path: &Path) -> anyhow::Result<Contents> {
         let given = self.password()?;
         let mut contents = self.file(path, given.as_ref())?;
@@ -240,18 +256,30 @@ impl CheckCert {
     }
 }
 
-/// Reads a file, of which its length need not be known: it may be a pipe.
+/// Adds what is wrong with files of lists, the worst of all first.
+fn told_of_lists(examined: &mut Examined, unread: Vec<Finding>) {
+    examined.findings.extend(unread);
+    let all = &mut examined.findings;
+    all.sort_by_key(|one| std::cmp::Reverse(one.severity));
+}
+
 fn read(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    let usual = "a file with a certificate has some thousand";
+    read_within(path, LONGEST_FILE, usual)
+}
+
+/// Reads a file, of which its length need not be known: it may be a pipe.
+fn read_within(path: &Path, most: usize, usual: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let reading = || format!("cannot read {}", path.display());
-    let most = u64::try_from(LONGEST_FILE).unwrap_or(u64::MAX);
+    let one_more = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     let file = File::open(path).with_context(reading)?;
     let mut octets = Zeroizing::new(Vec::new());
-    file.take(most + 1)
+    file.take(one_more)
         .read_to_end(&mut octets)
         .with_context(reading)?;
-    if octets.len() > LONGEST_FILE {
+    if octets.len() > most {
         bail!(
-            "{} has more than {most} octets, and a file with a certificate has some thousand",
+            "{} has more than {most} octets, and {usual}",
             path.display()
         );
     }

@@ -51,6 +51,17 @@ impl Report<'_> {
         if let Some(chain) = &self.examined.chain {
             let _ = writeln!(out, "  chain: {}", in_words(chain));
         }
+        for list in self.asked.lists {
+            let _ = writeln!(
+                out,
+                "  revocation list: {}, of {}, {} to {}, {}",
+                list.file,
+                list.issuer,
+                list.from.to_rfc3339(),
+                list.until.to_rfc3339(),
+                plural(list.entries, "certificate")
+            );
+        }
         out.push('\n');
         for finding in &self.examined.findings {
             let _ = writeln!(out, "{finding}");
@@ -90,6 +101,13 @@ impl Report<'_> {
             one.not_after.to_rfc3339(),
             left(one, self.asked.now)
         );
+        if let Some(place) = one.list_at() {
+            let unseen = match self.asked.lists.is_empty() {
+                true => ", not looked at without `--crl`",
+                false => "",
+            };
+            let _ = writeln!(out, "     revocation list: {place}{unseen}");
+        }
     }
 
     fn keys(&self, out: &mut String) {
@@ -106,7 +124,11 @@ impl Report<'_> {
             let provider = provider
                 .map(|name| format!(", kept by {name}"))
                 .unwrap_or_default();
-            let _ = writeln!(out, "  key: {}, {of}{name}{provider}", key.kind);
+            let machine = match held.is_local_machine {
+                true => ", a key of the machine",
+                false => "",
+            };
+            let _ = writeln!(out, "  key: {}, {of}{name}{provider}{machine}", key.kind);
         }
     }
 
@@ -122,7 +144,6 @@ impl Report<'_> {
                 .filter(|one| one.severity == severity)
                 .count()
         };
-        let plural = |count, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
         let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
         match (errors, warnings) {
             (0, 0) => "Nothing is wrong with it.\n".to_owned(),
@@ -149,6 +170,7 @@ impl Report<'_> {
                 "not_after": one.not_after.to_rfc3339(),
                 "serial": one.serial,
                 "sha256": one.fingerprint(),
+                "revocation_list": one.list_at(),
                 "authority": one.is_authority,
                 "leaf": self.leaf() == Some(at),
                 "friendly_name": self.contents.certificates.get(at).and_then(|held| held.friendly_name.as_ref()),
@@ -165,6 +187,7 @@ impl Report<'_> {
                     "certificate": key.fits.map(|at| at + 1),
                     "friendly_name": held.friendly_name,
                     "provider": held.provider,
+                    "local_machine": held.is_local_machine,
                 })
             });
         let requests = self.examined.requests.iter().map(|request| {
@@ -184,6 +207,15 @@ impl Report<'_> {
                 },
             })
         });
+        let lists = self.asked.lists.iter().map(|list| {
+            json!({
+                "file": list.file,
+                "issuer": list.issuer,
+                "from": list.from.to_rfc3339(),
+                "until": list.until.to_rfc3339(),
+                "certificates": list.entries,
+            })
+        });
         let whole = json!({
             "target": self.target,
             "form": self.contents.form.map(|form| form.as_str()),
@@ -193,6 +225,7 @@ impl Report<'_> {
             "keys": keys.collect::<Vec<_>>(),
             "requests": requests.collect::<Vec<_>>(),
             "chain": chain,
+            "revocation_lists": lists.collect::<Vec<_>>(),
             "findings": self.examined.findings.iter().map(finding).collect::<Vec<_>>(),
         });
         format!("{whole:#}\n")
@@ -222,6 +255,10 @@ fn listed(names: &[String]) -> String {
         }
         _ => names.join(", "),
     }
+}
+
+fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn left(one: &Certificate, now: Timestamp) -> String {

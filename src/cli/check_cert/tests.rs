@@ -1,7 +1,7 @@
 //! Every file of `testdata/certs`: what is said of it, whether it is what its maker put in, and whether it
 //! agrees with OpenSSL.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,10 @@ use serde::Deserialize;
 
 use super::report::Report;
 use crate::certs::contents;
-use crate::certs::diagnose::Trusted;
+use crate::certs::diagnose::{RevocationList, Trusted, covers};
 use crate::certs::{Asked, Examined, examine};
 use crate::clock::Timestamp;
-use crate::model::{HostPattern, Severity};
+use crate::model::{Finding, HostPattern, Severity};
 
 const FOLDER: &str = "testdata/certs";
 
@@ -28,6 +28,8 @@ struct Case {
     hosts: Vec<String>,
     faults: Vec<String>,
     openssl: Openssl,
+    #[serde(default)]
+    lists: Vec<String>,
 }
 
 /// What OpenSSL said when the files were made.
@@ -38,11 +40,27 @@ struct Openssl {
     certificates: usize,
     matches: Option<bool>,
     verify: Option<String>,
+    hosts: BTreeMap<String, bool>,
+    #[serde(default)]
+    lists: Vec<String>,
 }
 
 fn cases() -> Vec<Case> {
     let text = std::fs::read_to_string(Path::new(FOLDER).join("cases.json")).unwrap();
     serde_json::from_str(&text).unwrap()
+}
+
+/// The revocation lists that are tried with a file.
+fn lists(case: &Case) -> (Vec<RevocationList>, Vec<Finding>) {
+    let (mut all, mut unread) = (Vec::new(), Vec::new());
+    for name in &case.lists {
+        let octets = std::fs::read(Path::new(FOLDER).join("lists").join(name)).unwrap();
+        let (lists, found) = contents::revocation_lists(&octets, Path::new(name));
+        assert!(!lists.is_empty() || !found.is_empty(), "{name}");
+        all.extend(lists);
+        unread.extend(found);
+    }
+    (all, unread)
 }
 
 /// The file read and judged, with the maker's own roots trusted and no others.
@@ -63,13 +81,16 @@ fn examined(case: &Case) -> (Examined, String) {
         .iter()
         .map(|host| super::host_pattern(host).unwrap())
         .collect();
+    let (lists, unread) = lists(case);
     let asked = Asked {
         hosts: &hosts,
         trusted: &trusted,
+        lists: &lists,
         now: NOW,
     };
     let contents = contents::read(&octets, Path::new(&case.file), case.password.as_deref());
-    let examined = examine(&contents, &asked);
+    let mut examined = examine(&contents, &asked);
+    super::told_of_lists(&mut examined, unread);
     let report = Report {
         target: &case.file,
         how: None,
@@ -90,7 +111,7 @@ fn examined(case: &Case) -> (Examined, String) {
 fn every_file_is_told_of_as_expected() {
     let mut wrong = String::new();
     let (cases, mut named) = (cases(), HashSet::new());
-    assert!(cases.len() >= 226, "only {} cases", cases.len());
+    assert!(cases.len() >= 252, "only {} cases", cases.len());
     for case in &cases {
         let (_, text) = examined(case);
         // A file stands in several cases with another password each.
@@ -243,6 +264,13 @@ const CODES: &[(&str, &[&str])] = &[
     ("serial-not-positive", &["certificate_serial"]),
     ("version-1", &["certificate_version"]),
     ("must-staple", &["must_staple"]),
+    ("revoked", &["revoked"]),
+    ("list-expired", &["crl_expired"]),
+    ("list-not-yet-valid", &["crl_not_yet_valid"]),
+    ("list-other-issuer", &["crl_other_issuer"]),
+    ("list-signature", &["crl_signature"]),
+    ("list-partial", &["crl_partial"]),
+    ("list-unreadable", &["crl_unreadable"]),
 ];
 
 #[test]
@@ -401,5 +429,132 @@ fn openssl_says_the_same() {
         "of {UNLIKE:?} only {unlike:?} differ"
     );
     assert!(compared >= 100, "only {compared} verdicts");
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// What OpenSSL says of a chain with lists, and what we do; one of several codes is enough.
+const OF_LISTS: &[(&str, &[&str])] = &[
+    ("ok", &[]),
+    ("certificate revoked", &["revoked"]),
+    ("CRL has expired", &["crl_expired"]),
+    ("CRL is not yet valid", &["crl_not_yet_valid"]),
+    ("CRL signature failure", &["crl_signature"]),
+    ("key usage does not include CRL signing", &["crl_signature"]),
+    ("unable to get local issuer certificate", &["crl_signature"]),
+    // By the issuer's name or its key identifier it passes a list over; a delta alone it does not go by.
+    (
+        "unable to get certificate CRL",
+        &["crl_other_issuer", "crl_signature", "crl_unreadable"],
+    ),
+    ("different CRL scope", &["crl_partial"]),
+    ("cannot be read", &["crl_unreadable"]),
+];
+
+#[test]
+fn openssl_says_the_same_of_revocation_lists() {
+    let (mut wrong, mut compared) = (String::new(), 0);
+    for case in cases().iter().filter(|case| !case.lists.is_empty()) {
+        let (examined, _) = examined(case);
+        let codes = examined.findings.iter().map(|one| one.code);
+        let mut codes: Vec<_> = codes
+            .filter(|code| *code == "revoked" || code.starts_with("crl_"))
+            .collect();
+        // OpenSSL goes by lists that webpki does not take.
+        let ours = match case.file.as_str() {
+            "revoked-version-1.pem" => Some("crl_unreadable"),
+            "revoked-list-sha1.pem" => Some("crl_signature"),
+            _ => None,
+        };
+        if let Some(ours) = ours {
+            assert_eq!(case.openssl.lists, ["certificate revoked"], "{}", case.file);
+            assert_eq!(codes, [ours], "{}", case.file);
+            continue;
+        }
+        for theirs in &case.openssl.lists {
+            let (_, ours) = OF_LISTS.iter().find(|(said, _)| said == theirs).unwrap();
+            let at = codes.iter().position(|code| ours.contains(code));
+            if let Some(at) = at {
+                codes.remove(at);
+            } else if !ours.is_empty() {
+                let _ = writeln!(wrong, "{}: OpenSSL {theirs}", case.file);
+            }
+        }
+        if !codes.is_empty() {
+            let _ = writeln!(wrong, "{}: {codes:?}, and not OpenSSL", case.file);
+        }
+        compared += 1;
+    }
+    assert!(compared >= 20, "only {compared} cases");
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// Where a name is covered for OpenSSL (`verify -verify_hostname`) and not for us, or the reverse, and why.
+const UNLIKE_HOSTS: &[(&str, &str)] = &[
+    (
+        "pem-issuer-key.pem",
+        "OpenSSL was asked about the certificate that the key fits, which is the authority's",
+    ),
+    (
+        "pem-no-end-inside.pem",
+        "where a section has no end, we take the next one, and OpenSSL the one with the key",
+    ),
+    (
+        "name-none.pem",
+        "without DNS names it takes the common name",
+    ),
+    (
+        "name-empty.pem",
+        "without DNS names it takes the common name",
+    ),
+    (
+        "name-email.pem",
+        "without DNS names it takes the common name",
+    ),
+    (
+        "version-1.pem",
+        "without DNS names it takes the common name",
+    ),
+    ("wildcard-partial.pem", "it takes `w*.example.com`"),
+    (
+        "twice-names.pem",
+        "the names are there twice, and clients refuse it whatever they are",
+    ),
+];
+
+#[test]
+fn openssl_takes_a_certificate_for_the_same_hosts() {
+    let (mut wrong, mut compared, mut unlike) = (String::new(), 0, HashSet::new());
+    for case in cases() {
+        let (examined, _) = examined(&case);
+        let leaf = examined.chain.as_ref().map(|chain| chain.order[0]);
+        let Some(leaf) = leaf.map(|at| &examined.certificates[at]) else {
+            continue;
+        };
+        for (host, theirs) in &case.openssl.hosts {
+            let pattern = super::host_pattern(host).unwrap();
+            let ours = covers(leaf, &pattern);
+            let told = format!("is not for {host}");
+            let told = examined
+                .findings
+                .iter()
+                .any(|one| one.code == "name_not_covered" && one.what.contains(&told));
+            assert_eq!(told, !ours, "{}: {host}", case.file);
+            compared += 1;
+            if ours == *theirs {
+                continue;
+            }
+            if UNLIKE_HOSTS.iter().any(|(file, _)| *file == case.file) {
+                unlike.insert(case.file.clone());
+            } else {
+                let _ = writeln!(wrong, "{}: {host}: {ours}, OpenSSL {theirs}", case.file);
+            }
+        }
+    }
+    assert_eq!(
+        unlike.len(),
+        UNLIKE_HOSTS.len(),
+        "of {UNLIKE_HOSTS:?} only {unlike:?} differ"
+    );
+    assert!(compared >= 200, "only {compared} hosts");
     assert!(wrong.is_empty(), "{wrong}");
 }

@@ -193,6 +193,7 @@ impl Leaf {
             hosts,
             // Who has issued it is not what is asked.
             trusted: &Trusted::new(&RootCertStore::empty(), &[]),
+            lists: &[],
             now: self.now,
         };
         let of_names = ["certificate_names", "name_not_covered"];

@@ -106,6 +106,14 @@ FAULTS = {
     "serial-not-positive": "the serial number is not positive",
     "version-1": "a certificate of version 1, without extensions",
     "must-staple": "the certificate demands an OCSP response",
+    # Lists of revoked certificates
+    "revoked": "a list that counts has the certificate, or that of an authority in the chain",
+    "list-expired": "a list has ended",
+    "list-not-yet-valid": "a list has not begun",
+    "list-other-issuer": "a list of an authority that has issued nothing of the chain",
+    "list-signature": "the signature of a list is not by the key of the authority, or is not known to be",
+    "list-partial": "a list that is about other certificates of the authority",
+    "list-unreadable": "a list that is damaged, of a kind that is not read, or no list",
 }
 
 
@@ -126,6 +134,8 @@ class Case:
     form: str = "pem"
     extension_lies: bool = False
     by: str = "openssl"
+    # Files of revocation lists that are tried with it, by their names.
+    lists: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.extension_lies:

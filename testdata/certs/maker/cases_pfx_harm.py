@@ -65,8 +65,22 @@ def passwords():
         "pfx-umlaut.pfx",
         umlaut,
         "the umlauts given as letters with marks after them (NFD), as macOS does",
-        ["wrong-password"],
+        ["password-misread", "password-characters"],
         decomposed,
+    )
+    yield case(
+        "pfx-decomposed.pfx",
+        pfx.export("pfx-decomposed.pfx", decomposed),
+        "AES-256, the umlauts as letters with marks after them (NFD), and given as one character each (NFC)",
+        ["password-misread", "password-characters"],
+        UMLAUT,
+    )
+    yield case(
+        "pfx-decomposed-legacy.pfx",
+        pfx.export("pfx-decomposed-legacy.pfx", decomposed, LEGACY),
+        "RC2-40 and 3DES, the umlauts as letters with marks after them (NFD), and given as one character each (NFC)",
+        ["password-misread", "password-characters", "old-encryption"],
+        UMLAUT,
     )
     data = pfx.with_mac(umlaut, pfx.bmp(misread(UMLAUT)))
     yield case(

@@ -96,11 +96,33 @@ def chain_verdict(folder, leaf, others, roots):
     return {"verify": "cannot be read"}
 
 
+def list_verdict(folder, lists, roots):
+    """What `openssl verify -crl_check` says of the chain that `chain_verdict` has written: every reason, sorted.
+
+    With a list for each authority of the chain it is asked of all of it. Time alone it says and goes on.
+    """
+    options = ["-attime", str(NOW), "-no-CApath", "-no-CAstore", "-CAfile", roots]
+    others = os.path.join(folder, "others.pem")
+    options += ["-untrusted", others] if os.path.getsize(others) else []
+    options += ["-crl_check", "-extended_crl"]
+    options += ["-crl_check_all"] if len(lists) > 1 else []
+    for path in lists:
+        options += ["-CRLfile", path]
+    good, out, trouble = run("verify", *options, os.path.join(folder, "leaf.pem"))
+    reasons = re.findall(r"error \d+ at \d+ depth lookup: (.*)", out + trouble)
+    return sorted({reason.strip() for reason in reasons}) or ["ok" if good else "cannot be read"]
+
+
 def host_verdict(folder, host):
-    """X509_check_host, the function behind `-verify_hostname`, without a chain in its way."""
-    option = "-checkip" if re.fullmatch(r"[0-9.]+|[0-9a-f:]*:[0-9a-f:]*", host) else "-checkhost"
-    _, out, _ = run("x509", "-noout", "-in", os.path.join(folder, "leaf.pem"), option, host)
-    return "does match" in out
+    """What `-verify_hostname` (or `-verify_ip`) says. The certificate itself is trusted, so that nothing else is in
+    its way."""
+    leaf = os.path.join(folder, "leaf.pem")
+    option = "-verify_ip" if re.fullmatch(r"[0-9.]+|[0-9a-f:]*:[0-9a-f:]*", host) else "-verify_hostname"
+    trust = ["-partial_chain", "-trusted", leaf, "-no_check_time", "-ignore_critical", "-auth_level", "0"]
+    good, out, trouble = run("verify", *trust, option, host, leaf)
+    mismatch = re.search(r"depth lookup: (hostname|IP address) mismatch", out + trouble)
+    assert good or mismatch, (host, out, trouble)
+    return good
 
 
 def reason_of(trouble):
@@ -113,7 +135,7 @@ def reason_of(trouble):
     return f"{library}: {reason}" + (f" ({detail})" if detail and not detail.isdigit() else "")
 
 
-def judge(case, path, roots):
+def judge(case, path, roots, lists):
     """The `openssl` object of a case.
 
     The chain and the hosts are asked of the certificate that a key fits, without one of the first.
@@ -155,4 +177,6 @@ def judge(case, path, roots):
             at = pair or 0
             said.update(chain_verdict(folder, certificates[at], certificates[:at] + certificates[at + 1 :], roots))
             said["hosts"] = {host: host_verdict(folder, host) for host in case.hosts}
+            if lists:
+                said["lists"] = list_verdict(folder, lists, roots)
     return said

@@ -198,12 +198,69 @@ def certificate(label, subject, key, issuer, issuer_key, extensions, valid, *, d
     return der.seq(to_sign, algorithm, der.bits(sign(issuer_key, digest, to_sign)[1]))
 
 
-def authority(label, name, key, issuer_name, issuer_key, *, valid=(CA_FROM, CA_TO), path_length=None, extra=()):
+def authority(label, name, key, issuer_name, issuer_key, *, valid=(CA_FROM, CA_TO), path_length=None, usage=(5, 6), extra=()
+):
     """A certificate of an authority."""
-    extensions = [basic_constraints(True, path_length), key_usage(5, 6), subject_key(key)]
+    extensions = [basic_constraints(True, path_length), key_usage(*usage), subject_key(key)]
     if key != issuer_key:
         extensions.append(authority_key(issuer_key))
     return certificate(label, dn(name), key, dn(issuer_name), issuer_key, [*extensions, *extra], valid)
+
+
+def list_address(url):
+    """CRL distribution points: where the list is fetched that tells whether the certificate is revoked."""
+    return extension("2.5.29.31", der.seq(der.seq(full_name(url))))
+
+
+def full_name(url):
+    """DistributionPointName, as both the certificate and the list have it."""
+    return der.tlv(0xA0, der.tlv(0xA0, der.tlv(0x86, url.encode())))
+
+
+def list_scope(url=None, *, servers=False, authorities=False):
+    """Issuing distribution point: which part of an authority's certificates a list is about."""
+    name = full_name(url) if url else b""
+    only = [der.tlv(0x80 + tag, b"\xff") for tag, is_so in ((1, servers), (2, authorities)) if is_so]
+    return extension("2.5.29.28", der.seq(name, *only), critical=True)
+
+
+def delta_of(number):
+    """The mark of a list that has only what changed since another."""
+    return extension("2.5.29.27", der.integer(number), critical=True)
+
+
+REASONS = {"keyCompromise": 1, "superseded": 4, "certificateHold": 6}
+LIST_FROM, LIST_TO = "2027-01-11", "2027-01-18"
+
+
+def revocation_list(
+    revoked=(),
+    *,
+    issuer="Example Issuing CA",
+    key="issuing",
+    valid=(LIST_FROM, LIST_TO),
+    extra=(),
+    version=2,
+    digest="sha256",
+):
+    """A list of revoked certificates in DER. `revoked` are labels of certificates, each with the reason or none."""
+
+    def entry(label, reason):
+        extensions = extension("2.5.29.21", der.tlv(0x0A, bytes([REASONS[reason]]))) if reason else b""
+        when = der.utc_time("2027-01-10T12:00:00")
+        return der.seq(der.integer(serial_of(label)), when, der.seq(extensions) if extensions else b"")
+
+    algorithm, _ = sign(key, digest, b"")
+    extensions = [authority_key(key), extension("2.5.29.20", der.integer(7)), *extra]
+    to_sign = der.seq(
+        der.integer(version - 1) if version > 1 else b"",
+        algorithm,
+        dn(issuer),
+        *map(der.utc_time, valid),
+        der.seq(*(entry(*one) for one in revoked)) if revoked else b"",
+        der.tlv(0xA0, der.seq(*extensions)) if version > 1 else b"",
+    )
+    return der.seq(to_sign, algorithm, der.bits(sign(key, digest, to_sign)[1]))
 
 
 ROOT_NAME, ISSUING_NAME = "Example Root CA", "Example Issuing CA"

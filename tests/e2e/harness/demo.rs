@@ -1,22 +1,18 @@
 //! `appproxy demo` as a person has it: keys, and a screen.
 
-use std::io::{PipeWriter, Read, Write};
 use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Process, process, within, words};
+use super::{Process, Screen, process, words};
 
 /// A running demo in a folder for temporary files of its own.
 pub(crate) struct Demo {
     // Ends before the folder goes.
     pub(crate) process: Process,
-    keys: PipeWriter,
-    screen: watch::Receiver<String>,
-    read: usize,
+    screen: Screen,
     /// What it said at the beginning.
     pub(crate) introduction: String,
     /// How long that took.
@@ -48,25 +44,11 @@ impl Demo {
     }
 
     async fn start_command(temporary: &Path, mut command: Command, began: Instant) -> Self {
-        let (input, keys) = std::io::pipe().expect("a pipe");
-        let (mut output, sink) = std::io::pipe().expect("a pipe");
-        command.env("TMPDIR", temporary).stdin(input).stdout(sink);
-        let process = Process::start("demo", &mut command);
-        // Or our own copy of its end would keep the pipe open.
-        drop(command);
-        let (shown, screen) = watch::channel(String::new());
-        std::thread::spawn(move || {
-            let mut octets = [0; 4096];
-            while let Ok(length @ 1..) = output.read(&mut octets) {
-                let text = String::from_utf8_lossy(&octets[..length]).replace('\r', "");
-                shown.send_modify(|all| *all += &text);
-            }
-        });
+        command.env("TMPDIR", temporary);
+        let (process, screen) = Screen::start("demo", command);
         let mut demo = Self {
             process,
-            keys,
             screen,
-            read: 0,
             introduction: String::new(),
             ready: std::time::Duration::ZERO,
         };
@@ -77,22 +59,12 @@ impl Demo {
 
     /// Waits until the screen shows this, and returns all that it showed since the last time.
     pub(crate) async fn shows(&mut self, end: &str) -> String {
-        let mut screen = self.screen.clone();
-        let read = self.read;
-        let text = within(&format!("the demo's screen showing {end:?}"), async {
-            let found = screen.wait_for(|all| all[read..].contains(end)).await;
-            let all = found.expect("the demo shows it before it ends");
-            let length = all[read..].find(end).expect("it is there") + end.len();
-            all[read..read + length].to_owned()
-        })
-        .await;
-        self.read += text.len();
-        text
+        self.screen.shows(end).await
     }
 
     /// Presses keys.
     pub(crate) fn press(&mut self, keys: &[u8]) {
-        self.keys.write_all(keys).expect("the demo reads its keys");
+        self.screen.press(keys);
     }
 
     /// The word of the introduction that begins like this.
