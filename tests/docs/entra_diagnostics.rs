@@ -12,12 +12,7 @@ use super::troubleshooting::explained;
 const ROWS: [usize; 4] = [17, 18, 17, 12];
 
 /// How a row begins that names no code.
-const REASONS: [&str; 4] = [
-    "Does not apply",
-    "Nothing to find",
-    "Not detected",
-    "Waits for Kerberos",
-];
+const REASONS: [&str; 3] = ["Does not apply", "Nothing to find", "Waits for Kerberos"];
 
 /// A row: its identifier, and what is said of us.
 struct Row {
