@@ -330,11 +330,11 @@ async fn the_wrong_store_key_is_a_finding_and_the_right_one_opens() {
     ];
     let run_it = || run(words::PROGRAM, &command[..], &[], "");
     let other = format!("{}=\n", "A".repeat(43));
-    let is_finding = |output: Output, wanted: &str| {
+    let is_finding = |output: Output, code: &str, wanted: &str| {
         assert_eq!(output.status.code(), Some(64), "{}", output.stderr);
         assert!(output.stderr.contains(wanted), "{}", output.stderr);
         assert!(
-            output.stderr.starts_with("error [unusable] "),
+            output.stderr.starts_with(&format!("error [{code}] ")),
             "{}",
             output.stderr
         );
@@ -342,24 +342,27 @@ async fn the_wrong_store_key_is_a_finding_and_the_right_one_opens() {
     fs::write(&key, other).unwrap();
     is_finding(
         run_it().await,
+        "store_key_wrong",
         ": store: the store key does not open this store\n",
     );
     fs::write(&key, "x\n").unwrap();
     is_finding(
         run_it().await,
+        "unusable",
         "line 1 of the store key is not the base64 of 32 octets",
     );
     fs::write(&key, "").unwrap();
-    is_finding(run_it().await, "the store key is empty");
+    is_finding(run_it().await, "unusable", "the store key is empty");
     fs::remove_file(&key).unwrap();
     is_finding(
         run_it().await,
+        "unusable",
         &format!("the store {at}/gateway.db exists, but its key {at}/store.key does not"),
     );
     assert!(!key.exists());
     fs::write(&key, good).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
-    is_finding(run_it().await, "is open to others (mode 0640)");
+    is_finding(run_it().await, "unusable", "is open to others (mode 0640)");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     run_it().await.success();
     stand.restart_gateway().await;
