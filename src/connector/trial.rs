@@ -39,7 +39,7 @@ pub struct Trial {
     pub more: u64,
 }
 
-/// Knocks at a gateway as the connector with this identity. `dial` gives [`DialError`]s as they are.
+/// Knocks at a gateway as the connector with this identity. `dial` gives [`DialError`](crate::net::DialError)s as they are.
 ///
 /// # Errors
 /// Why it is not taken, and what to do.
